@@ -1,0 +1,3 @@
+#include "open.h"
+
+void open_optim(lua_State *L) { (void)L; }

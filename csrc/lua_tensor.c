@@ -1,0 +1,3 @@
+#include "open.h"
+
+void open_tensor(lua_State *L) { (void)L; }
