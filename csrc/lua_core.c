@@ -6,8 +6,8 @@
 #include "real.h"
 
 static void (*const parts[])(lua_State *) = {
-    open_tensor, open_rng,   open_image, open_file,   open_net,
-    open_flow,   open_optim, open_vision, open_system};
+    open_tensor, open_rng, open_parallel, open_image,  open_file,  open_param,
+    open_net,    open_flow, open_optim,   open_vision, open_system};
 
 __attribute__((visibility("default"))) int luaopen_cglow_core(lua_State *L);
 

@@ -1,3 +1,154 @@
-#include "open.h"
+/* Binding of optim.c: userdata "cglow.Optimizer".  Options, groups and names
+ * are lua/cglow/optim.lua's. */
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
 
-void open_optim(lua_State *L) { (void)L; }
+#include "lua_param.h"
+#include "open.h"
+#include "optim.h"
+#include "parallel.h"
+#include "tensor.h"
+
+#define OPTIM_TYPE "cglow.Optimizer"
+
+/* PARAMS keeps the parameters alive; M and V are lists of moment tensors. */
+enum { UV_PARAMS = 1, UV_M, UV_V, UV_COUNT = 3 };
+
+typedef struct Optimizer {
+  bool adam;
+  uint64_t t; /* steps taken */
+  size_t count, chunks;
+  OptimSlot slot[];
+} Optimizer;
+
+static Optimizer *check(lua_State *L) { return luaL_checkudata(L, 1, OPTIM_TYPE); }
+
+/* Push a zero tensor of the shape of the parameter on top of the stack. */
+static Tensor *push_moment(lua_State *L) {
+  lua_getfield(L, -1, "value");
+  Tensor *value = tensor_check(L, -1);
+  Tensor *t = tensor_zeros(L, value->ndim, value->dim);
+  lua_remove(L, -2);
+  return t;
+}
+
+/* new({Param, …}, {scale, …}, adam) */
+static int new_optimizer(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  bool adam = lua_toboolean(L, 3);
+  lua_settop(L, 2);
+  size_t n = lua_rawlen(L, 1);
+  size_t bytes = sizeof(Optimizer) + n * sizeof(OptimSlot);
+  Optimizer *o = lua_newuserdatauv(L, bytes, UV_COUNT);
+  memset(o, 0, bytes);
+  luaL_setmetatable(L, OPTIM_TYPE);
+  o->adam = adam;
+  for (int uv = UV_PARAMS; uv <= UV_V; uv++) {
+    lua_createtable(L, (int)n, 0);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 3, uv);
+  }
+  for (size_t i = 0; i < n; i++) {
+    OptimSlot *s = &o->slot[i];
+    lua_rawgeti(L, 1, (lua_Integer)i + 1);
+    s->param = param_check(L, -1);
+    lua_rawgeti(L, 2, (lua_Integer)i + 1);
+    s->scale = luaL_checknumber(L, -1);
+    lua_pop(L, 1);
+    s->m = push_moment(L)->data;
+    lua_rawseti(L, 5, (lua_Integer)i + 1);
+    if (adam) {
+      s->v = push_moment(L)->data;
+      lua_rawseti(L, 6, (lua_Integer)i + 1);
+    }
+    lua_rawseti(L, 4, (lua_Integer)i + 1);
+    o->count = i + 1;
+  }
+  o->chunks = optim_layout(o->slot, o->count);
+  lua_settop(L, 3);
+  return 1;
+}
+
+/* Scale that brings the global norm down to clip_norm; false, with nil and a
+ * message pushed, when a gradient is not finite. */
+static bool gradient_scale(lua_State *L, const Optimizer *o, double clip, double clip_norm,
+                           real *scratch, double *sums, double *scale, double *norm) {
+  size_t bad;
+  double square =
+      optim_square_norm(o->slot, o->count, clip, &bad, sums, scratch, parallel_threads());
+  if (bad < o->count) {
+    lua_pushnil(L);
+    lua_getiuservalue(L, 1, UV_PARAMS);
+    lua_rawgeti(L, -1, (lua_Integer)bad + 1);
+    lua_getfield(L, -1, "name");
+    lua_pushfstring(L, "the gradient of '%s' is not finite: no step was taken",
+                    lua_tostring(L, -1));
+    lua_replace(L, -4);
+    lua_pop(L, 2);
+    return false;
+  }
+  *norm = sqrt(square);
+  *scale = clip_norm > 0 && *norm > clip_norm ? clip_norm / *norm : 1;
+  return true;
+}
+
+/* step(lr, a, b, eps, clip_value, clip_norm): Adam's β1, β2; SGD's momentum in
+ * a.  Returns the norm of the gradient after clipping each element, or nil and
+ * a message when it is not finite; then nothing has changed. */
+static int step(lua_State *L) {
+  Optimizer *o = check(L);
+  double arg[6];
+  for (int i = 0; i < 6; i++) arg[i] = luaL_checknumber(L, i + 2);
+  lua_settop(L, 1);
+  int threads = parallel_threads();
+  size_t scratch = OPTIM_SCRATCH * (size_t)threads;
+  size_t sums = o->chunks * sizeof(double) / sizeof(real);
+  real *work = tensor_workspace(L, scratch + sums);
+  double scale, norm;
+  if (!gradient_scale(L, o, arg[4], arg[5], work, (double *)(work + scratch), &scale, &norm))
+    return 2;
+  o->t++;
+  if (o->adam) {
+    AdamStep s = {arg[0], arg[1], arg[2], arg[3], arg[4], scale, o->t};
+    optim_adam(o->slot, o->count, &s, work, threads);
+  } else {
+    SgdStep s = {arg[0], arg[1], arg[4], scale};
+    optim_sgd(o->slot, o->count, &s, work, threads);
+  }
+  lua_pushnumber(L, norm);
+  return 1;
+}
+
+/* moments() -> {m, …}, {v, …}, steps: the tensors themselves, not copies. */
+static int moments(lua_State *L) {
+  Optimizer *o = check(L);
+  lua_getiuservalue(L, 1, UV_M);
+  lua_getiuservalue(L, 1, UV_V);
+  lua_pushinteger(L, (lua_Integer)o->t);
+  return 3;
+}
+
+static int set_steps(lua_State *L) {
+  Optimizer *o = check(L);
+  lua_Integer t = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, t >= 0, 2, "0 or more steps");
+  o->t = (uint64_t)t;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"step", step}, {"moments", moments}, {"set_steps", set_steps}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"optimizer", new_optimizer}, {NULL, NULL}};
+
+void open_optim(lua_State *L) {
+  luaL_newmetatable(L, OPTIM_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

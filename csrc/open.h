@@ -10,6 +10,8 @@ void open_tensor(lua_State *L);
 void open_rng(lua_State *L);
 void open_image(lua_State *L);
 void open_file(lua_State *L);
+void open_parallel(lua_State *L);
+void open_param(lua_State *L);
 void open_net(lua_State *L);
 void open_flow(lua_State *L);
 void open_optim(lua_State *L);

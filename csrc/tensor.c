@@ -94,14 +94,18 @@ Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim,
   size_t count, end;
   if (!count_of(ndim, dim, &count) || !checked_add(offset, count, &end) ||
       end > base->count) {
-    luaL_error(L, "view lies outside its tensor of %d numbers",
-               (int)base->count);
+    luaL_error(L, "view lies outside its tensor of %I numbers",
+               (LUAI_UACINT)base->count);
     return NULL;
   }
   Tensor *t = lua_newuserdatauv(L, sizeof *t, 1);
   set_shape(t, ndim, dim, count);
   t->data = base->data + offset;
-  lua_pushvalue(L, owner);
+  /* A view of a view keeps the numbers alive, not the view between. */
+  if (lua_getiuservalue(L, owner, 1) != LUA_TUSERDATA) {
+    lua_pop(L, 1);
+    lua_pushvalue(L, owner);
+  }
   lua_setiuservalue(L, -2, 1);
   luaL_setmetatable(L, TENSOR_TYPE);
   return t;
@@ -174,9 +178,14 @@ static size_t check_dim(lua_State *L, int arg, int index, int at) {
 }
 
 int tensor_check_dims(lua_State *L, int arg, size_t dim[TENSOR_MAX_DIM]) {
+  return tensor_check_dims_to(L, arg, lua_gettop(L), dim);
+}
+
+int tensor_check_dims_to(lua_State *L, int arg, int last, size_t dim[TENSOR_MAX_DIM]) {
   bool list = lua_istable(L, arg);
-  lua_Integer n =
-      list ? (lua_Integer)lua_rawlen(L, arg) : lua_gettop(L) - arg + 1;
+  if (list && last > arg)
+    luaL_argerror(L, arg + 1, "nothing expected after the list of dimensions");
+  lua_Integer n = list ? (lua_Integer)lua_rawlen(L, arg) : last - arg + 1;
   if (n < 1 || n > TENSOR_MAX_DIM)
     luaL_argerror(L, arg,
                   lua_pushfstring(L, "1 to %d dimensions expected, got %I",

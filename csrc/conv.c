@@ -1,0 +1,294 @@
+#include "conv.h"
+
+#include <string.h>
+
+#include "gemm.h"
+#include "parallel.h"
+
+/* Columns that one piece of work handles: enough to keep a GEMM busy, few
+ * enough that its operands stay in the second-level cache. */
+#define TILE_COLUMNS 256
+/* Weight gradients are summed in this many fixed parts, then joined in order,
+ * so that the sum does not depend on the number of threads. */
+#define GRADIENT_PARTS 8
+
+typedef ptrdiff_t Index;
+
+size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
+  size_t padded = in + 2 * pad;
+  return kernel == 0 || stride == 0 || padded < kernel
+             ? 0
+             : (padded - kernel) / stride + 1;
+}
+
+/* dst[x] = src[x·stride + first] for x < n, 0 where that falls outside
+ * 0..width-1. */
+static inline void gather_row(const real *src, Index width, Index first,
+                              Index stride, real *dst, Index n) {
+  Index lo = first < 0 ? (-first + stride - 1) / stride : 0;
+  Index hi = first < width ? (width - 1 - first) / stride + 1 : 0;
+  if (hi > n) hi = n;
+  if (lo > hi) lo = hi;
+  for (Index x = 0; x < lo; x++) dst[x] = 0;
+  if (stride == 1)
+    memcpy(dst + lo, src + first + lo, (size_t)(hi - lo) * sizeof *dst);
+  else
+    for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
+  for (Index x = hi; x < n; x++) dst[x] = 0;
+}
+
+/* One row of the column matrix: input channel c at kernel offset (i, j). */
+static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh,
+                       Index sw, size_t oh, size_t ow, size_t row0, size_t rows,
+                       real *dst) {
+  for (size_t r = row0; r < row0 + rows; r++, dst += ow) {
+    size_t n = r / oh;
+    Index y = (Index)(r % oh) * sh + di;
+    if (y < 0 || y >= (Index)in->h)
+      memset(dst, 0, ow * sizeof *dst);
+    else
+      gather_row(act_plane(in, n, c) + (size_t)y * in->w, (Index)in->w, dj, sw,
+                 dst, (Index)ow);
+  }
+}
+
+void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow,
+            size_t row0, size_t rows, real *cols, size_t ld) {
+  for (size_t c = 0; c < in->c; c++)
+    for (size_t i = 0; i < g->kh; i++)
+      for (size_t j = 0; j < g->kw; j++, cols += ld)
+        im2col_row(in, c, (Index)i - (Index)g->ph, (Index)j - (Index)g->pw,
+                   (Index)g->sh, (Index)g->sw, oh, ow, row0, rows, cols);
+}
+
+void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0,
+                    size_t rows, real *cols, size_t ld) {
+  for (size_t c = 0; c < in->c; c++)
+    for (size_t i = 0; i < g->kh; i++)
+      for (size_t j = 0; j < g->kw; j++, cols += ld)
+        im2col_row(in, c, (Index)g->ph - (Index)i, (Index)g->pw - (Index)j, 1, 1,
+                   in->h, in->w, row0, rows, cols);
+}
+
+void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
+                const Act *in, size_t n) {
+  for (size_t c = 0; c < in->c; c++) {
+    real *plane = act_plane(in, n, c);
+    for (size_t i = 0; i < g->kh; i++)
+      for (size_t j = 0; j < g->kw; j++, cols += oh * ow) {
+        Index dj = (Index)j - (Index)g->pw;
+        Index lo = dj < 0 ? (-dj + (Index)g->sw - 1) / (Index)g->sw : 0;
+        for (size_t y = 0; y < oh; y++) {
+          Index iy = (Index)(y * g->sh + i) - (Index)g->ph;
+          if (iy < 0 || iy >= (Index)in->h) continue;
+          real *dst = plane + (size_t)iy * in->w + dj;
+          const real *src = cols + y * ow;
+          for (Index x = lo; x < (Index)ow && x * (Index)g->sw + dj < (Index)in->w;
+               x++)
+            dst[x * (Index)g->sw] += src[x];
+        }
+      }
+  }
+}
+
+/* Work is cut into tiles of whole output rows.  In the (C, N, H, W) layout a
+ * tile may span samples; otherwise each sample is cut on its own. */
+typedef struct Tiling {
+  size_t ow, rows_per_tile, rows_per_block, blocks, tiles_per_block;
+} Tiling;
+
+static Tiling tile(const Act *out) {
+  Tiling t;
+  t.ow = out->w;
+  t.blocks = act_batch_contiguous(out) ? 1 : out->n;
+  t.rows_per_block = (t.blocks == 1 ? out->n : 1) * out->h;
+  t.rows_per_tile = TILE_COLUMNS / out->w;
+  if (t.rows_per_tile == 0) t.rows_per_tile = 1;
+  if (t.rows_per_tile > t.rows_per_block) t.rows_per_tile = t.rows_per_block;
+  t.tiles_per_block = (t.rows_per_block + t.rows_per_tile - 1) / t.rows_per_tile;
+  return t;
+}
+
+static inline size_t tile_count(const Tiling *t) {
+  return t->blocks * t->tiles_per_block;
+}
+
+/* Tile i covers `rows` rows from row0, counted over all samples; returns where
+ * its pixels start within a channel of out. */
+static inline size_t tile_at(const Tiling *t, const Act *out, size_t i,
+                             size_t *row0, size_t *rows) {
+  size_t block = i / t->tiles_per_block, within = i % t->tiles_per_block;
+  size_t first = within * t->rows_per_tile;
+  *row0 = block * t->rows_per_block + first;
+  *rows = t->rows_per_block - first;
+  if (*rows > t->rows_per_tile) *rows = t->rows_per_tile;
+  return block * out->ns + first * t->ow;
+}
+
+static inline size_t kernel_size(const ConvGeometry *g, size_t c) {
+  return c * g->kh * g->kw;
+}
+
+static inline bool pointwise(const ConvGeometry *g) {
+  return g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 &&
+         g->pw == 0;
+}
+
+static inline bool same_stride1(const ConvGeometry *g) {
+  return g->sh == 1 && g->sw == 1 && 2 * g->ph + 1 == g->kh &&
+         2 * g->pw + 1 == g->kw;
+}
+
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out,
+                    int threads) {
+  Tiling t = tile(out);
+  size_t tile_columns = t.rows_per_tile * t.ow;
+  size_t k = kernel_size(g, in->c), ko = kernel_size(g, out->c);
+  size_t tiles = max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
+  size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
+  size_t whole = same_stride1(g) ? out->c * k : k * out->h * out->w;
+  return tiles + parts + whole + 64;
+}
+
+/* The tile's columns: a part of those given, the input itself for a 1×1
+ * kernel, or gathered into buf. */
+static const real *tile_columns(const Act *in, const ConvGeometry *g,
+                                const Act *out, const real *cols, size_t row0,
+                                size_t rows, real *buf, size_t *ld) {
+  if (cols != NULL) {
+    *ld = act_pixels(out);
+    return cols + row0 * out->w;
+  }
+  if (pointwise(g) && (act_batch_contiguous(in) || !act_batch_contiguous(out))) {
+    *ld = in->cs;
+    return act_plane(in, row0 / in->h, 0) + row0 % in->h * in->w;
+  }
+  *ld = rows * out->w;
+  im2col(in, g, out->h, out->w, row0, rows, buf, *ld);
+  return buf;
+}
+
+static void add_bias(const Act *out, size_t at, size_t n, const real *bias) {
+  for (size_t c = 0; c < out->c; c++) {
+    real *p = out->data + c * out->cs + at, b = bias[c];
+    for (size_t i = 0; i < n; i++) p[i] += b;
+  }
+}
+
+void conv_forward(const Act *in, const real *weight, const real *bias,
+                  const ConvGeometry *g, const Act *out, const real *cols,
+                  real *scratch, int threads) {
+  Tiling t = tile(out);
+  size_t k = kernel_size(g, in->c);
+  size_t stride = k * t.rows_per_tile * t.ow;
+  Index tiles = (Index)tile_count(&t);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < tiles; i++) {
+    size_t row0, rows, ld;
+    size_t at = tile_at(&t, out, (size_t)i, &row0, &rows), n = rows * t.ow;
+    real *buf = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? stride : 0);
+    const real *b = tile_columns(in, g, out, cols, row0, rows, buf, &ld);
+    gemm(NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, 0, out->data + at,
+         out->cs);
+    if (bias != NULL) add_bias(out, at, n, bias);
+  }
+}
+
+/* parts[p] += dout·colsᵀ over the tiles p, p + GRADIENT_PARTS, … */
+static void weight_gradient_part(const Act *in, const ConvGeometry *g,
+                                 const Act *dout, const real *cols,
+                                 const Tiling *t, size_t part, size_t k,
+                                 real *buf, real *dw, real *db) {
+  real beta = 0;
+  memset(db, 0, dout->c * sizeof *db);
+  for (size_t i = part; i < tile_count(t); i += GRADIENT_PARTS, beta = 1) {
+    size_t row0, rows, ld;
+    size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
+    const real *b = tile_columns(in, g, dout, cols, row0, rows, buf, &ld);
+    gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld, beta,
+         dw, k);
+    for (size_t c = 0; c < dout->c; c++) {
+      const real *p = dout->data + c * dout->cs + at;
+      double s = 0;
+      for (size_t x = 0; x < n; x++) s += (double)p[x];
+      db[c] += (real)s;
+    }
+  }
+}
+
+static void join_parts(const real *parts, size_t stride, size_t count,
+                       size_t nparts, real beta, real *out) {
+  for (size_t i = 0; i < count; i++) {
+    real s = beta == 0 ? 0 : out[i];
+    for (size_t p = 0; p < nparts; p++) s += parts[p * stride + i];
+    out[i] = s;
+  }
+}
+
+static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
+                            real *dweight, real weight_beta, real *dbias,
+                            real bias_beta, const real *cols, size_t k,
+                            real *scratch, int threads) {
+  Tiling t = tile(dout);
+  size_t tiles = tile_count(&t), count = dout->c * k;
+  size_t nparts = tiles < GRADIENT_PARTS ? tiles : GRADIENT_PARTS;
+  size_t stride = count + dout->c;
+  size_t buf_stride = k * t.rows_per_tile * t.ow;
+  real *parts = scratch + GRADIENT_PARTS * buf_stride;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index p = 0; p < (Index)nparts; p++)
+    weight_gradient_part(in, g, dout, cols, &t, (size_t)p, k,
+                         scratch + (size_t)p * buf_stride,
+                         parts + (size_t)p * stride,
+                         parts + (size_t)p * stride + count);
+  join_parts(parts, stride, count, nparts, weight_beta, dweight);
+  if (dbias != NULL)
+    join_parts(parts + count, stride, dout->c, nparts, bias_beta, dbias);
+}
+
+/* Stride 1, same padding: the input gradient is itself such a convolution, of
+ * dout with the kernels turned by 180° and the channels exchanged. */
+static void input_gradient_same(const real *weight, const ConvGeometry *g,
+                                const Act *dout, const Act *din, real *scratch,
+                                int threads) {
+  size_t kk = g->kh * g->kw, k = dout->c * kk;
+  real *turned = scratch;
+  for (size_t o = 0; o < dout->c; o++)
+    for (size_t c = 0; c < din->c; c++)
+      for (size_t i = 0; i < kk; i++)
+        turned[c * k + o * kk + (kk - 1 - i)] = weight[(o * din->c + c) * kk + i];
+  conv_forward(dout, turned, NULL, g, din, NULL, scratch + din->c * k, threads);
+}
+
+static void zero_sample(const Act *a, size_t n) {
+  for (size_t c = 0; c < a->c; c++)
+    memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
+}
+
+static void input_gradient_any(const real *weight, const ConvGeometry *g,
+                               const Act *dout, const Act *din, size_t k,
+                               real *scratch) {
+  size_t pixels = dout->h * dout->w;
+  for (size_t n = 0; n < dout->n; n++) {
+    gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0),
+         dout->cs, 0, scratch, pixels);
+    zero_sample(din, n);
+    col2im_add(scratch, g, dout->h, dout->w, din, n);
+  }
+}
+
+void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
+                   const Act *dout, const Act *din, real *dweight,
+                   real weight_beta, real *dbias, real bias_beta,
+                   const real *cols, real *scratch, int threads) {
+  size_t k = kernel_size(g, in->c);
+  weight_gradient(in, g, dout, dweight, weight_beta, dbias, bias_beta, cols, k,
+                  scratch, threads);
+  if (din == NULL) return;
+  if (same_stride1(g))
+    input_gradient_same(weight, g, dout, din, scratch, threads);
+  else
+    input_gradient_any(weight, g, dout, din, k, scratch);
+}

@@ -1,0 +1,224 @@
+/* A bundle: networks that read the same x, run side by side.
+ *
+ * A conditional Glow has three conditioning networks a step, none of which
+ * depends on y.  Each alone is too small for two threads; together they fill
+ * sixteen: one thread runs one network.  Networks whose first layer is the
+ * same kind of convolution share one im2col of x. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "lua_net.h"
+#include "parallel.h"
+
+#define BUNDLE_TYPE "cglow.Bundle"
+
+enum { UV_NETS = 1, UV_COLS, UV_OUTPUTS, UV_COUNT = 3 };
+
+typedef struct Entry {
+  Net *net;
+  const real *cols; /* shared im2col of x, or NULL */
+  real *arena, *out, *dout;
+} Entry;
+
+typedef struct Bundle {
+  size_t count;
+  bool ran;
+  size_t scratch; /* reals for each thread */
+  Entry entry[];
+} Bundle;
+
+static Bundle *bundle_check(lua_State *L, int arg) {
+  return luaL_checkudata(L, arg, BUNDLE_TYPE);
+}
+
+/* bundle({net, …}) */
+static int new_bundle(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  size_t n = lua_rawlen(L, 1);
+  Bundle *b = lua_newuserdatauv(L, sizeof *b + n * sizeof *b->entry, UV_COUNT);
+  memset(b, 0, sizeof *b + n * sizeof *b->entry);
+  b->count = n;
+  luaL_setmetatable(L, BUNDLE_TYPE);
+  lua_createtable(L, (int)n, 0);
+  lua_newtable(L); /* layers seen: two threads must not share a gradient */
+  for (size_t i = 0; i < n; i++) {
+    lua_rawgeti(L, 1, (lua_Integer)i + 1);
+    Net *net = b->entry[i].net = net_check(L, -1);
+    for (size_t k = 0; k < net->count; k++) {
+      if (lua_rawgetp(L, -2, net->node[k].layer) != LUA_TNIL)
+        return luaL_error(L, "bundle: network %d shares a layer with another", (int)i + 1);
+      lua_pop(L, 1);
+      lua_pushboolean(L, 1);
+      lua_rawsetp(L, -3, net->node[k].layer);
+    }
+    lua_rawseti(L, -3, (lua_Integer)i + 1);
+  }
+  lua_pop(L, 1);
+  lua_setiuservalue(L, 2, UV_NETS);
+  lua_createtable(L, (int)n, 0);
+  lua_setiuservalue(L, 2, UV_OUTPUTS);
+  return 1;
+}
+
+static inline bool begins_with_conv(const Net *net) {
+  return net->node[0].layer->ops == &layer_conv2d;
+}
+
+static inline size_t cols_count(const Net *net) {
+  const ConvGeometry *g = &net->node[0].layer->geometry;
+  return net->in.c * g->kh * g->kw * act_pixels(&net->node[0].out);
+}
+
+/* The first entry whose first convolution sees x the same way. */
+static size_t twin(const Bundle *b, size_t i) {
+  const ConvGeometry *g = &b->entry[i].net->node[0].layer->geometry;
+  for (size_t k = 0; k < i; k++)
+    if (begins_with_conv(b->entry[k].net) &&
+        memcmp(g, &b->entry[k].net->node[0].layer->geometry, sizeof *g) == 0)
+      return k;
+  return i;
+}
+
+/* Lay out the shared columns; returns reals. */
+static size_t place_cols(Bundle *b, real *base) {
+  size_t total = 0;
+  for (size_t i = 0; i < b->count; i++) {
+    Entry *e = &b->entry[i];
+    e->cols = NULL;
+    if (!begins_with_conv(e->net)) continue;
+    size_t k = twin(b, i);
+    if (k < i) {
+      e->cols = b->entry[k].cols;
+    } else {
+      e->cols = base ? base + total : NULL;
+      total += (cols_count(e->net) + 15) & ~(size_t)15;
+    }
+  }
+  return total;
+}
+
+static void fill_cols(const Bundle *b, const Tensor *x) {
+  for (size_t i = 0; i < b->count; i++) {
+    const Entry *e = &b->entry[i];
+    if (!begins_with_conv(e->net) || twin(b, i) != i) continue;
+    const NetNode *first = &e->net->node[0];
+    Act in = e->net->in;
+    in.data = x->data;
+    im2col(&in, &first->layer->geometry, first->out.h, first->out.w, 0,
+           in.n * first->out.h, (real *)e->cols, act_pixels(&first->out));
+  }
+}
+
+static void prepare(lua_State *L, Bundle *b) {
+  lua_getiuservalue(L, 1, UV_NETS);
+  lua_getiuservalue(L, 1, UV_OUTPUTS);
+  int nets = lua_gettop(L) - 1, outputs = lua_gettop(L);
+  size_t scratch = 0;
+  for (size_t i = 0; i < b->count; i++) {
+    Entry *e = &b->entry[i];
+    lua_rawgeti(L, nets, (lua_Integer)i + 1);
+    e->out = net_prepare_forward(L, -1, 2)->data;
+    e->arena = net_arena(L, -2);
+    lua_rawseti(L, outputs, (lua_Integer)i + 1);
+    lua_pop(L, 1);
+    size_t s = net_backward_scratch(e->net, 1);
+    if (s > scratch) scratch = s;
+  }
+  b->scratch = (scratch + 15) & ~(size_t)15;
+  size_t count = place_cols(b, NULL);
+  if (count > 0) {
+    lua_getiuservalue(L, 1, UV_COLS);
+    Tensor *cols = tensor_test(L, -1);
+    lua_pop(L, 1);
+    if (cols == NULL || cols->count < count) {
+      cols = tensor_new(L, 1, &count);
+      lua_setiuservalue(L, 1, UV_COLS);
+    }
+    place_cols(b, cols->data);
+  }
+}
+
+/*** Run every network on x.
+@function Bundle:forward
+@tparam Tensor x N×C×H×W
+@treturn {Tensor,...} the outputs in order; table and tensors belong to the
+bundle and are overwritten by the next call */
+static int forward(lua_State *L) {
+  Bundle *b = bundle_check(L, 1);
+  Tensor *x = tensor_check(L, 2);
+  lua_settop(L, 2);
+  b->ran = false;
+  prepare(L, b);
+  int threads = parallel_threads();
+  real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
+  fill_cols(b, x);
+  blas_begin();
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (size_t i = 0; i < b->count; i++) {
+    Entry *e = &b->entry[i];
+    net_forward(e->net, x->data, e->out, e->arena, e->cols,
+                scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
+  }
+  blas_end();
+  b->ran = true;
+  lua_getiuservalue(L, 1, UV_OUTPUTS);
+  return 1;
+}
+
+/*** Back-propagate through every network; their parameters' gradients grow.
+The gradient with respect to x is not formed.
+@function Bundle:backward
+@tparam {Tensor,...} douts gradients with respect to the outputs, in order */
+static int backward(lua_State *L) {
+  Bundle *b = bundle_check(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_settop(L, 2);
+  if (!b->ran) return luaL_error(L, "backward: call forward first");
+  lua_getiuservalue(L, 1, UV_NETS);
+  lua_getiuservalue(L, 1, UV_OUTPUTS);
+  for (size_t i = 0; i < b->count; i++) {
+    Entry *e = &b->entry[i];
+    lua_rawgeti(L, 3, (lua_Integer)i + 1);
+    lua_rawgeti(L, 4, (lua_Integer)i + 1);
+    Tensor *out = tensor_check(L, -1);
+    if (net_output(L, -2) != out || !e->net->ran)
+      return luaL_error(L, "backward: network %d has run on something else since",
+                        (int)i + 1);
+    lua_pop(L, 1);
+    lua_rawgeti(L, 2, (lua_Integer)i + 1);
+    Tensor *dout = tensor_test(L, -1);
+    if (dout == NULL || !tensor_same_shape(dout, out))
+      return luaL_error(L, "backward: gradient %d must be a tensor of shape %s", (int)i + 1,
+                        tensor_push_shape(L, out->ndim, out->dim));
+    e->dout = dout->data;
+    net_prepare_backward(L, -3);
+    lua_pop(L, 3);
+  }
+  int threads = parallel_threads();
+  real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
+  blas_begin();
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (size_t i = 0; i < b->count; i++) {
+    Entry *e = &b->entry[i];
+    net_backward(e->net, e->dout, NULL, e->cols,
+                 scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
+  }
+  blas_end();
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"forward", forward}, {"backward", backward}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"bundle", new_bundle}, {NULL, NULL}};
+
+void open_bundle(lua_State *L) {
+  luaL_newmetatable(L, BUNDLE_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

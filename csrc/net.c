@@ -1,0 +1,129 @@
+#include "net.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Keep every buffer 64-byte aligned. */
+static inline size_t round_up(size_t n) { return (n + 15) & ~(size_t)15; }
+
+/* n·c·h·w as a size that BLAS's int can index. */
+static bool fits(size_t n, const Shape *s) {
+  size_t total;
+  return !__builtin_mul_overflow(n, s->c, &total) &&
+         !__builtin_mul_overflow(total, s->h, &total) &&
+         !__builtin_mul_overflow(total, s->w, &total) && total < INT32_MAX;
+}
+
+/* Does the group of in-place layers that node i begins end the network, or
+ * feed a layer that wants whole samples? */
+static bool ends_in_samples(const Net *net, size_t i, bool *last) {
+  while (i + 1 < net->count && net->node[i + 1].in_place) i++;
+  *last = i + 1 == net->count;
+  return *last || net->node[i + 1].layer->ops->wants_samples;
+}
+
+static void place(Net *net, size_t i, const Shape *s) {
+  NetNode *v = &net->node[i];
+  if (v->in_place) {
+    v->out = net->node[i - 1].out;
+    v->offset = net->node[i - 1].offset;
+    v->in_output = net->node[i - 1].in_output;
+    return;
+  }
+  bool samples = ends_in_samples(net, i, &v->in_output) || s->flat;
+  v->out = samples ? act_nchw(NULL, net->n, s->c, s->h, s->w)
+                   : act_cnhw(NULL, net->n, s->c, s->h, s->w);
+  v->offset = net->arena;
+  if (!v->in_output) net->arena += round_up(net->n * shape_count(s));
+}
+
+bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
+  if (net->planned && net->n == n &&
+      memcmp(&net->in_shape, in, sizeof *in) == 0)
+    return true;
+  net->planned = net->ran = false;
+  net->n = n;
+  net->in_shape = *in;
+  net->arena = net->grad = 0;
+  net->in = act_nchw(NULL, n, in->c, in->h, in->w);
+  Shape s = *in;
+  for (size_t i = 0; i < net->count; i++) {
+    NetNode *v = &net->node[i];
+    v->in_place = v->layer->ops->in_place && i > 0 &&
+                  !net->node[i - 1].layer->ops->needs_out;
+  }
+  for (size_t i = 0; i < net->count; i++) {
+    Shape next;
+    char reason[160];
+    if (!net->node[i].layer->ops->shape(net->node[i].layer, &s, &next, reason)) {
+      snprintf(why, NET_WHY, "layer %zu: %s", i + 1, reason);
+      return false;
+    }
+    s = next;
+    if (!fits(n, &s)) {
+      snprintf(why, NET_WHY, "layer %zu: %zux%zux%zux%zu activations are too many",
+               i + 1, n, s.c, s.h, s.w);
+      return false;
+    }
+    place(net, i, &s);
+    net->grad = max_size(net->grad, round_up(n * shape_count(&s)));
+  }
+  net->out_shape = s;
+  net->out = act_nchw(NULL, n, s.c, s.h, s.w);
+  net->planned = true;
+  return true;
+}
+
+static const Act *input_of(const Net *net, size_t i) {
+  return i == 0 ? &net->in : &net->node[i - 1].out;
+}
+
+static size_t layer_scratch(const Net *net, int threads) {
+  size_t most = 0;
+  for (size_t i = 0; i < net->count; i++) {
+    const NetNode *v = &net->node[i];
+    most = max_size(most, v->layer->ops->scratch(v->layer, input_of(net, i),
+                                                 &v->out, threads));
+  }
+  return round_up(most);
+}
+
+size_t net_forward_scratch(const Net *net, int threads) {
+  return layer_scratch(net, threads);
+}
+
+size_t net_backward_scratch(const Net *net, int threads) {
+  return layer_scratch(net, threads) + 2 * net->grad;
+}
+
+void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
+                 real *scratch, int threads) {
+  net->in.data = in;
+  net->out.data = out;
+  for (size_t i = 0; i < net->count; i++) {
+    NetNode *v = &net->node[i];
+    v->out.data = v->in_output ? out : arena + v->offset;
+    v->layer->ops->forward(v->layer, input_of(net, i), &v->out,
+                           i == 0 ? cols : NULL, scratch, threads);
+  }
+  net->ran = true;
+}
+
+void net_backward(Net *net, real *dout, real *din, const real *cols,
+                  real *scratch, int threads) {
+  real *buffer[2] = {scratch, scratch + net->grad};
+  real *rest = scratch + 2 * net->grad;
+  Act grad = net->out;
+  grad.data = dout;
+  for (size_t i = net->count; i-- > 0;) {
+    const NetNode *v = &net->node[i];
+    Act next = *input_of(net, i);
+    next.data = i == 0 ? din : buffer[i & 1];
+    v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad,
+                            next.data ? &next : NULL, i == 0 ? cols : NULL, rest,
+                            threads);
+    grad = next;
+  }
+}

@@ -1,0 +1,49 @@
+/* A network: layers run one after the other.
+ *
+ * The plan says where each layer's output lies.  Between layers activations
+ * are channel-major over the whole batch, so that a convolution is one GEMM;
+ * where a layer wants samples, and at the end, they are (N, C, H, W).  relu
+ * runs in place. */
+#ifndef CGLOW_NET_H
+#define CGLOW_NET_H
+
+#include "layer.h"
+
+#define NET_WHY 200
+
+typedef struct NetNode {
+  Layer *layer;
+  bool in_place;
+  size_t offset; /* of out in the arena; the last group is the output itself */
+  bool in_output;
+  Act out;
+} NetNode;
+
+typedef struct Net {
+  size_t count;
+  Shape in_shape, out_shape; /* of the current plan */
+  size_t n;
+  bool planned;
+  bool ran; /* forward has run on this plan, so backward may */
+  Act in, out;
+  size_t arena, grad; /* reals: kept activations; one gradient buffer */
+  NetNode node[];
+} Net;
+
+/* Lay out a batch of n samples of this shape; false with a reason in why[NET_WHY].
+ * Sets arena and grad. */
+bool net_plan(Net *net, size_t n, const Shape *in, char *why);
+
+/* Reals of scratch for one forward or backward with this many threads. */
+size_t net_forward_scratch(const Net *net, int threads);
+size_t net_backward_scratch(const Net *net, int threads);
+
+/* in, out: (N, C, H, W); arena: net->arena reals, kept until backward.
+ * cols: im2col(in) for the first layer, or NULL. */
+void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
+                 real *scratch, int threads);
+/* din: (N, C, H, W) or NULL when it is not wanted. */
+void net_backward(Net *net, real *dout, real *din, const real *cols,
+                  real *scratch, int threads);
+
+#endif

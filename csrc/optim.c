@@ -1,0 +1,179 @@
+#include "optim.h"
+
+#include <math.h>
+
+#include "parallel.h"
+
+/* A piece of work: numbers first .. first+n-1 of a slot's parameter. */
+typedef struct Piece {
+  size_t slot, chunk, first, n;
+} Piece;
+
+static inline size_t slot_chunks(const OptimSlot *s) {
+  return (s->param->count + OPTIM_CHUNK - 1) / OPTIM_CHUNK;
+}
+
+size_t optim_layout(OptimSlot *slots, size_t count) {
+  size_t total = 0;
+  for (size_t i = 0; i < count; i++) {
+    slots[i].first_chunk = total;
+    total += slot_chunks(slots + i);
+  }
+  return total;
+}
+
+static size_t chunks_of(const OptimSlot *slots, size_t count) {
+  return count == 0 ? 0 : slots[count - 1].first_chunk + slot_chunks(slots + count - 1);
+}
+
+static Piece piece_at(const OptimSlot *slots, size_t count, size_t chunk) {
+  size_t lo = 0, hi = count; /* the slot lies in lo .. hi-1 */
+  while (hi - lo > 1) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (slots[mid].first_chunk <= chunk)
+      lo = mid;
+    else
+      hi = mid;
+  }
+  size_t first = (chunk - slots[lo].first_chunk) * OPTIM_CHUNK;
+  size_t left = slots[lo].param->count - first;
+  return (Piece){lo, chunk, first, left < OPTIM_CHUNK ? left : OPTIM_CHUNK};
+}
+
+typedef void (*PieceFunction)(const OptimSlot *s, const Piece *p, void *context, real *buf);
+
+static void for_each_piece(const OptimSlot *slots, size_t count, PieceFunction f,
+                           void *context, real *scratch, int threads) {
+  size_t chunks = chunks_of(slots, count);
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+  for (size_t i = 0; i < chunks; i++) {
+    Piece p = piece_at(slots, count, i);
+    f(slots + p.slot, &p, context,
+      scratch + (size_t)omp_get_thread_num() * OPTIM_SCRATCH);
+  }
+}
+
+/* How far the gradient can be had in one go from number `at` on. */
+static inline size_t span(const Param *p, size_t at, size_t left) {
+  if (p->pending == 0 && p->dense) return left;
+  size_t n = p->cols - at % p->cols;
+  if (n > OPTIM_SCRATCH) n = OPTIM_SCRATCH;
+  return n < left ? n : left;
+}
+
+CLONES static double square_sum(const real *g, size_t n, real limit) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t i = 0; i < n; i++) {
+    real v = g[i];
+    v = v > limit ? limit : v;
+    v = v < -limit ? -limit : v;
+    /* Infinite gradients must show although clipping would hide them. */
+    sum += (double)v * (double)v + (double)(g[i] - g[i]);
+  }
+  return sum;
+}
+
+typedef struct SquareSums {
+  real limit;
+  double *sums;
+} SquareSums;
+
+static void square_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
+  const SquareSums *c = context;
+  double sum = 0;
+  for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
+    n = span(s->param, at, end - at);
+    sum += square_sum(param_gradient(s->param, at, n, buf), n, c->limit);
+  }
+  c->sums[p->chunk] = sum;
+}
+
+double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size_t *bad,
+                         double *sums, real *scratch, int threads) {
+  SquareSums context = {clip > 0 ? (real)clip : (real)HUGE_VAL, sums};
+  for_each_piece(slots, count, square_piece, &context, scratch, threads);
+  double total = 0;
+  *bad = count;
+  for (size_t i = 0, at = 0; i < count; i++)
+    for (size_t k = slot_chunks(slots + i); k > 0; k--, at++) {
+      total += sums[at];
+      if (*bad == count && !isfinite(sums[at])) *bad = i;
+    }
+  return total;
+}
+
+typedef struct AdamFactors {
+  real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
+} AdamFactors;
+
+CLONES static void adam_span(real *restrict p, real *restrict m, real *restrict v,
+                             const real *restrict g, size_t n, const AdamFactors *f) {
+  for (size_t i = 0; i < n; i++) {
+    real d = g[i];
+    d = d > f->clip ? f->clip : d;
+    d = d < -f->clip ? -f->clip : d;
+    d *= f->scale;
+    m[i] = f->beta1 * m[i] + f->one_beta1 * d;
+    v[i] = f->beta2 * v[i] + f->one_beta2 * d * d;
+#ifdef CGLOW_DOUBLE
+    p[i] -= f->step * m[i] / (sqrt(v[i]) * f->root2 + f->eps);
+#else
+    p[i] -= f->step * m[i] / (sqrtf(v[i]) * f->root2 + f->eps);
+#endif
+  }
+}
+
+static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
+  AdamFactors f = *(const AdamFactors *)context;
+  f.step = (real)((double)f.step * s->scale);
+  for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
+    n = span(s->param, at, end - at);
+    adam_span(s->param->value + at, s->m + at, s->v + at,
+              param_gradient(s->param, at, n, buf), n, &f);
+  }
+}
+
+void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
+                int threads) {
+  double c1 = 1 - pow(step->beta1, (double)step->t);
+  double c2 = 1 - pow(step->beta2, (double)step->t);
+  AdamFactors f = {(real)(step->lr / c1),
+                   (real)step->beta1,
+                   (real)(1 - step->beta1),
+                   (real)step->beta2,
+                   (real)(1 - step->beta2),
+                   (real)(1 / sqrt(c2)),
+                   (real)step->eps,
+                   step->clip > 0 ? (real)step->clip : (real)HUGE_VAL,
+                   (real)step->grad_scale};
+  for_each_piece(slots, count, adam_piece, &f, scratch, threads);
+}
+
+CLONES static void sgd_span(real *restrict p, real *restrict m, const real *restrict g,
+                            size_t n, real lr, real momentum, real clip, real scale) {
+  for (size_t i = 0; i < n; i++) {
+    real d = g[i];
+    d = d > clip ? clip : d;
+    d = d < -clip ? -clip : d;
+    m[i] = momentum * m[i] + d * scale;
+    p[i] -= lr * m[i];
+  }
+}
+
+static void sgd_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
+  const SgdStep *step = context;
+  real clip = step->clip > 0 ? (real)step->clip : (real)HUGE_VAL;
+  for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
+    n = span(s->param, at, end - at);
+    sgd_span(s->param->value + at, s->m + at, param_gradient(s->param, at, n, buf), n,
+             (real)(step->lr * s->scale), (real)step->momentum, clip,
+             (real)step->grad_scale);
+  }
+}
+
+void optim_sgd(const OptimSlot *slots, size_t count, const SgdStep *step, real *scratch,
+               int threads) {
+  SgdStep context = *step;
+  for_each_piece(slots, count, sgd_piece, &context, scratch, threads);
+}

@@ -1,0 +1,54 @@
+#include "param.h"
+
+#include <string.h>
+
+real *param_accumulate(Param *p, real *beta) {
+  *beta = p->dense ? 1 : 0;
+  p->dense = true;
+  return p->grad;
+}
+
+void param_set_pending(Param *p, size_t n, const real *u, const real *v) {
+  memcpy(p->u, u, n * p->rows * sizeof *u);
+  memcpy(p->v, v, n * p->cols * sizeof *v);
+  p->pending = n;
+}
+
+/* out = Σ_s u[s·rows]·v[s·cols + …], plus what is there when add is set. */
+CLONES static void outer_span(const real *u, size_t rows, const real *v, size_t cols,
+                              size_t samples, bool add, real *restrict out, size_t n) {
+  if (!add)
+    for (size_t j = 0; j < n; j++) out[j] = 0;
+  for (size_t s = 0; s < samples; s++) {
+    real a = u[s * rows];
+    const real *b = v + s * cols;
+    for (size_t j = 0; j < n; j++) out[j] += a * b[j];
+  }
+}
+
+const real *param_gradient(const Param *p, size_t at, size_t n, real *buf) {
+  if (p->pending == 0 && p->dense) return p->grad + at;
+  if (p->dense)
+    memcpy(buf, p->grad + at, n * sizeof *buf);
+  outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->pending,
+             p->dense, buf, n);
+  return buf;
+}
+
+void param_materialise(Param *p) {
+  if (p->pending == 0) {
+    if (!p->dense) memset(p->grad, 0, p->count * sizeof *p->grad);
+  } else {
+    for (size_t r = 0; r < p->rows; r++)
+      outer_span(p->u + r, p->rows, p->v, p->cols, p->pending, p->dense,
+                 p->grad + r * p->cols, p->cols);
+  }
+  p->dense = true;
+  p->pending = 0;
+}
+
+void param_zero_grad(Param *p) {
+  p->pending = 0;
+  p->dense = p->exposed;
+  if (p->exposed) memset(p->grad, 0, p->count * sizeof *p->grad);
+}

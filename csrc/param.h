@@ -1,0 +1,44 @@
+/* A parameter: its value, and its gradient in one of three states.
+ *
+ * A fully connected layer's weight gradient is an outer product of as many
+ * rows as there are samples.  It is kept as those factors ("pending") and the
+ * optimizer forms it row by row while it updates, so it is neither written to
+ * memory nor read back; whoever asks for it (p.grad) gets it formed. */
+#ifndef CGLOW_PARAM_H
+#define CGLOW_PARAM_H
+
+#include <stdbool.h>
+
+#include "real.h"
+
+/* More samples than this make a dense gradient the cheaper form. */
+#define PARAM_MAX_PENDING 32
+
+typedef struct Param {
+  size_t count, rows, cols; /* rows = first dimension */
+  real *value;
+  real *grad;   /* NULL until somebody needs it dense */
+  bool dense;   /* grad holds numbers; otherwise it counts as zero */
+  bool exposed; /* Lua holds grad, so it must always be up to date */
+  size_t pending, pending_room; /* samples */
+  real *u, *v;                  /* [pending, rows], [pending, cols] */
+} Param;
+
+/* Where to add a dense gradient, and the factor for what is there already
+ * (0: overwrite).  grad must have been allocated. */
+real *param_accumulate(Param *p, real *beta);
+
+/* gradient += Σ_n u_n v_nᵀ, kept pending; there must be room and nothing may
+ * be pending yet. */
+void param_set_pending(Param *p, size_t n, const real *u, const real *v);
+
+/* Numbers at .. at+n-1 of the gradient, which must lie within one row: a
+ * pointer into grad, or formed in buf (n numbers). */
+const real *param_gradient(const Param *p, size_t at, size_t n, real *buf);
+
+/* Make the gradient dense; grad must have been allocated. */
+void param_materialise(Param *p);
+
+void param_zero_grad(Param *p);
+
+#endif

@@ -1,0 +1,68 @@
+--- Models as safetensors files (design section 2, checkpoints).
+-- @module cglow.checkpoint
+local json = require "cglow.json"
+local safetensors = require "cglow.safetensors"
+
+local M = {}
+
+-- The constructor table as a checkpoint states it.
+local function config_of(model)
+  local c = model.config
+  return {
+    x = c.x, y = c.y, levels = c.levels, depth = c.depth,
+    cn = { channels = c.cn.channels, width = c.cn.width },
+    coupling = { width = c.coupling.width },
+    learned_prior = c.learned_prior,
+    init = c.init,
+  }
+end
+
+--- See `Model:save`.
+function M.save(model, path, extra)
+  local tensors, metadata = {}, { config = json.encode(config_of(model)) }
+  for _, p in ipairs(model:parameters()) do tensors[p.name] = p.value end
+  for name, t in pairs(extra and extra.tensors or {}) do
+    if tensors[name] then error(("Model:save: tensor '%s' is a parameter's name"):format(name), 3) end
+    tensors[name] = t
+  end
+  for key, value in pairs(extra and extra.metadata or {}) do metadata[key] = value end
+  return safetensors.save(path, tensors, metadata)
+end
+
+--- Copy tensors named like a model's parameters into them.
+-- @tparam Model model
+-- @tparam {[string]=Tensor} tensors
+-- @return true, or nil and a message that names what is missing or misshapen
+function M.fill(model, tensors)
+  for _, p in ipairs(model:parameters()) do
+    local t = tensors[p.name]
+    if not t then return nil, ("tensor '%s' is missing"):format(p.name) end
+    local got, want = table.concat(t:size(), "x"), table.concat(p.value:size(), "x")
+    if got ~= want then return nil, ("tensor '%s' has shape %s, expected %s"):format(p.name, got, want) end
+  end
+  for _, p in ipairs(model:parameters()) do p.value:copy(tensors[p.name]) end
+  return true
+end
+
+--- Read a model.
+-- @string path
+-- @tparam[opt] table override options that replace the file's, e.g. `cn = {make = …}`
+-- for networks of one's own, or `recompute = true`
+-- @treturn Model or nil, message, code
+-- @treturn {[string]=Tensor} all tensors of the file
+-- @treturn {[string]=string} its metadata
+function M.load(path, override)
+  local tensors, metadata, code = safetensors.load(path)
+  if not tensors then return nil, metadata, code end
+  if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not a cglow model"):format(path) end
+  local config, err = json.decode(metadata.config)
+  if type(config) ~= "table" then return nil, ("%s: config is not a JSON object: %s"):format(path, err or type(config)) end
+  for key, value in pairs(override or {}) do config[key] = value end
+  local ok, model = pcall(require("cglow.model").new, config)
+  if not ok then return nil, ("%s: %s"):format(path, model) end
+  local filled, why = M.fill(model, tensors)
+  if not filled then return nil, ("%s: %s"):format(path, why) end
+  return model, tensors, metadata
+end
+
+return M

@@ -1,0 +1,53 @@
+--- Conditional Glow for Lua: exact p(y|x), samples and predictions.
+--
+-- Lu & Huang, "Structured Output Learning with Conditional Generative Flows",
+-- AAAI 2020.
+-- @module cglow
+local core = require "cglow.core"
+
+local M = { _VERSION = "0.1.0" }
+
+for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "cat", "stack", "seed", "rng", "Rng",
+  "threads", "Param", "stats" } do
+  M[name] = core[name]
+end
+
+M.Model = setmetatable({}, {
+  __call = function(_, opts) return require("cglow.model").new(opts) end,
+  __index = function(_, key) return require("cglow.model")[key] end,
+})
+
+--- Plain Glow (Kingma & Dhariwal 2018): an unconditional density p(y).
+-- @tparam table opts as for `cglow.Model`, without `x`
+-- @treturn Model whose methods take nil for x
+function M.Glow(opts)
+  if type(opts) == "table" and opts.x ~= nil then
+    error("cglow.Glow: option 'x' is not for plain Glow; use cglow.Model", 2)
+  end
+  return require("cglow.model").new(opts)
+end
+
+--- Read a model written by `Model:save`, or any file of the same form.
+-- @function load
+M.load = function(...) return require("cglow.checkpoint").load(...) end
+
+--- Write tensors as a safetensors file. See `cglow.safetensors`.
+-- @function save_tensors
+M.save_tensors = function(...) return require("cglow.safetensors").save(...) end
+
+--- Read a safetensors file. See `cglow.safetensors`.
+-- @function load_tensors
+M.load_tensors = function(...) return require("cglow.safetensors").load(...) end
+
+-- The rest is loaded when first used, so `require "cglow"` is quick.
+local parts = { nn = true, flow = true, optim = true, image = true, data = true, metrics = true, train = true, report = true,
+  help = true, show = true }
+
+return setmetatable(M, {
+  __index = function(t, key)
+    if not parts[key] then return nil end
+    local part = require("cglow." .. key)
+    rawset(t, key, part)
+    return part
+  end,
+})
