@@ -87,15 +87,13 @@ Tensor *tensor_like(lua_State *L, const Tensor *t) {
   return tensor_new(L, t->ndim, t->dim);
 }
 
-Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim,
-                    size_t offset) {
+Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t offset) {
   owner = lua_absindex(L, owner);
   Tensor *base = tensor_check(L, owner);
   size_t count, end;
   if (!count_of(ndim, dim, &count) || !checked_add(offset, count, &end) ||
       end > base->count) {
-    luaL_error(L, "view lies outside its tensor of %I numbers",
-               (LUAI_UACINT)base->count);
+    luaL_error(L, "view lies outside its tensor of %I numbers", (LUAI_UACINT)base->count);
     return NULL;
   }
   Tensor *t = lua_newuserdatauv(L, sizeof *t, 1);
@@ -111,17 +109,14 @@ Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim,
   return t;
 }
 
-Tensor *tensor_test(lua_State *L, int arg) {
-  return luaL_testudata(L, arg, TENSOR_TYPE);
-}
+Tensor *tensor_test(lua_State *L, int arg) { return luaL_testudata(L, arg, TENSOR_TYPE); }
 
 Tensor *tensor_check(lua_State *L, int arg) {
   return luaL_checkudata(L, arg, TENSOR_TYPE);
 }
 
 bool tensor_same_shape(const Tensor *a, const Tensor *b) {
-  return a->ndim == b->ndim &&
-         memcmp(a->dim, b->dim, sizeof a->dim) == 0;
+  return a->ndim == b->ndim && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
 }
 
 bool tensor_overlap(const Tensor *a, const Tensor *b) {
@@ -130,8 +125,7 @@ bool tensor_overlap(const Tensor *a, const Tensor *b) {
   return a0 < b1 && b0 < a1;
 }
 
-Tensor *tensor_check_shape(lua_State *L, int arg, int ndim,
-                           const size_t *dim) {
+Tensor *tensor_check_shape(lua_State *L, int arg, int ndim, const size_t *dim) {
   Tensor *t = tensor_check(L, arg);
   bool ok = t->ndim == ndim;
   for (int i = 0; ok && i < ndim; i++) ok = dim[i] == 0 || dim[i] == t->dim[i];
@@ -139,8 +133,7 @@ Tensor *tensor_check_shape(lua_State *L, int arg, int ndim,
     const char *want = tensor_push_shape(L, ndim, dim);
     const char *got = tensor_push_shape(L, t->ndim, t->dim);
     luaL_argerror(L, arg,
-                  lua_pushfstring(L, "tensor of shape %s expected, got %s",
-                                  want, got));
+                  lua_pushfstring(L, "tensor of shape %s expected, got %s", want, got));
   }
   return t;
 }
@@ -172,8 +165,7 @@ static size_t check_dim(lua_State *L, int arg, int index, int at) {
     luaL_argerror(L, arg,
                   lua_pushfstring(
                       L, "dimension %d must be a positive integer, got %s", at,
-                      is_int ? luaL_tolstring(L, index, NULL)
-                             : luaL_typename(L, index)));
+                      is_int ? luaL_tolstring(L, index, NULL) : luaL_typename(L, index)));
   return (size_t)v;
 }
 

@@ -33,8 +33,7 @@ Tensor *tensor_zeros(lua_State *L, int ndim, const size_t *dim);
 Tensor *tensor_like(lua_State *L, const Tensor *t);
 /* Push a view of `count(dim)` numbers that start `offset` numbers into the
  * tensor at stack index `owner`. */
-Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim,
-                    size_t offset);
+Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t offset);
 
 /* The tensor at stack index arg, or a Lua error that names the argument. */
 Tensor *tensor_check(lua_State *L, int arg);
