@@ -40,14 +40,14 @@ function M.text(text, options)
   return enlarge(core.tensor(numbers):reshape(3, font.height, width), o.scale or 1)
 end
 
-local function is_tensor(t)
-  local mt = type(t) == "userdata" and getmetatable(t)
-  return mt and mt.__name == "cglow.Tensor"
+local function describe(v)
+  if codec.is_tensor(v) then return "tensor of " .. table.concat(v:size(), "x") end
+  return type(v) == "table" and #v == 0 and "an empty list" or type(v)
 end
 
 --- A list item as C×H×W, or nil if it is no image.
 local function as_image(t)
-  if not is_tensor(t) then return nil end
+  if not codec.is_tensor(t) then return nil end
   if t:dim() == 2 then return t:reshape(1, t:size(1), t:size(2)) end
   local fits = t:dim() == 3 and (t:size(1) == 1 or t:size(1) == 3)
   return fits and t or nil
@@ -55,17 +55,16 @@ end
 
 --- The argument of grid as a list of C×H×W images and false.
 local function list_of(images)
-  local batch = is_tensor(images) and images:dim() == 4
+  local batch = codec.is_tensor(images) and images:dim() == 4
   if not batch and (type(images) ~= "table" or #images == 0) then
-    check.fail(3, 1, "grid", "list of images or NxCxHxW tensor", type(images) == "table" and "an empty list"
-      or tostring(images))
+    check.fail(3, 1, "grid", "list of images or NxCxHxW tensor", describe(images))
   end
   local list = {}
   for i = 1, #images do
     local item = images[i]
     list[i] = item and as_image(item)
     if list[i] == nil then
-      check.fail(3, 1, "grid", "HxW, 1xHxW or 3xHxW image or false as item " .. i, tostring(item))
+      check.fail(3, 1, "grid", "HxW, 1xHxW or 3xHxW image or false as item " .. i, describe(item))
     end
   end
   return list
