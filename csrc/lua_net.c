@@ -422,14 +422,8 @@ static const luaL_Reg methods[] = {{"forward", forward},
                                    {"__tostring", net_tostring},
                                    {NULL, NULL}};
 
-/* is(v): is v a network in C? */
-static int is_net(lua_State *L) {
-  lua_pushboolean(L, luaL_testudata(L, 1, NET_TYPE) != NULL);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {
-    {"is", is_net},         {"conv2d", new_conv2d}, {"linear", new_linear},   {"norm", new_norm},
+    {"conv2d", new_conv2d}, {"linear", new_linear},   {"norm", new_norm},
     {"relu", new_relu},     {"tanh", new_tanh},       {"sigmoid", new_sigmoid},
     {"sequential", new_sequential}, {NULL, NULL}};
 

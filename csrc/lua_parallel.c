@@ -3,6 +3,7 @@
 
 #include "open.h"
 #include "parallel.h"
+#include "peak.h"
 
 /*** How many threads the kernels use; the process's setting, not one Lua
 state's. At first OpenMP's default, so OMP_NUM_THREADS is respected. Results do
@@ -22,6 +23,19 @@ static int threads(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"threads", threads}, {NULL, NULL}};
+/*** What the machine can do at most: fused multiply-adds on registers alone,
+on every thread, for the given time.
+@function peak_flops
+@number[opt=0.2] seconds to measure
+@treturn number flop/s of the library's scalar type, all threads together */
+static int measure_peak(lua_State *L) {
+  double seconds = luaL_optnumber(L, 1, 0.2);
+  luaL_argcheck(L, seconds > 0 && seconds <= 60, 1, "0 to 60 seconds expected");
+  lua_pushnumber(L, peak_flops(seconds, parallel_threads()));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"threads", threads}, {"peak_flops", measure_peak}, {NULL, NULL}};
 
 void open_parallel(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -8,7 +8,10 @@
 local core = require "cglow.core"
 local options = require "cglow.options"
 local build = require "cglow.build"
+local check = require "cglow.check"
 local inference = require "cglow.inference"
+
+local function is_net(v) return core.type(v) == "cglow.Net" end
 
 local Model = {}
 Model.__index = Model
@@ -24,7 +27,7 @@ local function refresh(self)
       for _, part in ipairs(step) do
         parts[#parts + 1] = part
         part.name = ("level.%d.step.%d.%s"):format(l, k, part.kind)
-        if part.cn and core.net.is(part.cn) then
+        if part.cn and is_net(part.cn) then
           in_c[#in_c + 1] = part.cn
           at[#at + 1] = #parts
         end
@@ -121,11 +124,11 @@ function Model:replace(where)
   })
   local part = self.levels[o.level].steps[o.step][o.part]
   if o.cn ~= nil then
-    options.methods("Model:replace", "cn", o.cn, { "forward", "backward", "parameters" })
+    check.methods("Model:replace", "cn", o.cn, { "forward", "backward", "parameters" })
     part.cn = o.cn
   end
   if o.flow ~= nil then
-    options.methods("Model:replace", "flow", o.flow, { "forward", "inverse", "backward", "parameters" })
+    check.methods("Model:replace", "flow", o.flow, { "forward", "inverse", "backward", "parameters" })
     part.flow = o.flow
   end
   refresh(self)
@@ -138,7 +141,7 @@ local function conditions(self, x)
     for i, out in ipairs(self.bundle:forward(x)) do conds[self.bundled[i]] = out end
   end
   for i, part in ipairs(self.parts) do
-    if part.cn and not core.net.is(part.cn) then conds[i] = part.cn:forward(x) end
+    if part.cn and not is_net(part.cn) then conds[i] = part.cn:forward(x) end
   end
   return conds
 end
@@ -189,9 +192,9 @@ local function first_sick(self, y, conds)
 end
 
 local function check_batch(self, fname, x, y)
-  options.shape(fname, 2, "y", y, { "N", table.unpack(self.config.y) })
+  check.shape(fname, "y", y, { "N", table.unpack(self.config.y) })
   if self.config.x then
-    options.shape(fname, 1, "x", x, { "N", table.unpack(self.config.x) })
+    check.shape(fname, "x", x, { "N", table.unpack(self.config.x) })
     if x:size(1) ~= y:size(1) then
       error(("%s: x has %d samples, y has %d"):format(fname, x:size(1), y:size(1)), 3)
     end
@@ -221,9 +224,9 @@ function Model:decode(x, latents)
     error(("Model:decode: %d latents expected, got %d"):format(#self.levels, #latents), 2)
   end
   for l, z in ipairs(latents) do
-    options.shape("Model:decode", 2, ("latents[%d]"):format(l), z, { "N", table.unpack(self.latent_shapes[l]) })
+    check.shape("Model:decode", ("latents[%d]"):format(l), z, { "N", table.unpack(self.latent_shapes[l]) })
   end
-  if self.config.x then options.shape("Model:decode", 1, "x", x, { "N", table.unpack(self.config.x) }) end
+  if self.config.x then check.shape("Model:decode", "x", x, { "N", table.unpack(self.config.x) }) end
   local conds, i, z = conditions(self, x), #self.parts, latents[#latents]
   for l = #self.levels, 1, -1 do
     local level = self.levels[l]
@@ -259,7 +262,7 @@ local function backward_conditions(self)
     self.bundle:backward(self.bundle_grads)
   end
   for i, part in ipairs(self.parts) do
-    if part.cn and not core.net.is(part.cn) then part.cn:backward(dconds[i]) end
+    if part.cn and not is_net(part.cn) then part.cn:backward(dconds[i]) end
   end
 end
 
@@ -274,7 +277,9 @@ end
 -- first layer whose result is not finite, and no gradient has changed
 function Model:loss_and_grad(x, y, opts)
   check_batch(self, "Model:loss_and_grad", x, y)
-  local o = opts and options.check("Model:loss_and_grad", opts, { cell_width = { type = "number", default = 1, min = 0 } })
+  local o = opts and options.check("Model:loss_and_grad", opts, {
+    cell_width = { type = "number", default = 1, above = 0 },
+  })
   local conds = conditions(self, x)
   local logp = encode(self, y, conds, true)
   local sum, n = 0, #logp
@@ -292,7 +297,7 @@ end
 -- @tparam Tensor x N×C×H×W
 -- @treturn Condition for `sample`
 function Model:condition(x)
-  if self.config.x then options.shape("Model:condition", 1, "x", x, { "N", table.unpack(self.config.x) }) end
+  if self.config.x then check.shape("Model:condition", "x", x, { "N", table.unpack(self.config.x) }) end
   return inference.condition(self, x, self.config.x and conditions(self, x) or {})
 end
 

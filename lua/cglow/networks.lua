@@ -112,7 +112,7 @@ local function he(rng, weight) normal(rng, weight, math.sqrt(2 / fan_in(weight))
 -- @tparam Rng rng
 -- @int[opt] channels C of the 1×1 convolution; nil for actnorm
 function M.start_cn(net, init, rng, channels)
-  local p = by_name(net:parameters())
+  local p = by_name(net:parameters(""))
   for _, name in ipairs { "conv1", "conv2", "conv3" } do
     uniform_bias(rng, p[name .. ".bias"], p[name .. ".weight"])
   end
@@ -138,7 +138,7 @@ end
 -- @string init
 -- @tparam Rng rng
 function M.start_coupling_cn(net, init, rng)
-  local p = by_name(net:parameters())
+  local p = by_name(net:parameters(""))
   for _, name in ipairs { "conv1", "rconv", "conv2" } do
     uniform_bias(rng, p[name .. ".bias"], p[name .. ".weight"])
   end

@@ -141,7 +141,7 @@ function M.Sequential(list)
       nets[#nets + 1] = item
       names[#names + 1] = name or tostring(#nets)
       name = nil
-      pure = pure and core.net.is(item)
+      pure = pure and M.is_net(item)
     else
       error(("nn.Sequential: item %d must be a name or a network, got %s"):format(i, type(item)), 2)
     end
@@ -150,6 +150,9 @@ function M.Sequential(list)
   if pure then return core.net.sequential(nets, names) end
   return setmetatable({ nets = nets, names = names }, Chain)
 end
+
+--- Is v a network in C?
+function M.is_net(v) return core.type(v) == "cglow.Net" end
 
 M.Param = core.Param
 

@@ -1,0 +1,231 @@
+#!/usr/bin/env lua5.4
+-- How fast: training steps and ten-sample predictions at the paper's sizes,
+-- alone or in turns with the PyTorch peer. See --help.
+local argparse = require "argparse"
+local cglow = require "cglow"
+local core = require "cglow.core"
+local cost = require "cglow.cost"
+local json = require "cglow.json"
+
+local clock, memory = core.system.clock, core.system.memory
+
+local function numbers(text)
+  local list = {}
+  for n in text:gmatch("%d+") do list[#list + 1] = tonumber(n) end
+  return list
+end
+
+local parser = argparse("benchmark.lua", "Time training steps and predictions of conditional Glow at the paper's sizes.")
+parser:option("--sizes", "image sides", "32,64,128"):convert(numbers)
+parser:option("--batches", "batch sizes of a training step", "2,16"):convert(numbers)
+parser:option("--images", "images predicted at once", "1,16"):convert(numbers)
+parser:option("--reps", "timed repetitions of each", "9"):convert(tonumber)
+parser:option("--threads", "threads of both programs", "2"):convert(tonumber)
+parser:option("--peer", "also run this PyTorch peer in turns, e.g. spec/oracle/peer.py"):args("?")
+parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
+parser:flag("--profile", "time by kind of layer")
+parser:flag("--recompute", "keep less for the backward pass")
+parser:flag("--no-train", "leave training out")
+parser:flag("--no-predict", "leave prediction out")
+parser:flag("--json", "print one JSON object instead of text")
+
+local function sorted(list)
+  local t = table.move(list, 1, #list, 1, {})
+  table.sort(t)
+  return t
+end
+
+local function summary(times)
+  local t = sorted(times)
+  return { median = t[(#t + 1) // 2], low = t[1 + #t // 4], high = t[#t - #t // 4] }
+end
+
+-- ---- the peer: lines through a pipe and a fifo ----
+
+local Peer = {}
+Peer.__index = Peer
+
+function Peer.start(python, script, threads)
+  local fifo = os.tmpname()
+  os.remove(fifo)
+  assert(os.execute("mkfifo " .. fifo), "cannot make a fifo")
+  local to = assert(io.popen(("%s %s --threads %d > %s"):format(python, script, threads, fifo), "w"))
+  local from = assert(io.open(fifo, "r"))
+  os.remove(fifo)
+  return setmetatable({ to = to, from = from }, Peer)
+end
+
+function Peer:ask(line)
+  self.to:write(line, "\n")
+  self.to:flush()
+  local answer = self.from:read("l") or "error the peer has ended"
+  if answer:match("^error") then error("peer: " .. answer) end
+  return tonumber(answer)
+end
+
+function Peer:stop()
+  pcall(self.ask, self, "quit")
+  self.to:close()
+  self.from:close()
+end
+
+-- ---- what is timed ----
+
+local function paper_model(size, recompute)
+  cglow.seed(1)
+  return cglow.Model {
+    x = { 3, size, size }, y = { 3, size, size }, levels = 3, depth = 8,
+    cn = { channels = 64, width = 128 }, coupling = { width = 256 }, init = "orthogonal", recompute = recompute,
+  }
+end
+
+local function trainer(model, size, batch)
+  local x, y = cglow.rand(batch, 3, size, size), cglow.rand(batch, 3, size, size)
+  local adam = cglow.optim.Adam(model:parameters(), { lr = 2e-4, clip_value = 0.25 })
+  return function()
+    model:zero_grad()
+    assert(model:loss_and_grad(x, y))
+    assert(adam:step())
+  end
+end
+
+local function timed(f)
+  local start = clock()
+  f()
+  return clock() - start
+end
+
+-- Time ours and the peer's commands in turns; the first round does not count.
+local function rounds(reps, ours, peer, commands)
+  local times, theirs = {}, {}
+  for i = 0, reps do
+    collectgarbage()
+    local t = timed(ours)
+    if i > 0 then times[i] = t end
+    for _, command in ipairs(peer and commands or {}) do
+      theirs[command] = theirs[command] or {}
+      local s = peer:ask(command)
+      if i == 0 then s = peer:ask(command) end -- one-off work inside PyTorch comes twice
+      if i > 0 then theirs[command][i] = s end
+    end
+  end
+  local result = summary(times)
+  for command, list in pairs(theirs) do
+    result.peer = result.peer or {}
+    local s = summary(list)
+    s.ratio = s.median / result.median
+    result.peer[command] = s
+  end
+  return result
+end
+
+-- ---- time by kind of layer ----
+
+local function spy(object, kind, spent, methods)
+  local proxy = {}
+  for _, name in ipairs(methods) do
+    proxy[name] = function(_, ...)
+      local start = clock()
+      local r = table.pack(object[name](object, ...))
+      local key = kind .. " " .. name
+      spent[key] = (spent[key] or 0) + clock() - start
+      return table.unpack(r, 1, r.n)
+    end
+  end
+  return proxy
+end
+
+local function profile(model, step, reps)
+  local spent = {}
+  for _, part in ipairs(model.parts) do part.flow = spy(part.flow, part.kind, spent, { "forward", "backward" }) end
+  for _, level in ipairs(model.levels) do
+    level.squeeze = spy(level.squeeze, "squeeze", spent, { "forward", "backward" })
+    if level.split then level.split = spy(level.split, "split", spent, { "forward", "backward", "parameters" }) end
+  end
+  model.bundle = spy(model.bundle, "conditioning networks", spent, { "forward", "backward" })
+  local total = 0
+  for _ = 1, reps do total = total + timed(step) end
+  local rest = total
+  for key, t in pairs(spent) do
+    rest = rest - t
+    spent[key] = t / reps
+  end
+  spent["optimizer and the rest"] = rest / reps
+  return spent
+end
+
+-- ---- output ----
+
+local function say_times(what, r)
+  print(("  %-28s %8.1f ms  (quartiles %.1f – %.1f)"):format(what, r.median * 1e3, r.low * 1e3, r.high * 1e3))
+end
+
+local function say_peer(r)
+  for command, p in pairs(r.peer or {}) do
+    print(("    peer %-21s %8.1f ms  → %.2f times our time"):format(command, p.median * 1e3, p.ratio))
+  end
+end
+
+local function say_train(r, batch, peak)
+  say_times(("training step, batch %d"):format(batch), r)
+  print(("    %.1f Gflop, %.0f Gflop/s = %.0f %% of peak; Adam moves at least %.0f MB; peak memory %.0f MB")
+    :format(r.flops / 1e9, r.flops / r.median / 1e9, 100 * r.flops / r.median / peak, r.adam_bytes / 1e6,
+      r.peak_memory / 1e6))
+  say_peer(r)
+  local keys = {}
+  for key in pairs(r.profile or {}) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return r.profile[a] > r.profile[b] end)
+  for _, key in ipairs(keys) do print(("    %-34s %7.2f ms"):format(key, r.profile[key] * 1e3)) end
+end
+
+local function bench_train(args, peer, size, batch, quiet, peak)
+  if peer then peer:ask(("setup %d %d"):format(size, batch)) end
+  local model = paper_model(size, args.recompute)
+  local step = trainer(model, size, batch)
+  step()
+  local r = rounds(args.reps, step, peer, { "train" })
+  r.size, r.batch = size, batch
+  r.flops = cost.flops(model.config, batch).train
+  r.parameters = model:parameter_count()
+  r.adam_bytes = 6 * 4 * r.parameters -- reads and writes value and two moments
+  r.peak_memory = select(2, memory())
+  if args.profile then r.profile = profile(model, step, args.reps) end
+  if not quiet then say_train(r, batch, peak) end
+  return r
+end
+
+local function bench_predict(args, peer, size, images, quiet)
+  if peer then peer:ask(("setup %d %d"):format(size, images)) end
+  local model, x = paper_model(size), cglow.rand(images, 3, size, size)
+  local r = rounds(args.reps, function() model:predict(x, { samples = 10 }) end, peer,
+    { "predict_seq 10", "predict_rep 10" })
+  r.size, r.images = size, images
+  if not quiet then
+    say_times(("predict %d image%s, 10 samples"):format(images, images > 1 and "s" or ""), r)
+    say_peer(r)
+  end
+  return r
+end
+
+local args = parser:parse()
+cglow.threads(args.threads)
+local script = args.peer and (args.peer[1] or "spec/oracle/peer.py")
+local peer = script and Peer.start(args.python, script, args.threads)
+local peak = core.peak_flops(0.5)
+local all = { peak_flops = peak, threads = args.threads, machine = core.system.machine(), train = {}, predict = {} }
+if not args.json then
+  print(("%d threads, FMA peak %.0f Gflop/s, medians of %d"):format(args.threads, peak / 1e9, args.reps))
+end
+for _, size in ipairs(args.sizes) do
+  if not args.json then print(("%d×%d"):format(size, size)) end
+  for _, batch in ipairs(args.no_train and {} or args.batches) do
+    all.train[#all.train + 1] = bench_train(args, peer, size, batch, args.json, peak)
+    collectgarbage()
+  end
+  for _, images in ipairs(args.no_predict and {} or args.images) do
+    all.predict[#all.predict + 1] = bench_predict(args, peer, size, images, args.json)
+    collectgarbage()
+  end
+end
+if peer then peer:stop() end
+if args.json then print(json.encode(all)) end
