@@ -32,8 +32,10 @@ local function check_shape(key, shape)
   local ok = #shape == 3
   for i = 1, 3 do ok = ok and math.type(shape[i]) == "integer" and shape[i] >= 1 end
   if not ok then
+    local got = {}
+    for i = 1, #shape do got[i] = tostring(shape[i]) end
     error(("cglow.Model: option '%s' must be {channels, height, width}, got {%s}")
-      :format(key, table.concat(shape, ", ")), 4)
+      :format(key, table.concat(got, ", ")), 4)
   end
 end
 
