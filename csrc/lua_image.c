@@ -292,16 +292,10 @@ static int rgb(lua_State *L) {
   return 1;
 }
 
-/* is_tensor(value) → boolean */
-static int is_tensor(lua_State *L) {
-  lua_pushboolean(L, tensor_test(L, 1) != NULL);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {
-    {"decode", decode}, {"encode", encode},       {"resize", resize}, {"crop", crop},
-    {"paste", paste},   {"flip", flip},           {"pad", pad},       {"grey", grey},
-    {"rgb", rgb},       {"is_tensor", is_tensor}, {NULL, NULL}};
+    {"decode", decode}, {"encode", encode}, {"resize", resize}, {"crop", crop},
+    {"paste", paste},   {"flip", flip},     {"pad", pad},       {"grey", grey},
+    {"rgb", rgb},       {NULL, NULL}};
 
 static const luaL_Reg bytes_methods[] = {
     {"__gc", free_bytes}, {"__close", free_bytes}, {NULL, NULL}};

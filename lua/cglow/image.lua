@@ -14,31 +14,54 @@
 -- and so is one of more than 65535 pixels a side or 2^27 in all.
 -- @module cglow.image
 local core = require "cglow.core"
-local check = require "cglow.image_check"
+local options = require "cglow.options"
 local sheet = require "cglow.image_sheet"
 
 local codec <const> = core.image
 local M = {}
 
-local READ = {channels = check.one_of(1, 3, 4), raw = check.flag}
-local WRITE = {bits = check.one_of(8, 16), quality = check.integer(1, 100), raw = check.flag}
-local RESIZE = {method = check.one_of("area", "nearest", "bilinear")}
-local SIDE = check.integer(0, 65535)
-local PAD = {
-  top = SIDE, bottom = SIDE, left = SIDE, right = SIDE,
-  mode = check.one_of("constant", "edge", "reflect"), value = check.number,
+local READ = {channels = {type = "integer", one_of = {1, 3, 4}}, raw = {type = "boolean"}}
+local WRITE = {
+  bits = {type = "integer", one_of = {8, 16}}, quality = {type = "integer", min = 1, max = 100},
+  raw = {type = "boolean"},
 }
+local RESIZE = {method = {type = "string", one_of = {"area", "nearest", "bilinear"}}}
+local BORDER = {type = "integer", min = 0, max = 65535, default = 0}
+local PAD = {
+  top = BORDER, bottom = BORDER, left = BORDER, right = BORDER,
+  mode = {type = "string", one_of = {"constant", "edge", "reflect"}}, value = {type = "number"},
+}
+local FORMATS = {png = "png", jpg = "jpeg", jpeg = "jpeg", ppm = "ppm", pgm = "pgm"}
+local FORMAT = {type = "string", one_of = {"png", "jpeg", "jpg", "ppm", "pgm"}}
+
+--- Calls a function of the core; an error about its argument n is told as one
+-- about argument n + shift of the public function `name`. To be called by that
+-- function itself, not as a tail call.
+local function call(name, shift, f, ...)
+  local result = table.pack(pcall(f, ...))
+  if result[1] then return table.unpack(result, 2, result.n) end
+  local arg, why = tostring(result[2]):match("bad argument #(%d+) to .-(%b())$")
+  error(why and ("bad argument #%d to '%s' %s"):format(arg + shift, name, why) or result[2], 3)
+end
+
+--- io.open would take a path with a NUL for what comes before it.
+local function check_path(name, path)
+  options.arg(name, 1, "path", path, "string", 1)
+  if path:find("\0", 1, true) then
+    error(("bad argument #1 to '%s': path must be without NUL, got %q"):format(name, path), 3)
+  end
+end
 
 -- Files --------------------------------------------------------------------
 
 --- Turns the bytes of an image file into an image.
 -- @string bytes a whole file: PNG, JPEG or PNM
--- @tparam[opt] table options as for `load`
+-- @tparam[opt] table opts as for `load`
 -- @treturn tensor C×H×W, or nil, message and error number
-function M.decode(bytes, options)
-  check.string("decode", 1, bytes)
-  options = check.options("decode", 2, options, READ)
-  return codec.decode(bytes, options.channels, options.raw)
+function M.decode(bytes, opts)
+  options.arg("decode", 1, "bytes", bytes, "string")
+  local o = options.check("decode", opts, READ)
+  return codec.decode(bytes, o.channels, o.raw)
 end
 
 --- Reads an image file; its contents, not its name, tell the format.
@@ -46,33 +69,31 @@ end
 -- Options: `channels` = 1, 3 or 4 converts (colour to grey by the luma of
 -- ITU-R BT.601; a fourth channel is alpha, 1 where the file has none); by
 -- default an image has the file's colour channels, 1 or 3, and alpha is left
--- out, never blended. `raw = true` gives the file's own whole numbers instead of
--- [0, 1]: millimetres of a depth map, 0…255, or the indices of a palette PNG.
+-- out, never blended. `raw = true` gives the file's own samples instead of [0, 1]:
+-- millimetres of a depth map, 0…255, or the indices of a palette PNG.
 -- @string path
--- @tparam[opt] table options
+-- @tparam[opt] table opts
 -- @treturn tensor C×H×W, or nil, message and error number, like io.open
 -- @usage local depth = image.load("frame.depth.png", {raw = true})
-function M.load(path, options)
-  check.path("load", 1, path)
-  options = check.options("load", 2, options, READ)
+function M.load(path, opts)
+  check_path("load", path)
+  local o = options.check("load", opts, READ)
   local file <close>, message, code = io.open(path, "rb")
   if not file then return nil, message, code end
   local bytes
   bytes, message, code = file:read("a")
   if not bytes then return nil, path .. ": " .. message, code end
   local t
-  t, message, code = codec.decode(bytes, options.channels, options.raw)
+  t, message, code = codec.decode(bytes, o.channels, o.raw)
   if not t then return nil, path .. ": " .. message, code end
   return t
 end
 
-local FORMATS = {png = "png", jpg = "jpeg", jpeg = "jpeg", ppm = "ppm", pgm = "pgm"}
-
-local function check_writing(name, format, options)
-  if options.quality and format ~= "jpeg" then
+local function check_writing(name, format, o)
+  if o.quality and format ~= "jpeg" then
     error(("%s: option 'quality' is for jpeg, not %s"):format(name, format), 3)
   end
-  if options.bits == 16 and format == "jpeg" then
+  if o.bits == 16 and format == "jpeg" then
     error(("%s: option 'bits' must be 8 for jpeg, got 16"):format(name), 3)
   end
 end
@@ -80,16 +101,14 @@ end
 --- Turns an image into the bytes of a file.
 -- @tparam tensor t C×H×W or H×W, without NaN; numbers outside [0, 1] are clamped
 -- @string format "png" (1, 3 or 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1)
--- @tparam[opt] table options as for `save`
+-- @tparam[opt] table opts as for `save`
 -- @treturn string the bytes, or nil, message and error number
-function M.encode(t, format, options)
-  check.string("encode", 2, format)
-  if not FORMATS[format] then check.fail(2, 2, "encode", "png, jpeg, ppm or pgm", format) end
-  format = FORMATS[format]
-  options = check.options("encode", 3, options, WRITE)
-  check_writing("encode", format, options)
+function M.encode(t, format, opts)
+  format = FORMATS[options.arg("encode", 2, "format", format, FORMAT)]
+  local o = options.check("encode", opts, WRITE)
+  check_writing("encode", format, o)
   local bytes, message, code =
-    check.call("encode", 0, codec.encode, t, format, options.bits, options.quality, options.raw)
+    call("encode", 0, codec.encode, t, format, o.bits, o.quality, o.raw)
   return bytes, message, code
 end
 
@@ -116,18 +135,18 @@ end
 -- are clamped to the range and rounded to the nearest sample.
 -- @string path
 -- @tparam tensor t C×H×W or H×W, without NaN
--- @tparam[opt] table options
+-- @tparam[opt] table opts
 -- @treturn boolean true, or nil, message and error number, like io.open
-function M.save(path, t, options)
-  check.path("save", 1, path)
-  options = check.options("save", 3, options, WRITE)
+function M.save(path, t, opts)
+  check_path("save", path)
+  local o = options.check("save", opts, WRITE)
   local format = FORMATS[(path:match("%.(%w+)$") or ""):lower()]
   if not format then
-    check.fail(2, 1, "save", "path that ends in .png, .jpg, .jpeg, .ppm or .pgm", "'" .. path .. "'")
+    error(("bad argument #1 to 'save': path must end in .png, .jpg, .jpeg, .ppm or .pgm, got '%s'"):format(path), 2)
   end
-  check_writing("save", format, options)
+  check_writing("save", format, o)
   local bytes, message, code =
-    check.call("save", 1, codec.encode, t, format, options.bits, options.quality, options.raw)
+    call("save", 1, codec.encode, t, format, o.bits, o.quality, o.raw)
   if not bytes then return nil, path .. ": " .. message, code end
   return replace_file(path, bytes)
 end
@@ -142,11 +161,11 @@ end
 -- @tparam tensor t C×H×W, H×W or N×C×H×W
 -- @int height
 -- @int width
--- @tparam[opt] table options
+-- @tparam[opt] table opts
 -- @treturn tensor a new image
-function M.resize(t, height, width, options)
-  options = check.options("resize", 4, options, RESIZE)
-  local result = check.call("resize", 0, codec.resize, t, height, width, options.method)
+function M.resize(t, height, width, opts)
+  local o = options.check("resize", opts, RESIZE)
+  local result = call("resize", 0, codec.resize, t, height, width, o.method)
   return result
 end
 
@@ -195,12 +214,12 @@ M.rgb = codec.rgb
 -- `mode` = "constant" (default, filled with `value`, default 0), "edge" (the
 -- edge pixel repeated) or "reflect" (mirrored at the edge pixel).
 -- @tparam tensor t C×H×W, H×W or N×C×H×W
--- @tparam table options
+-- @tparam table opts
 -- @treturn tensor a new image
-function M.pad(t, options)
-  local o = check.options("pad", 2, options, PAD)
+function M.pad(t, opts)
+  local o = options.check("pad", opts, PAD)
   local result =
-    check.call("pad", 0, codec.pad, t, o.top or 0, o.bottom or 0, o.left or 0, o.right or 0, o.mode, o.value)
+    call("pad", 0, codec.pad, t, o.top, o.bottom, o.left, o.right, o.mode, o.value)
   return result
 end
 

@@ -1,16 +1,18 @@
 --- Contact sheets: many images, and text, in one.
-local check = require "cglow.image_check"
 local core = require "cglow.core"
 local font = require "cglow.image_font"
+local options = require "cglow.options"
 
 local codec <const> = core.image
 local M = {}
 
-local SCALE = check.integer(1, 64)
-local TEXT = {scale = SCALE, colour = check.colour, background = check.colour}
+local SCALE = {type = "integer", min = 1, max = 64, default = 1}
+local function rgb(default) return {type = "table", length = 3, each = {type = "number"}, default = default} end
+local TEXT = {scale = SCALE, colour = rgb {0, 0, 0}, background = rgb {1, 1, 1}}
 local GRID = {
-  columns = check.integer(1, 65535), gap = check.integer(0, 65535), background = check.number, scale = SCALE,
-  captions = check.strings, caption_scale = SCALE,
+  columns = {type = "integer", min = 1, max = 65535}, gap = {type = "integer", min = 0, max = 65535, default = 2},
+  background = {type = "number", default = 1}, scale = SCALE,
+  captions = {type = "table", each = {type = "string"}, default = {}}, caption_scale = SCALE,
 }
 
 local function enlarge(image, scale)
@@ -23,31 +25,34 @@ end
 -- Options: `scale` = pixels a dot (default 1); `colour` and `background` =
 -- {red, green, blue} in [0, 1] (default black on white).
 -- @string text not empty
--- @tparam[opt] table options
+-- @tparam[opt] table opts
 -- @treturn tensor 3×H×W
-function M.text(text, options)
-  check.string("text", 1, text)
-  if text == "" then check.fail(2, 1, "text", "at least one character", "none") end
-  local o = check.options("text", 2, options, TEXT)
-  local colour, background = o.colour or {0, 0, 0}, o.background or {1, 1, 1}
+function M.text(text, opts)
+  options.arg("text", 1, "text", text, "string")
+  if text == "" then error("bad argument #1 to 'text': text must not be empty", 2) end
+  local o = options.check("text", opts, TEXT)
   local dots, width = font.draw(text)
   local numbers = {}
   for channel = 1, 3 do
     for _, dot in ipairs(dots) do
-      numbers[#numbers + 1] = dot and colour[channel] or background[channel]
+      numbers[#numbers + 1] = dot and o.colour[channel] or o.background[channel]
     end
   end
-  return enlarge(core.tensor(numbers):reshape(3, font.height, width), o.scale or 1)
+  return enlarge(core.tensor(numbers):reshape(3, font.height, width), o.scale)
 end
 
-local function describe(v)
-  if codec.is_tensor(v) then return "tensor of " .. table.concat(v:size(), "x") end
-  return type(v) == "table" and #v == 0 and "an empty list" or type(v)
+local function is_tensor(v) return core.type(v) == "cglow.Tensor" end
+
+local function bad_images(expected, got)
+  local text = core.type(got)
+  if is_tensor(got) then text = "a tensor of shape " .. table.concat(got:size(), "x") end
+  if text == "table" and #got == 0 then text = "an empty one" end
+  error(("bad argument #1 to 'grid': images must be %s, got %s"):format(expected, text), 4)
 end
 
 --- A list item as C×H×W, or nil if it is no image.
 local function as_image(t)
-  if not codec.is_tensor(t) then return nil end
+  if not is_tensor(t) then return nil end
   if t:dim() == 2 then return t:reshape(1, t:size(1), t:size(2)) end
   local fits = t:dim() == 3 and (t:size(1) == 1 or t:size(1) == 3)
   return fits and t or nil
@@ -55,16 +60,16 @@ end
 
 --- The argument of grid as a list of C×H×W images and false.
 local function list_of(images)
-  local batch = codec.is_tensor(images) and images:dim() == 4
+  local batch = is_tensor(images) and images:dim() == 4
   if not batch and (type(images) ~= "table" or #images == 0) then
-    check.fail(3, 1, "grid", "list of images or NxCxHxW tensor", describe(images))
+    bad_images("a list of at least one image or a tensor of shape NxCxHxW", images)
   end
   local list = {}
   for i = 1, #images do
     local item = images[i]
     list[i] = item and as_image(item)
     if list[i] == nil then
-      check.fail(3, 1, "grid", "HxW, 1xHxW or 3xHxW image or false as item " .. i, describe(item))
+      bad_images(("tensors of shape HxW, 1xHxW or 3xHxW, or false, at %d"):format(i), item)
     end
   end
   return list
@@ -109,21 +114,16 @@ end
 -- a dot of theirs (default 1).
 -- @param images a list of H×W, 1×H×W or 3×H×W tensors, or `false` for an empty
 -- cell, or an N×C×H×W tensor
--- @tparam[opt] table options
+-- @tparam[opt] table opts
 -- @treturn tensor 3×H×W if any image has colour, else 1×H×W
 -- @usage image.save("sheet.png", image.grid({x, y, yhat}, {captions = {"x", "y", "mean"}, scale = 4}))
-function M.grid(images, options)
-  options = check.options("grid", 2, options, GRID)
-  local list = list_of(images)
-  local captions = options.captions or {}
-  local columns = options.columns or #captions > 0 and #captions or math.ceil(math.sqrt(#list))
+function M.grid(images, opts)
+  local o = options.check("grid", opts, GRID)
+  local list, captions = list_of(images), o.captions
+  local columns = o.columns or #captions > 0 and #captions or math.ceil(math.sqrt(#list))
   if #captions > columns then
     error(("grid: %d captions for %d columns"):format(#captions, columns), 2)
   end
-  local o = {
-    gap = options.gap or 2, background = options.background or 1, scale = options.scale or 1,
-    caption_scale = options.caption_scale or 1,
-  }
   local channels, height, width = cell_size(list, captions, o)
   local head = #captions > 0 and font.height * o.caption_scale + o.gap or 0
   local rows = (#list + columns - 1) // columns
