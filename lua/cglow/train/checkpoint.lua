@@ -1,0 +1,66 @@
+--- Checkpoints of a training run: a model file that also holds the optimizer's
+-- tensors and the training state, so that going on from it gives bit for bit
+-- what never stopping would have given.
+-- @module cglow.train.checkpoint
+local json = require "cglow.json"
+local model_file = require "cglow.checkpoint"
+local safetensors = require "cglow.safetensors"
+
+local M = {}
+
+local PREFIX = "optimizer."
+
+--- Write a checkpoint.
+-- @tparam string path
+-- @param model
+-- @param optimizer
+-- @tparam table state numbers, strings and tables of them; NaN is not kept
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.save(path, model, optimizer, state)
+  local moments, steps = optimizer:state()
+  local tensors = {}
+  for name, tensor in pairs(moments) do tensors[PREFIX .. name] = tensor end
+  return model:save(path, {
+    tensors = tensors,
+    metadata = {training = json.encode({optimizer_steps = steps, state = state}, {not_finite = "null"})},
+  })
+end
+
+local Checkpoint = {}
+Checkpoint.__index = Checkpoint
+
+--- Read a checkpoint.
+-- @tparam string path
+-- @treturn[1] Checkpoint with `state`, what `save` was given
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] ?integer code
+function M.read(path)
+  local tensors, metadata, code = safetensors.load(path)
+  if not tensors then return nil, metadata, code end
+  local training = metadata.training and json.decode(metadata.training)
+  if type(training) ~= "table" then
+    return nil, ("%s is a model without training state: it cannot be resumed"):format(path)
+  end
+  return setmetatable({tensors = tensors, state = training.state, steps = training.optimizer_steps}, Checkpoint)
+end
+
+--- Put the weights into a model and the moments into its optimizer.
+-- @param model
+-- @param optimizer
+-- @treturn[1] boolean true
+-- @treturn[2] nil when they do not fit
+-- @treturn[2] string message
+function Checkpoint:apply(model, optimizer)
+  local moments = {}
+  for name, tensor in pairs(self.tensors) do
+    if name:sub(1, #PREFIX) == PREFIX then moments[name:sub(#PREFIX + 1)] = tensor end
+  end
+  local ok, message = model_file.fill(model, self.tensors)
+  if not ok then return nil, message end
+  return optimizer:set_state(moments, self.steps)
+end
+
+return M

@@ -1,0 +1,164 @@
+--- What a person (or a program) sees of a training run.
+--
+-- Four modes: a bar that is redrawn in place on a terminal, plain lines
+-- elsewhere, JSON lines, or nothing. Warnings go to the error stream in every
+-- mode; JSON output stays pure.
+-- @module cglow.train.progress
+local system = require "cglow.core".system
+
+local M = {}
+
+local REDRAW = 0.1       -- seconds between two drawings of the bar
+local LINE_EVERY = 10    -- seconds between two plain lines
+
+--- Seconds as people read them: 9 s, 3:07, 2:03:59.
+function M.duration(seconds)
+  if seconds ~= seconds or seconds == math.huge then return "?" end
+  local s = math.floor(seconds + 0.5)
+  if s < 60 then return ("%d s"):format(s) end
+  if s < 3600 then return ("%d:%02d"):format(s // 60, s % 60) end
+  return ("%d:%02d:%02d"):format(s // 3600, s // 60 % 60, s % 60)
+end
+
+--- Bytes as people read them: 812 MB, 1.4 GB.
+function M.bytes(n)
+  if n >= 1e9 then return ("%.1f GB"):format(n / 1e9) end
+  return ("%.0f MB"):format(n / 1e6)
+end
+
+--- Metrics in one order: the NLL first, then by name.
+-- @tparam table metrics name → number
+-- @treturn string as in "nll 0.4712, iou 0.6632"
+function M.metrics(metrics)
+  local names = {}
+  for name in pairs(metrics) do if name ~= "nll" then names[#names + 1] = name end end
+  table.sort(names)
+  if metrics.nll then table.insert(names, 1, "nll") end
+  for i, name in ipairs(names) do names[i] = ("%s %.4g"):format(name, metrics[name]) end
+  return table.concat(names, ", ")
+end
+
+local function rate(per_second)
+  if per_second >= 10 then return ("%.0f steps/s"):format(per_second) end
+  if per_second >= 1 then return ("%.1f steps/s"):format(per_second) end
+  return ("%.2f s/step"):format(1 / per_second)
+end
+
+-- The facts after the bar, most important first.
+local function facts(at)
+  local list = {("nll %.3f"):format(at.nll), rate(at.per_second), "left " .. M.duration(at.left),
+                M.bytes(at.memory), ("data %.0f%%"):format(100 * at.data_share)}
+  if at.valid then table.insert(list, 4, "valid " .. M.metrics(at.valid)) end
+  return list
+end
+
+-- As many facts as fit, then a bar in what is left of the line.
+local function draw(at, columns)
+  local head = ("%d/%d"):format(at.step, at.steps)
+  local list, text = facts(at), ""
+  for _, fact in ipairs(list) do
+    local longer = text .. "  " .. fact
+    if #head + #longer + 14 > columns then break end
+    text = longer
+  end
+  local width = math.max(4, math.min(30, columns - #head - #text - 4))
+  local full = math.floor(width * at.step / at.steps)
+  return head .. " [" .. ("="):rep(full) .. ("."):rep(width - full) .. "]" .. text
+end
+
+-- One mode is a table of four functions; `self.out` and `self.err` are files.
+local modes = {}
+
+local function nothing() end
+
+modes.quiet = {step = nothing, validation = nothing, note = nothing, close = nothing}
+
+local function clear(self)
+  if self.drawn then self.out:write("\r\27[K") end
+  self.drawn = false
+end
+
+modes.bar = {
+  step = function(self, at)
+    local now = system.clock()
+    if now - self.last < REDRAW and at.step < at.steps then return end
+    self.last = now
+    self.out:write("\r\27[K", draw(at, (system.columns(1) or 80) - 1))
+    self.out:flush()
+    self.drawn = true
+  end,
+  validation = nothing, -- the bar shows the last one
+  note = function(self, text)
+    clear(self)
+    self.out:write(text, "\n")
+  end,
+  close = function(self)
+    if self.drawn then self.out:write("\n") end
+    self.drawn = false
+  end,
+}
+
+modes.lines = {
+  step = function(self, at)
+    local now = system.clock()
+    if now - self.last < LINE_EVERY and at.step < at.steps then return end
+    self.last = now
+    self.out:write(("step %d/%d  "):format(at.step, at.steps), table.concat(facts(at), "  "), "\n")
+    self.out:flush()
+  end,
+  validation = function(self, step, metrics)
+    self.out:write(("step %d  validation: %s\n"):format(step, M.metrics(metrics)))
+    self.out:flush()
+  end,
+  note = function(self, text) self.out:write(text, "\n") end,
+  close = nothing,
+}
+
+modes.json = {step = nothing, validation = nothing, note = nothing, close = nothing}
+
+local Progress = {}
+Progress.__index = Progress
+
+--- @tparam[opt] string mode "bar", "lines", "json" or "quiet"; by default a
+-- bar on a terminal and lines elsewhere
+-- @tparam[opt=io.stdout] file out
+-- @tparam[opt=io.stderr] file err where warnings go
+function M.new(mode, out, err)
+  mode = mode or (system.isatty(1) and "bar" or "lines")
+  return setmetatable({
+    mode = mode, draw = modes[mode], last = system.clock(),
+    out = out or io.stdout, err = err or io.stderr,
+  }, Progress)
+end
+
+--- Show where training stands.
+-- @tparam table at `step`, `steps`, `nll` (smoothed), `per_second`, `left`
+-- (seconds), `memory` (bytes), `data_share` (0 to 1), `valid` (last metrics, or nil)
+function Progress:step(at) self.draw.step(self, at) end
+
+--- Show the outcome of a validation.
+function Progress:validation(step, metrics) self.draw.validation(self, step, metrics) end
+
+--- Say something on a line of its own.
+function Progress:note(text) self.draw.note(self, text) end
+
+--- Pass on a line of the log, for programs that read along.
+-- @tparam string line JSON, without a newline
+function Progress:record(line)
+  if self.mode == "json" then
+    self.out:write(line, "\n")
+    self.out:flush()
+  end
+end
+
+--- Warn, whatever the mode.
+function Progress:warn(text)
+  if self.mode == "bar" then clear(self) end
+  self.out:flush()
+  self.err:write("warning: ", text, "\n")
+end
+
+--- End the display.
+function Progress:close() self.draw.close(self) end
+
+return M

@@ -1,0 +1,38 @@
+--- The trainer's options: what they may be and what they are by default.
+-- @module cglow.train.settings
+local check = require "cglow.check"
+local options = require "cglow.options"
+
+local M = {}
+
+local function integer(min, default) return {type = "integer", min = min, default = default} end
+
+local SPEC = {
+  model = {required = true}, train = {required = true}, valid = {},
+  steps = integer(1, 1000), batch = integer(1, 2), seed = integer(0, 1), warmup = integer(0, 0),
+  optimizer = {type = "table", default = {}}, cell_width = {type = "number", above = 0, default = 1},
+  validate = {type = "function"}, picture = {type = "function"}, on_step = {type = "function"},
+  log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
+  run = {type = "string"}, keep = integer(1, 3), resume = {type = "boolean", default = false},
+  calm = integer(1, 100), give_up = integer(1, 10),
+  config = {type = "table", default = {}},
+  progress = {type = "string", one_of = {"bar", "lines", "json", "quiet"}},
+}
+
+local MODEL = {"zero_grad", "loss_and_grad", "parameters", "save"}
+local DATA = {"size", "get", "batch"}
+
+--- A checked copy of the options with the defaults filled in.
+-- @tparam table given
+-- @treturn table
+-- @raise naming the option, what was expected and what came
+function M.check(given)
+  local o = options.check("Trainer", given, SPEC, 1)
+  check.methods("Trainer", "model", o.model, MODEL)
+  check.methods("Trainer", "train", o.train, DATA)
+  if o.valid then check.methods("Trainer", "valid", o.valid, DATA) end
+  if o.resume and not o.run then error("Trainer: option 'resume' needs 'run', the folder to go on from", 3) end
+  return o
+end
+
+return M
