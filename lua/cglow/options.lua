@@ -67,16 +67,13 @@ end
 -- "an integer >= 1", "one of 'a', 'b'", "a list of 3".
 local function expectation(rule)
   if rule.one_of then return "one of " .. list(rule.one_of) end
-  local text = {rule.type and with_article(rule.type) or "a value"}
-  local function add(format, bound)
-    if bound then text[#text + 1] = format:format(show(bound)) end
+  local bounds = {}
+  for _, bound in ipairs {{">= %s", rule.min}, {"> %s", rule.above}, {"<= %s", rule.max}, {"< %s", rule.below},
+                          {"of length %s", rule.length}} do
+    if bound[2] then bounds[#bounds + 1] = bound[1]:format(show(bound[2])) end
   end
-  add(">= %s", rule.min)
-  add("> %s", rule.above)
-  add("<= %s", rule.max)
-  add("< %s", rule.below)
-  if rule.length then text[#text + 1] = ("of length %d"):format(rule.length) end
-  return table.concat(text, " ")
+  local what = rule.type and with_article(rule.type) or "a value"
+  return #bounds > 0 and what .. " " .. table.concat(bounds, " and ") or what
 end
 
 local function in_range(value, rule)
