@@ -162,10 +162,11 @@ static size_t check_dim(lua_State *L, int arg, int index, int at) {
   int is_int;
   lua_Integer v = lua_tointegerx(L, index, &is_int);
   if (!is_int || v < 1)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(
-                      L, "dimension %d must be a positive integer, got %s", at,
-                      is_int ? luaL_tolstring(L, index, NULL) : luaL_typename(L, index)));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "dimension %d must be a positive integer, got %s", at,
+                        lua_type(L, index) == LUA_TNUMBER ? luaL_tolstring(L, index, NULL)
+                                                          : luaL_typename(L, index)));
   return (size_t)v;
 }
 
