@@ -15,8 +15,11 @@ typedef struct Act {
   size_t ns, cs; /* distance between samples, between channels */
 } Act;
 
+/* With one channel the two layouts are the same memory; it is then described as
+ * (C, N, H, W), whose distance between channels is never less than what a GEMM
+ * over the whole batch calls a row. */
 static inline Act act_nchw(real *data, size_t n, size_t c, size_t h, size_t w) {
-  return (Act){data, n, c, h, w, c * h * w, h * w};
+  return (Act){data, n, c, h, w, c * h * w, (c == 1 ? n : 1) * h * w};
 }
 
 static inline Act act_cnhw(real *data, size_t n, size_t c, size_t h, size_t w) {

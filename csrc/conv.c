@@ -21,6 +21,15 @@ size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
              : (padded - kernel) / stride + 1;
 }
 
+/* Two is the stride of every resizing convolution of the standard networks. */
+CLONES static void gather_strided(const real *restrict src, Index stride,
+                                  real *restrict dst, Index n) {
+  if (stride == 2)
+    for (Index x = 0; x < n; x++) dst[x] = src[2 * x];
+  else
+    for (Index x = 0; x < n; x++) dst[x] = src[x * stride];
+}
+
 /* dst[x] = src[x·stride + first] for x < n, 0 where that falls outside
  * 0..width-1. */
 static inline void gather_row(const real *src, Index width, Index first,
@@ -33,7 +42,7 @@ static inline void gather_row(const real *src, Index width, Index first,
   if (stride == 1)
     memcpy(dst + lo, src + first + lo, (size_t)(hi - lo) * sizeof *dst);
   else
-    for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
+    gather_strided(src + lo * stride + first, stride, dst + lo, hi - lo);
   for (Index x = hi; x < n; x++) dst[x] = 0;
 }
 
@@ -143,8 +152,9 @@ static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out,
                     int threads) {
-  Tiling t = tile(out);
+  Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
   size_t tile_columns = t.rows_per_tile * t.ow;
+  if (same_stride1(g)) tile_columns = max_size(tile_columns, back.rows_per_tile * back.ow);
   size_t k = kernel_size(g, in->c), ko = kernel_size(g, out->c);
   size_t tiles = max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
   size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
