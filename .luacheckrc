@@ -1,4 +1,5 @@
 std = "lua54"
 max_line_length = 120
+color = false
 files["spec"] = { std = "+busted" }
-exclude_files = { "build" }
+files["*.rockspec"] = { std = "+rockspec" }
