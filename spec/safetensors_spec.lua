@@ -139,28 +139,6 @@ describe("safetensors", function()
     for i = 1, n do assert(a[i] == i / 8) end
   end)
 
-  it("exchanges files with the double build", function()
-    if not scratch.has_double() then return pending "the double build has not been made (make double)" end
-    local saved = core.randn(3, 5)
-    assert(safetensors.save(path, {a = saved}, {from = "float"}))
-    local out, ok = scratch.lua([[
-      local core, safetensors = require "cglow.core", require "cglow.safetensors"
-      assert(core.scalar == "double")
-      local path = ...
-      local tensors, metadata = assert(safetensors.load(path))
-      assert(metadata.from == "float")
-      tensors.third = core.full({1}, 1 / 3)
-      assert(safetensors.save(path, tensors, {from = "double"}))
-      assert(safetensors.load(path)).third[1] = 1 / 3
-      assert(assert(safetensors.load(path)).third[1] == 1 / 3)
-    ]], {double = true}, path)
-    assert.is_true(ok, out)
-    assert.matches('"dtype":"F64"', scratch.read(path), 1, true)
-    local tensors, metadata = assert(safetensors.load(path))
-    assert.equal("double", metadata.from)
-    assert.equal(bits(saved), bits(tensors.a))
-  end)
-
   it("can be saved again after loading", function()
     assert(safetensors.save(path, {a = core.randn(3)}, {k = "v"}))
     local first = scratch.read(path)

@@ -89,7 +89,7 @@ local function after_pair(text, start, depth, seen)
   local pos, message, at = after_string(text, start)
   if not pos then return nil, message, at end
   local key = key_at(text, start, pos)
-  if seen[key] then return nil, ("key '%s' comes twice"):format(key), start end
+  if seen[key] then return nil, ("key %s comes twice"):format(options.show(key)), start end
   seen[key] = true
   pos = skip(text, pos)
   if not text:find("^:", pos) then return nil, "':' expected", pos end

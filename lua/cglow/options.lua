@@ -17,6 +17,7 @@
 local M = {}
 
 local TENSOR = "cglow.Tensor"
+local MAX_SHOWN = 100 -- bytes of a string in a message
 
 local type_name = require("cglow.core").type
 
@@ -40,16 +41,21 @@ local function convert(value, names)
   end
 end
 
-local function show(value)
+--- A value as messages show it: numbers and booleans as they are, strings
+-- quoted, without control characters and cut when long, anything else by type.
+-- @param value
+-- @treturn string
+function M.show(value)
   if value ~= value then return "NaN" end
-  if type(value) == "number" then return tostring(value) end
-  if type(value) == "boolean" then return tostring(value) end
-  if type(value) == "string" then
-    local short = #value > 40 and value:sub(1, 37) .. "..." or value
-    return ("'%s'"):format((short:gsub("%c", "?")))
+  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  if type(value) ~= "string" then return type_name(value) end
+  if #value > MAX_SHOWN then
+    value = value:sub(1, MAX_SHOWN - 3):gsub("[\xC0-\xFF][\x80-\xBF]*$", "") .. "..."
   end
-  return type_name(value)
+  return "'" .. value:gsub("%c", "?") .. "'"
 end
+
+local show = M.show
 
 local function list(values)
   local text = {}
@@ -124,7 +130,7 @@ local function unknown(key, spec, path)
   local names = names_of(spec)
   local guess = type(key) == "string" and #key <= 64 and closest(key, names)
   return ("unknown option %s (%sknown: %s)"):format(
-    type(key) == "string" and ("'%s%s'"):format(path, key:sub(1, 64)) or show(key),
+    show(type(key) == "string" and path .. key or key),
     guess and ("did you mean '%s'? "):format(guess) or "", table.concat(names, ", "))
 end
 

@@ -15,6 +15,7 @@ local file = require "cglow.core".file
 local scalar = require "cglow.core".scalar
 local json = require "cglow.json"
 local options = require "cglow.options"
+local show = options.show
 
 local M = {}
 
@@ -31,12 +32,6 @@ local function sorted_keys(t)
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys)
   return keys
-end
-
--- A name from a file, fit for a message.
-local function show(name)
-  local short = #name > 100 and name:sub(1, 97) .. "..." or name
-  return "'" .. short:gsub("%c", "?") .. "'"
 end
 
 local function hex(crc) return ("%08x"):format(crc) end
@@ -181,10 +176,10 @@ local function check_entry(name, entry, available)
   local function fail(format, ...) return nil, "tensor " .. show(name) .. ": " .. format:format(...) end
   if type(entry) ~= "table" then return fail("an object expected") end
   for key in pairs(entry) do
-    if not KEYS[key] then return fail("unknown key %s", show(tostring(key))) end
+    if not KEYS[key] then return fail("unknown key %s", show(key)) end
   end
   local width = type(entry.dtype) == "string" and WIDTH[entry.dtype]
-  if not width then return fail("dtype %s is not supported (F32 and F64 are)", show(tostring(entry.dtype))) end
+  if not width then return fail("dtype %s is not supported (F32 and F64 are)", show(entry.dtype)) end
   local shape, place = entry.shape, entry.data_offsets
   if not is_integers(shape, MAX_DIM) then return fail("shape must be a list of at most %d integers", MAX_DIM) end
   if not is_integers(place, 2) or #place ~= 2 then return fail("data_offsets must be two integers") end
@@ -277,7 +272,8 @@ local function load_from(reader)
   local header
   header, message = json.decode(text, {keep_null = true})
   if type(header) ~= "table" then return nil, "header: " .. message end
-  local metadata = header[METADATA] or {}
+  local metadata = header[METADATA]
+  if metadata == nil or metadata == json.null then metadata = {} end
   if not strings_under_strings(metadata) then return nil, "the metadata must be an object of strings" end
   local entries, sums
   entries, message = check_entries(header, size - origin)
@@ -287,8 +283,11 @@ local function load_from(reader)
   local tensors
   tensors, message, code = read_tensors(reader, entries, origin, sums)
   if not tensors then return nil, message, code end
-  metadata[CHECKSUMS] = nil
-  return tensors, setmetatable(metadata, nil)
+  local notes = {}
+  for key, value in pairs(metadata) do
+    if key ~= CHECKSUMS then notes[key] = value end
+  end
+  return tensors, notes
 end
 
 --- Read all tensors of a file. Those without dimensions come as shape {1}.
