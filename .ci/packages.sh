@@ -9,14 +9,12 @@
 # names are printed and the exit status is 1.
 set -eu
 
-LUA=${LUA:-lua5.4}
-command -v "$LUA" >/dev/null 2>&1 || LUA=lua
-
 program() { command -v "$1" >/dev/null 2>&1; }
 library() { program pkg-config && pkg-config --exists "$1"; }
-lua_is_54() { program "$LUA" && "$LUA" -e 'os.exit(_VERSION == "Lua 5.4")' 2>/dev/null; }
+is_lua54() { program "$1" && "$1" -e 'os.exit(_VERSION == "Lua 5.4")' 2>/dev/null; }
+some_lua54() { for lua in "${LUA:-lua5.4}" lua5.4 lua; do is_lua54 "$lua" && return 0; done; return 1; }
 lua_headers() { library lua5.4 || library lua-5.4 || library 'lua >= 5.4'; }
-module() { lua_is_54 && "$LUA" -e "os.exit((pcall(require, '$1')))" 2>/dev/null; }
+module() { some_lua54 && "$lua" -e "os.exit((pcall(require, '$1')))" 2>/dev/null; }
 c_headers() { program cc && echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; }
 
 debian= fedora= brew= rocks=
@@ -36,7 +34,7 @@ want_rock() {
 want_build() {
   want c_headers - 'gcc libc6-dev' gcc 'gcc libomp'
   want program pkg-config pkg-config pkgconf-pkg-config pkg-config
-  want lua_is_54 - lua5.4 lua lua
+  want some_lua54 - lua5.4 lua lua
   want lua_headers - liblua5.4-dev lua-devel lua
   want library openblas libopenblas-dev openblas-devel openblas
   want library libpng libpng-dev libpng-devel libpng
