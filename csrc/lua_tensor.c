@@ -231,6 +231,13 @@ static int push_row(lua_State *L, int owner, const Tensor *t, size_t i) {
   return 1;
 }
 
+/*** `t[i]`: the number at i of a 1-D tensor, otherwise row i of the first
+dimension as a view. `t[i] = v` sets it: to a number (every number of the row)
+or a tensor of the row's shape. `#t` is the size of the first dimension;
+`for i, row in pairs(t)` goes through it. An index outside 1 .. #t raises, so
+`ipairs` does not end by itself.
+@class field
+@name Tensor:[i] */
 /* __index: t[i], and methods, which the upvalue holds. */
 static int tensor_index(lua_State *L) {
   Tensor *t = tensor_check(L, 1);

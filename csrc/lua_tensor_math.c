@@ -26,6 +26,11 @@ static int binary(lua_State *L, const Binary *op) {
   return 1;
 }
 
+/*** `+ - * /` and unary minus work number by number and give a new tensor:
+between a tensor and a number in either order, or two tensors of the same
+shape; nothing is broadcast.
+@class field
+@name Tensor:operators */
 static int plus(lua_State *L) { return binary(L, &binary_add); }
 static int minus(lua_State *L) { return binary(L, &binary_sub); }
 static int times(lua_State *L) { return binary(L, &binary_mul); }
