@@ -237,7 +237,7 @@ or a tensor of the row's shape. `#t` is the size of the first dimension;
 `for i, row in pairs(t)` goes through it. An index outside 1 .. #t raises, so
 `ipairs` does not end by itself.
 @class field
-@name Tensor:[i] */
+@name Tensor:index */
 /* __index: t[i], and methods, which the upvalue holds. */
 static int tensor_index(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
