@@ -21,15 +21,6 @@ size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
              : (padded - kernel) / stride + 1;
 }
 
-/* Two is the stride of every resizing convolution of the standard networks. */
-CLONES static void gather_strided(const real *restrict src, Index stride,
-                                  real *restrict dst, Index n) {
-  if (stride == 2)
-    for (Index x = 0; x < n; x++) dst[x] = src[2 * x];
-  else
-    for (Index x = 0; x < n; x++) dst[x] = src[x * stride];
-}
-
 /* dst[x] = src[x·stride + first] for x < n, 0 where that falls outside
  * 0..width-1. */
 static inline void gather_row(const real *src, Index width, Index first,
@@ -42,7 +33,7 @@ static inline void gather_row(const real *src, Index width, Index first,
   if (stride == 1)
     memcpy(dst + lo, src + first + lo, (size_t)(hi - lo) * sizeof *dst);
   else
-    gather_strided(src + lo * stride + first, stride, dst + lo, hi - lo);
+    for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
   for (Index x = hi; x < n; x++) dst[x] = 0;
 }
 
@@ -61,8 +52,54 @@ static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh,
   }
 }
 
+/* The resizing convolutions of the standard networks halve each side: kernel
+ * and stride 2×2, nothing overlaps, and im2col is a permutation. */
+static inline bool halves(const ConvGeometry *g, const Act *in) {
+  return g->kh == 2 && g->kw == 2 && g->sh == 2 && g->sw == 2 && g->ph == 0 &&
+         g->pw == 0 && in->h % 2 == 0 && in->w % 2 == 0;
+}
+
+/* Two rows of src to the x-th numbers of four rows, ld apart. */
+CLONES static void take_apart(const real *restrict src, size_t rows, size_t ow,
+                              real *restrict dst, size_t ld) {
+  for (size_t y = 0; y < rows; y++, src += 4 * ow, dst += ow)
+    for (size_t x = 0; x < ow; x++) {
+      dst[x] = src[2 * x];
+      dst[ld + x] = src[2 * x + 1];
+      dst[2 * ld + x] = src[2 * ow + 2 * x];
+      dst[3 * ld + x] = src[2 * ow + 2 * x + 1];
+    }
+}
+
+CLONES static void put_together(const real *restrict src, size_t ld, size_t rows,
+                                size_t ow, real *restrict dst) {
+  for (size_t y = 0; y < rows; y++, dst += 4 * ow, src += ow)
+    for (size_t x = 0; x < ow; x++) {
+      dst[2 * x] = src[x];
+      dst[2 * x + 1] = src[ld + x];
+      dst[2 * ow + 2 * x] = src[2 * ld + x];
+      dst[2 * ow + 2 * x + 1] = src[3 * ld + x];
+    }
+}
+
+static void im2col_halves(const Act *in, size_t row0, size_t rows, real *cols,
+                          size_t ld) {
+  size_t oh = in->h / 2, ow = in->w / 2;
+  for (size_t c = 0; c < in->c; c++, cols += 4 * ld)
+    for (size_t r = row0, count; r < row0 + rows; r += count) {
+      size_t y = r % oh;
+      count = oh - y < row0 + rows - r ? oh - y : row0 + rows - r;
+      take_apart(act_plane(in, r / oh, c) + 2 * y * in->w, count, ow,
+                 cols + (r - row0) * ow, ld);
+    }
+}
+
 void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow,
             size_t row0, size_t rows, real *cols, size_t ld) {
+  if (halves(g, in)) {
+    im2col_halves(in, row0, rows, cols, ld);
+    return;
+  }
   for (size_t c = 0; c < in->c; c++)
     for (size_t i = 0; i < g->kh; i++)
       for (size_t j = 0; j < g->kw; j++, cols += ld)
@@ -206,56 +243,65 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
   }
 }
 
-/* parts[p] += dout·colsᵀ over the tiles p, p + GRADIENT_PARTS, … */
+CLONES static double sum_of(const real *p, size_t n) {
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (size_t x = 0; x < n; x++) s += (double)p[x];
+  return s;
+}
+
+/* Where a weight gradient goes: dw = beta·dw + …, db likewise unless NULL. */
+typedef struct GradientTarget {
+  real *dw, *db, weight_beta, bias_beta;
+} GradientTarget;
+
+/* dout·colsᵀ over the tiles first, first + step, … */
 static void weight_gradient_part(const Act *in, const ConvGeometry *g,
                                  const Act *dout, const real *cols,
-                                 const Tiling *t, size_t part, size_t k,
-                                 real *buf, real *dw, real *db) {
-  real beta = 0;
-  memset(db, 0, dout->c * sizeof *db);
-  for (size_t i = part; i < tile_count(t); i += GRADIENT_PARTS, beta = 1) {
+                                 const Tiling *t, size_t first, size_t step,
+                                 size_t k, real *buf, GradientTarget to) {
+  for (size_t i = first; i < tile_count(t); i += step) {
     size_t row0, rows, ld;
     size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
     const real *b = tile_columns(in, g, dout, cols, row0, rows, buf, &ld);
-    gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld, beta,
-         dw, k);
-    for (size_t c = 0; c < dout->c; c++) {
-      const real *p = dout->data + c * dout->cs + at;
-      double s = 0;
-      for (size_t x = 0; x < n; x++) s += (double)p[x];
-      db[c] += (real)s;
+    gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
+         to.weight_beta, to.dw, k);
+    for (size_t c = 0; to.db != NULL && c < dout->c; c++) {
+      double s = sum_of(dout->data + c * dout->cs + at, n);
+      to.db[c] = (to.bias_beta == 0 ? 0 : to.db[c]) + (real)s;
     }
+    to.weight_beta = to.bias_beta = 1;
   }
 }
 
-static void join_parts(const real *parts, size_t stride, size_t count,
-                       size_t nparts, real beta, real *out) {
-  for (size_t i = 0; i < count; i++) {
-    real s = beta == 0 ? 0 : out[i];
-    for (size_t p = 0; p < nparts; p++) s += parts[p * stride + i];
-    out[i] = s;
-  }
+CLONES static void join_parts(const real *parts, size_t stride, size_t count,
+                              size_t nparts, real beta, real *restrict out) {
+  for (size_t i = 0; i < count; i++) out[i] = (beta == 0 ? 0 : out[i]) + parts[i];
+  for (size_t p = 1; p < nparts; p++)
+    for (size_t i = 0; i < count; i++) out[i] += parts[p * stride + i];
 }
 
 static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
-                            real *dweight, real weight_beta, real *dbias,
-                            real bias_beta, const real *cols, size_t k,
+                            GradientTarget to, const real *cols, size_t k,
                             real *scratch, int threads) {
   Tiling t = tile(dout);
-  size_t tiles = tile_count(&t), count = dout->c * k;
-  size_t nparts = tiles < GRADIENT_PARTS ? tiles : GRADIENT_PARTS;
-  size_t stride = count + dout->c;
+  size_t tiles = tile_count(&t), count = dout->c * k, stride = count + dout->c;
+  if (tiles < GRADIENT_PARTS) {
+    weight_gradient_part(in, g, dout, cols, &t, 0, 1, k, scratch, to);
+    return;
+  }
   size_t buf_stride = k * t.rows_per_tile * t.ow;
   real *parts = scratch + GRADIENT_PARTS * buf_stride;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index p = 0; p < (Index)nparts; p++)
-    weight_gradient_part(in, g, dout, cols, &t, (size_t)p, k,
+  for (Index p = 0; p < GRADIENT_PARTS; p++) {
+    real *own = parts + (size_t)p * stride;
+    weight_gradient_part(in, g, dout, cols, &t, (size_t)p, GRADIENT_PARTS, k,
                          scratch + (size_t)p * buf_stride,
-                         parts + (size_t)p * stride,
-                         parts + (size_t)p * stride + count);
-  join_parts(parts, stride, count, nparts, weight_beta, dweight);
-  if (dbias != NULL)
-    join_parts(parts + count, stride, dout->c, nparts, bias_beta, dbias);
+                         (GradientTarget){own, own + count, 0, 0});
+  }
+  join_parts(parts, stride, count, GRADIENT_PARTS, to.weight_beta, to.dw);
+  if (to.db != NULL)
+    join_parts(parts + count, stride, dout->c, GRADIENT_PARTS, to.bias_beta, to.db);
 }
 
 /* Stride 1, same padding: the input gradient is itself such a convolution, of
@@ -284,6 +330,12 @@ static void input_gradient_any(const real *weight, const ConvGeometry *g,
   for (size_t n = 0; n < dout->n; n++) {
     gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0),
          dout->cs, 0, scratch, pixels);
+    if (halves(g, din)) {
+      for (size_t c = 0; c < din->c; c++)
+        put_together(scratch + c * 4 * pixels, pixels, dout->h, dout->w,
+                     act_plane(din, n, c));
+      continue;
+    }
     zero_sample(din, n);
     col2im_add(scratch, g, dout->h, dout->w, din, n);
   }
@@ -294,7 +346,8 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    real weight_beta, real *dbias, real bias_beta,
                    const real *cols, real *scratch, int threads) {
   size_t k = kernel_size(g, in->c);
-  weight_gradient(in, g, dout, dweight, weight_beta, dbias, bias_beta, cols, k,
+  weight_gradient(in, g, dout,
+                  (GradientTarget){dweight, dbias, weight_beta, bias_beta}, cols, k,
                   scratch, threads);
   if (din == NULL) return;
   if (same_stride1(g))

@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "few_rows.h"
 #include "gemm.h"
 #include "layer.h"
 #include "parallel.h"
 
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
-#define CHUNK 256
+#define CHUNK 512
 
 static bool shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   if (shape_count(in) != l->in) {
@@ -41,8 +42,12 @@ static void forward(const Layer *l, const Act *in, const Act *out,
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->out); i++) {
     size_t o = (size_t)i * CHUNK, m = chunk_size(l->out, o);
-    gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in,
-         l->weight->value + o * l->in, l->in, 0, out->data + o, l->out);
+    const real *w = l->weight->value + o * l->in;
+    if (in->n <= FEW_ROWS)
+      few_rows_times_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
+    else
+      gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
+           out->data + o, l->out);
     for (size_t n = 0; n < in->n; n++)
       for (size_t j = 0; j < m; j++)
         out->data[n * l->out + o + j] += l->bias->value[o + j];
@@ -81,8 +86,12 @@ static void backward(const Layer *l, const Act *in, const Act *out,
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->in); i++) {
     size_t j = (size_t)i * CHUNK, m = chunk_size(l->in, j);
-    gemm(NO_TRANS, NO_TRANS, in->n, m, l->out, dout->data, l->out,
-         l->weight->value + j, l->in, 0, din->data + j, l->in);
+    const real *w = l->weight->value + j;
+    if (in->n <= FEW_ROWS)
+      few_rows_times(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);
+    else
+      gemm(NO_TRANS, NO_TRANS, in->n, m, l->out, dout->data, l->out, w, l->in, 0,
+           din->data + j, l->in);
   }
 }
 
