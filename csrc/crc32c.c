@@ -29,9 +29,11 @@ uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t n) {
   const uint8_t *p = bytes;
   crc = ~crc;
   for (; n >= 8; n -= 8, p += 8) {
-    crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+    crc ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+           (uint32_t)p[3] << 24;
     crc = table[7][crc & 255] ^ table[6][crc >> 8 & 255] ^ table[5][crc >> 16 & 255] ^
-          table[4][crc >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
+          table[4][crc >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^
+          table[0][p[7]];
   }
   for (; n > 0; n--, p++) crc = crc >> 8 ^ table[0][(crc ^ *p) & 255];
   return ~crc;
@@ -41,7 +43,8 @@ uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t n) {
 
 #include <nmmintrin.h>
 
-__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const void *bytes,
+__attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc,
+                                                               const void *bytes,
                                                                size_t n) {
   const uint8_t *p = bytes;
   uint64_t c = ~crc;

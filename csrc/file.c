@@ -65,9 +65,10 @@ int file_write(int fd, const void *from, size_t n) {
 }
 
 int file_append(int fd, const void *from, size_t n) {
-  int64_t before;
+  int64_t before = 0;
   int e = file_size(fd, &before);
-  if (e == 0) e = file_write(fd, from, n);
+  if (e != 0) return e;
+  e = file_write(fd, from, n);
   if (e != 0 && ftruncate(fd, before) != 0) return errno;
   return e;
 }
@@ -96,7 +97,9 @@ int file_lock(const char *path, int *fd) {
 
 const char *const file_dtype_names[] = {"F32", "F64", NULL};
 
-size_t file_dtype_size(FileDtype dtype) { return dtype == FILE_F32 ? sizeof(float) : sizeof(double); }
+size_t file_dtype_size(FileDtype dtype) {
+  return dtype == FILE_F32 ? sizeof(float) : sizeof(double);
+}
 
 #ifdef CGLOW_DOUBLE
 typedef float other_real;
@@ -131,7 +134,7 @@ static int convert(const other_real *from, real *to, size_t n) {
 }
 
 static int read_other(int fd, int64_t at, real *to, size_t count, uint32_t *crc) {
-  other_real chunk[CHUNK_OTHERS];
+  other_real chunk[CHUNK_OTHERS] = {0};
   while (count > 0) {
     size_t n = count < CHUNK_OTHERS ? count : CHUNK_OTHERS;
     int e = file_read_at(fd, at, chunk, n * sizeof *chunk);
@@ -145,7 +148,8 @@ static int read_other(int fd, int64_t at, real *to, size_t count, uint32_t *crc)
   return 0;
 }
 
-int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count, uint32_t *crc) {
+int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count,
+                      uint32_t *crc) {
   *crc = 0;
   return dtype == FILE_REAL ? read_same(fd, at, to, count, crc)
                             : read_other(fd, at, to, count, crc);
@@ -166,7 +170,7 @@ static bool parent_of(const char *path, char *to) {
   const char *base = slash ? slash + 1 : path;
   if (*base == '\0') return false;
   if (slash == NULL) {
-    strcpy(to, ".");
+    memcpy(to, ".", 2);
   } else {
     size_t n = slash == path ? 1 : (size_t)(slash - path);
     memcpy(to, path, n);
@@ -185,7 +189,8 @@ static int check_target(const AtomicFile *a, struct stat *old, bool *exists) {
 
 static int open_temporary(AtomicFile *a, char *name, size_t room) {
   for (unsigned i = 0; i < 1000; i++) {
-    snprintf(name, room, "%s/.cglow-%ld-%u.tmp", a->directory, (long)getpid(), i);
+    int n = snprintf(name, room, "%s/.cglow-%ld-%u.tmp", a->directory, (long)getpid(), i);
+    if (n < 0 || (size_t)n >= room) return ENAMETOOLONG;
     a->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (a->fd >= 0) return 0;
     if (errno != EEXIST) return errno;

@@ -39,7 +39,8 @@ size_t file_dtype_size(FileDtype dtype);
 
 /* Read `count` numbers into `to`, converting them where `real` is another
  * type; *crc gets the checksum of the bytes as stored. */
-int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count, uint32_t *crc);
+int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count,
+                      uint32_t *crc);
 
 /* A file that appears under its name whole or not at all: it is written beside
  * its place under another name, synced, and renamed. */

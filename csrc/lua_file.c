@@ -19,11 +19,16 @@
 
 static const char *describe(int error) {
   switch (error) {
-    case FILE_SHORT: return "the file is shorter than it was when it was opened";
-    case FILE_RANGE: return "holds a number that is too large for " REAL_NAME;
-    case FILE_IRREGULAR: return "not a regular file";
-    case EWOULDBLOCK: return "locked by another process";
-    default: return strerror(error);
+    case FILE_SHORT:
+      return "the file is shorter than it was when it was opened";
+    case FILE_RANGE:
+      return "holds a number that is too large for " REAL_NAME;
+    case FILE_IRREGULAR:
+      return "not a regular file";
+    case EWOULDBLOCK:
+      return "locked by another process";
+    default:
+      return strerror(error);
   }
 }
 
@@ -84,7 +89,8 @@ int handle_close(lua_State *L) {
   return 1;
 }
 
-void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close) {
+void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
+                   lua_CFunction close) {
   static const char *const names[] = {"close", "__gc", "__close"};
   luaL_newmetatable(L, type);
   luaL_setfuncs(L, methods, 0);
@@ -101,13 +107,12 @@ void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_
 /* --- appending --- */
 
 /*** Open a file to append to, made when it is not there.
- * @function file.append
- * @tparam string path
- * @treturn[1] Append with `write(text)`, `sync()` and `close()`
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function file.append
+@tparam string path
+@treturn[1] Append with `write(text)`, `sync()` and `close()`
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int append_open(lua_State *L) {
   const char *path = file_check_path(L, 1);
   FileHandle *h = handle_new(L, APPEND_TYPE);
@@ -116,13 +121,12 @@ static int append_open(lua_State *L) {
 }
 
 /*** Append text; all of it, or none when the disk is full.
- * @function Append:write
- * @tparam string text
- * @treturn[1] boolean true
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function Append:write
+@tparam string text
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int append_write(lua_State *L) {
   FileHandle *h = handle_check(L, APPEND_TYPE);
   size_t n;
@@ -134,12 +138,11 @@ static int append_write(lua_State *L) {
 }
 
 /*** Wait until what was appended has reached the disk.
- * @function Append:sync
- * @treturn[1] boolean true
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function Append:sync
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int append_sync(lua_State *L) {
   FileHandle *h = handle_check(L, APPEND_TYPE);
   int e = file_sync(h->fd);
@@ -154,14 +157,13 @@ static const luaL_Reg append_methods[] = {
 /* --- locking --- */
 
 /*** Hold a lock file until it is closed, collected, or the process ends; the
- * file itself stays. A child made by `fork` shares its parent's lock.
- * @function file.lock
- * @tparam string path made when it is not there
- * @treturn[1] Lock with `close()`
- * @treturn[2] nil when someone else holds it, or the file cannot be made
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+file itself stays. A child made by `fork` shares its parent's lock.
+@function file.lock
+@tparam string path made when it is not there
+@treturn[1] Lock with `close()`
+@treturn[2] nil when someone else holds it, or the file cannot be made
+@treturn[2] string message
+@treturn[2] integer code */
 static int lock(lua_State *L) {
   const char *path = file_check_path(L, 1);
   FileHandle *h = handle_new(L, LOCK_TYPE);
@@ -174,10 +176,9 @@ static const luaL_Reg lock_methods[] = {{NULL, NULL}};
 /* --- checksums --- */
 
 /*** CRC-32C of a string, or of a tensor's numbers as they lie in memory.
- * @function file.crc32c
- * @tparam string|Tensor data
- * @treturn integer 0 to 2^32 - 1
- */
+@function file.crc32c
+@tparam string|Tensor data
+@treturn integer 0 to 2^32 - 1 */
 static int checksum(lua_State *L) {
   const Tensor *t = tensor_test(L, 1);
   size_t n = t ? t->count * sizeof(real) : 0;
@@ -196,14 +197,13 @@ static int checksum_portable(lua_State *L) {
 }
 #endif
 
-static const luaL_Reg functions[] = {
-    {"append", append_open},
-    {"lock", lock},
-    {"crc32c", checksum},
+static const luaL_Reg functions[] = {{"append", append_open},
+                                     {"lock", lock},
+                                     {"crc32c", checksum},
 #ifdef CGLOW_REFERENCE
-    {"crc32c_portable", checksum_portable},
+                                     {"crc32c_portable", checksum_portable},
 #endif
-    {NULL, NULL}};
+                                     {NULL, NULL}};
 
 void open_file(lua_State *L) {
   file_new_type(L, APPEND_TYPE, append_methods, handle_close);

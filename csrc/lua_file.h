@@ -30,7 +30,8 @@ int file_reason(lua_State *L, int error);
 const char *file_check_path(lua_State *L, int arg);
 
 /* Make a metatable whose __index, __gc and __close do what one expects. */
-void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods, lua_CFunction close);
+void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
+                   lua_CFunction close);
 
 /* Adds `open` to the table cglow.core.file on top of the stack. */
 void open_file_reader(lua_State *L);

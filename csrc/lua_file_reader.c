@@ -7,14 +7,13 @@
 #define READER_TYPE "cglow.file.Reader"
 
 /*** Open a regular file for reading at any place. The messages of the
- * reader's methods do not name the file: their caller knows more to say.
- * @function file.open
- * @tparam string path
- * @treturn[1] Reader with `size()`, `read(at, n)`, `read_tensor(…)`, `close()`
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+reader's methods do not name the file: their caller knows more to say.
+@function file.open
+@tparam string path
+@treturn[1] Reader with `size()`, `read(at, n)`, `read_tensor(…)`, `close()`
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int reader_open(lua_State *L) {
   const char *path = file_check_path(L, 1);
   FileHandle *h = handle_new(L, READER_TYPE);
@@ -33,9 +32,8 @@ static int check_range(lua_State *L, const FileHandle *h, lua_Integer at, size_t
 }
 
 /*** Size of the file in bytes.
- * @function Reader:size
- * @treturn integer
- */
+@function Reader:size
+@treturn integer */
 static int reader_size(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   int64_t size;
@@ -46,14 +44,13 @@ static int reader_size(lua_State *L) {
 }
 
 /*** Read bytes.
- * @function Reader:read
- * @tparam integer at offset from 0
- * @tparam integer n how many
- * @treturn[1] string n bytes
- * @treturn[2] nil when they are not all there
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function Reader:read
+@tparam integer at offset from 0
+@tparam integer n how many
+@treturn[1] string n bytes
+@treturn[2] nil when they are not all there
+@treturn[2] string message
+@treturn[2] integer code */
 static int reader_read(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
@@ -70,21 +67,21 @@ static int reader_read(lua_State *L) {
 static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, FileDtype dtype) {
   size_t bytes = file_dtype_size(dtype);
   for (int i = 0; i < ndim; i++)
-    if (!checked_mul(bytes, dim[i], &bytes)) luaL_argerror(L, 4, "the shape's size overflows");
+    if (!checked_mul(bytes, dim[i], &bytes))
+      luaL_argerror(L, 4, "the shape's size overflows");
   return bytes;
 }
 
 /*** Read a new tensor. Numbers stored in the other precision are converted.
- * @function Reader:read_tensor
- * @tparam integer at offset from 0, in bytes
- * @tparam string dtype "F32" or "F64", little-endian
- * @tparam {integer,...} shape
- * @treturn[1] Tensor
- * @treturn[1] integer CRC-32C of the bytes as stored
- * @treturn[2] nil when they are not all there, or too large for the core's numbers
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function Reader:read_tensor
+@tparam integer at offset from 0, in bytes
+@tparam string dtype "F32" or "F64", little-endian
+@tparam {integer,...} shape
+@treturn[1] Tensor
+@treturn[1] integer CRC-32C of the bytes as stored
+@treturn[2] nil when they are not all there, or too large for the core's numbers
+@treturn[2] string message
+@treturn[2] integer code */
 static int reader_read_tensor(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2);

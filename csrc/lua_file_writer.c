@@ -18,15 +18,14 @@ static AtomicFile *writer_new(lua_State *L, int *e) {
 }
 
 /*** Begin a file that takes its place only when `commit` is called. A link at
- * the path is replaced, not followed.
- * @function file.create
- * @tparam string path
- * @treturn[1] Writer with `write`, `write_tensor`, `commit`, and `close`, which
- * drops what was not committed
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+the path is replaced, not followed.
+@function file.create
+@tparam string path
+@treturn[1] Writer with `write`, `write_tensor`, `commit`, and `close`, which
+drops what was not committed
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int writer_create(lua_State *L) {
   int e;
   writer_new(L, &e);
@@ -47,13 +46,12 @@ static int put(lua_State *L, const void *from, size_t n) {
 }
 
 /*** Write bytes.
- * @function Writer:write
- * @tparam string bytes
- * @treturn[1] boolean true
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function Writer:write
+@tparam string bytes
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int writer_write(lua_State *L) {
   size_t n;
   const char *bytes = luaL_checklstring(L, 2, &n);
@@ -61,27 +59,25 @@ static int writer_write(lua_State *L) {
 }
 
 /*** Write a tensor's numbers as they lie in memory: little-endian, F32 (F64 in
- * the double build).
- * @function Writer:write_tensor
- * @tparam Tensor tensor
- * @treturn[1] boolean true
- * @treturn[2] nil
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+the double build).
+@function Writer:write_tensor
+@tparam Tensor tensor
+@treturn[1] boolean true
+@treturn[2] nil
+@treturn[2] string message
+@treturn[2] integer code */
 static int writer_write_tensor(lua_State *L) {
   const Tensor *t = tensor_check(L, 2);
   return put(L, t->data, t->count * sizeof(real));
 }
 
 /*** Put the file in its place and close the writer.
- * @function Writer:commit
- * @tparam[opt=true] boolean sync wait until the file and its name are on the disk
- * @treturn[1] boolean true
- * @treturn[2] nil; nothing is left behind
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+@function Writer:commit
+@tparam[opt=true] boolean sync wait until the file and its name are on the disk
+@treturn[1] boolean true
+@treturn[2] nil; nothing is left behind
+@treturn[2] string message
+@treturn[2] integer code */
 static int writer_commit(lua_State *L) {
   AtomicFile *a = check_open(L);
   bool sync = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
@@ -98,16 +94,15 @@ static int writer_close(lua_State *L) {
 }
 
 /*** Replace a whole file by this text: readers see the old or the new one,
- * never a part.
- * @function file.write
- * @tparam string path
- * @tparam string text
- * @tparam[opt=true] boolean sync wait until it is on the disk
- * @treturn[1] boolean true
- * @treturn[2] nil; the old file, if any, is untouched
- * @treturn[2] string message
- * @treturn[2] integer code
- */
+never a part.
+@function file.write
+@tparam string path
+@tparam string text
+@tparam[opt=true] boolean sync wait until it is on the disk
+@treturn[1] boolean true
+@treturn[2] nil; the old file, if any, is untouched
+@treturn[2] string message
+@treturn[2] integer code */
 static int write_whole(lua_State *L) {
   size_t n;
   const char *text = luaL_checklstring(L, 2, &n);
