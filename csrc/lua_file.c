@@ -101,6 +101,8 @@ void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
   }
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 0); /* Lua code cannot reach it, and so not break it */
+  lua_setfield(L, -2, "__metatable");
   lua_pop(L, 1);
 }
 
