@@ -30,25 +30,50 @@ static inline void gather_row(const real *src, Index width, Index first,
   if (hi > n) hi = n;
   if (lo > hi) lo = hi;
   for (Index x = 0; x < lo; x++) dst[x] = 0;
-  if (stride == 1)
-    memcpy(dst + lo, src + first + lo, (size_t)(hi - lo) * sizeof *dst);
-  else
-    for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
+  for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
   for (Index x = hi; x < n; x++) dst[x] = 0;
 }
 
-/* One row of the column matrix: input channel c at kernel offset (i, j). */
+/* Rows y0 .. y0+rows-1 of a plane that is moved by (di, dj), zeros coming in:
+ * one copy of all rows, then the columns that the copy carried over an edge. */
+static void moved_rows(const real *plane, Index h, Index w, Index y0, Index rows,
+                       Index di, Index dj, real *dst) {
+  Index lo = y0 + di < 0 ? -(y0 + di) : 0, hi = h - (y0 + di);
+  if (lo > rows) lo = rows;
+  if (hi > rows) hi = rows;
+  Index edge = dj < 0 ? -dj : dj;
+  if (hi <= lo || edge >= w) {
+    memset(dst, 0, (size_t)(rows * w) * sizeof *dst);
+    return;
+  }
+  memset(dst, 0, (size_t)(lo * w) * sizeof *dst);
+  memset(dst + hi * w, 0, (size_t)((rows - hi) * w) * sizeof *dst);
+  const real *src = plane + (y0 + lo + di) * w;
+  dst += lo * w;
+  memcpy(dst + (dj < 0 ? edge : 0), src + (dj > 0 ? edge : 0),
+         (size_t)((hi - lo) * w - edge) * sizeof *dst);
+  for (real *end = dst + (hi - lo) * w; edge > 0 && dst < end; dst += w)
+    for (Index x = 0; x < edge; x++) dst[dj < 0 ? x : w - 1 - x] = 0;
+}
+
+/* One row of the column matrix: input channel c at kernel offset (di, dj). */
 static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh,
                        Index sw, size_t oh, size_t ow, size_t row0, size_t rows,
                        real *dst) {
-  for (size_t r = row0; r < row0 + rows; r++, dst += ow) {
-    size_t n = r / oh;
+  bool moved = sh == 1 && sw == 1 && ow == in->w;
+  for (size_t r = row0, count; r < row0 + rows; r += count, dst += count * ow) {
+    const real *plane = act_plane(in, r / oh, c);
     Index y = (Index)(r % oh) * sh + di;
-    if (y < 0 || y >= (Index)in->h)
+    count = 1;
+    if (moved) {
+      count = oh - r % oh < row0 + rows - r ? oh - r % oh : row0 + rows - r;
+      moved_rows(plane, (Index)in->h, (Index)in->w, (Index)(r % oh), (Index)count, di,
+                 dj, dst);
+    } else if (y < 0 || y >= (Index)in->h) {
       memset(dst, 0, ow * sizeof *dst);
-    else
-      gather_row(act_plane(in, n, c) + (size_t)y * in->w, (Index)in->w, dj, sw,
-                 dst, (Index)ow);
+    } else {
+      gather_row(plane + (size_t)y * in->w, (Index)in->w, dj, sw, dst, (Index)ow);
+    }
   }
 }
 

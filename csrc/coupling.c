@@ -12,7 +12,7 @@
 /* Pixels of a tile: enough to keep a GEMM busy, few enough that a hidden
  * layer's tile stays in cache; small images get smaller tiles so that there
  * are at least two. */
-#define TILE_PIXELS 128
+#define TILE_PIXELS 256
 
 CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
   CouplingPlan p = {n, h, w, 0, 0, n * h * w};
