@@ -132,8 +132,18 @@ static int new_actnorm(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"forward", forward}, {"inverse", inverse}, {"backward", backward}, {NULL, NULL}};
+static int to_string(lua_State *L) {
+  const ActNorm *a = check(L);
+  lua_pushfstring(L, ACTNORM_TYPE " of %d channels, %s", (int)a->c,
+                  a->conditional ? "conditional" : "unconditional");
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"forward", forward},
+                                   {"inverse", inverse},
+                                   {"backward", backward},
+                                   {"__tostring", to_string},
+                                   {NULL, NULL}};
 static const luaL_Reg functions[] = {{"actnorm", new_actnorm}, {NULL, NULL}};
 
 void open_actnorm(lua_State *L) {

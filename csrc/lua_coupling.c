@@ -285,6 +285,18 @@ static int new_coupling(lua_State *L) {
   return 1;
 }
 
+static int to_string(lua_State *L) {
+  const Coupling *c = &check(L)->c;
+  lua_pushfstring(L, COUPLING_TYPE " of %d channels, width %d, ", (int)c->channels,
+                  (int)c->width);
+  if (c->cond > 0)
+    lua_pushfstring(L, "conditional on %d channels", (int)c->cond);
+  else
+    lua_pushliteral(L, "unconditional");
+  lua_concat(L, 2);
+  return 1;
+}
+
 static const luaL_Reg methods[] = {{"forward", forward},
                                    {"inverse", inverse},
                                    {"prepare", prepare},
@@ -292,6 +304,7 @@ static const luaL_Reg methods[] = {{"forward", forward},
                                    {"backward", backward},
                                    {"share_store", share_store},
                                    {"own_store", own_store},
+                                   {"__tostring", to_string},
                                    {NULL, NULL}};
 static const luaL_Reg functions[] = {{"coupling", new_coupling}, {NULL, NULL}};
 

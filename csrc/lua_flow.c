@@ -146,12 +146,10 @@ static int parameters(lua_State *L) {
   return 1;
 }
 
+/* The type alone, for layers that have nothing to add. */
 static int flow_tostring(lua_State *L) {
   luaL_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(1)));
-  lua_settop(L, 1);
-  lua_getiuservalue(L, 1, FLOW_PARAMS);
-  lua_pushfstring(L, "%s, %d own parameter tensors", lua_tostring(L, lua_upvalueindex(1)),
-                  (int)lua_rawlen(L, 2));
+  lua_pushvalue(L, lua_upvalueindex(1));
   return 1;
 }
 

@@ -237,12 +237,20 @@ static int new_invconv(lua_State *L) {
   return 1;
 }
 
+static int to_string(lua_State *L) {
+  const InvConv *v = check(L);
+  lua_pushfstring(L, INVCONV_TYPE " of %d channels, %s", (int)v->c,
+                  v->conditional ? "conditional" : "unconditional");
+  return 1;
+}
+
 static const luaL_Reg methods[] = {{"forward", forward},
                                    {"inverse", inverse},
                                    {"prepare", prepare},
                                    {"inverse_prepared", inverse_prepared},
                                    {"backward", backward},
                                    {"diagnose", diagnose},
+                                   {"__tostring", to_string},
                                    {NULL, NULL}};
 static const luaL_Reg functions[] = {{"invconv", new_invconv}, {NULL, NULL}};
 

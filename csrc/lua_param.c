@@ -111,8 +111,8 @@ static int param_tostring(lua_State *L) {
   lua_getiuservalue(L, 1, UV_NAME);
   lua_getiuservalue(L, 1, UV_VALUE);
   Tensor *t = lua_touserdata(L, -1);
-  lua_pushfstring(L, "cglow.Param %s  %s", lua_tostring(L, -2),
-                  tensor_push_shape(L, t->ndim, t->dim));
+  const char *name = lua_tostring(L, -2), *shape = tensor_push_shape(L, t->ndim, t->dim);
+  lua_pushfstring(L, "cglow.Param %s  %s", name, shape);
   return 1;
 }
 

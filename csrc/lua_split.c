@@ -300,14 +300,30 @@ static int new_prior(lua_State *L) {
   return 1;
 }
 
+static int split_tostring(lua_State *L) {
+  const Split *s = check_split(L);
+  lua_pushfstring(L, SPLIT_TYPE " of %d channels: %d go on, %d leave", (int)s->c,
+                  (int)s->half, (int)s->rest);
+  return 1;
+}
+
+static int prior_tostring(lua_State *L) {
+  const Prior *p = check_prior(L);
+  lua_pushfstring(L, PRIOR_TYPE " %s on %s", p->mean ? "learned Gaussian" : "N(0, 1)",
+                  tensor_push_shape(L, 3, p->dim));
+  return 1;
+}
+
 static const luaL_Reg split_methods[] = {{"forward", split_forward},
                                          {"inverse", split_inverse},
                                          {"sample", split_sample},
                                          {"backward", split_backward},
+                                         {"__tostring", split_tostring},
                                          {NULL, NULL}};
 static const luaL_Reg prior_methods[] = {{"log_prob", prior_log_prob},
                                          {"sample", prior_sample},
                                          {"backward", prior_backward},
+                                         {"__tostring", prior_tostring},
                                          {NULL, NULL}};
 static const luaL_Reg functions[] = {{"split", new_split}, {"prior", new_prior}, {NULL, NULL}};
 
