@@ -103,12 +103,13 @@ local function check_taylor(problem, gradients, f0, rng)
     local sum = 0
     for i = 1, DIRECTIONS do sum = sum + (fs[i](t) - f0 - t * slopes[i]) ^ 2 end
     local remainder = math.sqrt(sum)
-    if last and not (math.log(last / remainder, 2) >= SLOPE) then
+    local fall = last and math.log(last / remainder, 2)
+    if last and (fall < SLOPE or fall ~= fall) then
       for i = 1, DIRECTIONS do
         if kinked(fs[i], 2 * t, f0, last / t) then return "kink" end
       end
       return ("Taylor remainders fall with slope %.3f (%.3g to %.3g at step %.3g)"):format(
-        math.log(last / remainder, 2), last, remainder, t)
+        fall, last, remainder, t)
     end
     last, t = remainder, t / 2
   end

@@ -63,26 +63,40 @@ M.nets = {
     }
   end, { 3, 2, 6, 7 } },
   { "sequential that ends in relu on images", function()
-    return nn.Sequential { conv(2, 3, 3, 1, 1)(), nn.ReLU(), conv(3, 2, 3, 1, 1)(), nn.Norm { channels = 2 }, nn.ReLU() }
+    return nn.Sequential {
+      conv(2, 3, 3, 1, 1)(), nn.ReLU(), conv(3, 2, 3, 1, 1)(), nn.Norm { channels = 2 }, nn.ReLU(),
+    }
   end, { 7, 2, 2, 3 } },
   { "network of actnorm and 1x1", cn({ 2, 9, 17 }, 6), { 3, 2, 9, 17 } },
   { "network of the coupling", coupling_cn({ 2, 9, 7 }, { 3, 4, 3 }), { 2, 2, 9, 7 } },
 }
 
+local function coupling(channels, cond, width)
+  return function() return flow.coupling(channels, cond, width) end
+end
+
+local function actnorm(channels, conditional)
+  return function() return flow.actnorm(channels, conditional) end
+end
+
+local function invconv(channels, conditional)
+  return function() return flow.invconv(channels, conditional) end
+end
+
 --- Flow layers: name, make(), the shape of y and that of the condition.
 M.flows = {
   { "squeeze", flow.squeeze, { 3, 2, 4, 6 } },
-  { "actnorm", function() return flow.actnorm(5, false) end, { 3, 5, 3, 2 } },
-  { "conditional actnorm", function() return flow.actnorm(5, true) end, { 3, 5, 3, 2 }, { 3, 10 } },
-  { "invconv", function() return flow.invconv(5, false) end, { 3, 5, 3, 2 } },
-  { "conditional invconv", function() return flow.invconv(5, true) end, { 3, 5, 3, 2 }, { 3, 25 } },
-  { "coupling", function() return flow.coupling(6, 0, 7) end, { 2, 6, 3, 5 } },
-  { "conditional coupling", function() return flow.coupling(6, 3, 7) end, { 2, 6, 3, 5 }, { 2, 3, 3, 5 } },
-  { "coupling of odd channels", function() return flow.coupling(5, 2, 6) end, { 2, 5, 5, 3 }, { 2, 2, 5, 3 } },
-  { "coupling of two channels on one pixel", function() return flow.coupling(2, 1, 5) end, { 3, 2, 1, 1 }, { 3, 1, 1, 1 } },
-  { "coupling wider than a block", function() return flow.coupling(2, 1, 67) end, { 1, 2, 2, 3 }, { 1, 1, 2, 3 } },
-  { "coupling over tiles across samples", function() return flow.coupling(4, 1, 3) end, { 3, 4, 7, 13 }, { 3, 1, 7, 13 } },
-  { "coupling of rows longer than a tile", function() return flow.coupling(2, 1, 3) end, { 2, 2, 2, 131 }, { 2, 1, 2, 131 } },
+  { "actnorm", actnorm(5, false), { 3, 5, 3, 2 } },
+  { "conditional actnorm", actnorm(5, true), { 3, 5, 3, 2 }, { 3, 10 } },
+  { "invconv", invconv(5, false), { 3, 5, 3, 2 } },
+  { "conditional invconv", invconv(5, true), { 3, 5, 3, 2 }, { 3, 25 } },
+  { "coupling", coupling(6, 0, 7), { 2, 6, 3, 5 } },
+  { "conditional coupling", coupling(6, 3, 7), { 2, 6, 3, 5 }, { 2, 3, 3, 5 } },
+  { "coupling of odd channels", coupling(5, 2, 6), { 2, 5, 5, 3 }, { 2, 2, 5, 3 } },
+  { "coupling of two channels on one pixel", coupling(2, 1, 5), { 3, 2, 1, 1 }, { 3, 1, 1, 1 } },
+  { "coupling wider than a block", coupling(2, 1, 67), { 1, 2, 2, 3 }, { 1, 1, 2, 3 } },
+  { "coupling over tiles across samples", coupling(4, 1, 3), { 3, 4, 7, 13 }, { 3, 1, 7, 13 } },
+  { "coupling of rows longer than a tile", coupling(2, 1, 3), { 2, 2, 2, 131 }, { 2, 1, 2, 131 } },
 }
 
 -- Normal numbers by role; in couplings and networks wide enough to bend every
