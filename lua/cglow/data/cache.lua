@@ -1,0 +1,125 @@
+--- All samples of a data set in one file.
+--
+-- A safetensors file: the tensors of all samples, under "field" with the samples
+-- along a new first dimension when all have one shape, else under "field.i"; what
+-- is no tensor is in the metadata, as JSON.
+-- @module cglow.data.cache
+local core = require "cglow.core"
+local files = require "cglow.data.files"
+local json = require "cglow.json"
+local safetensors = require "cglow.safetensors"
+
+local M = {}
+
+local function is_tensor(value) return core.type(value) == "cglow.Tensor" end
+
+local function same_shape(list)
+  local first = table.concat(list[1]:size(), "x")
+  for _, t in ipairs(list) do
+    if t:dim() > 3 or table.concat(t:size(), "x") ~= first then return false end
+  end
+  return true
+end
+
+-- name → list of the samples' tensors, and list of all else.
+local function columns(samples)
+  local tensors, rest = {}, {}
+  for i, sample in ipairs(samples) do
+    rest[i] = {}
+    for key, value in pairs(sample) do
+      if is_tensor(value) then
+        tensors[key] = tensors[key] or {}
+        tensors[key][i] = value
+      else
+        rest[i][key] = value
+      end
+    end
+  end
+  return tensors, rest
+end
+
+local function save(path, samples)
+  local tensors, rest = columns(samples)
+  local flat = {}
+  for field, list in pairs(tensors) do
+    if #list == #samples and same_shape(list) then
+      flat[field] = core.stack(list)
+    else
+      for i, t in pairs(list) do flat[("%s.%d"):format(field, i)] = t end
+    end
+  end
+  return safetensors.save(path, flat, {samples = json.encode(rest)})
+end
+
+local function load(path, count)
+  local tensors, metadata = safetensors.load(path)
+  if not tensors then return nil, metadata end
+  local samples, message = json.decode(metadata.samples or "")
+  if not samples then return nil, message end
+  if #samples ~= count then return nil, ("%s holds %d samples, not %d"):format(path, #samples, count) end
+  for name, t in pairs(tensors) do
+    local field, i = name:match("^(.+)%.(%d+)$")
+    if field then
+      samples[tonumber(i)][field] = t
+    else
+      for k = 1, count do samples[k][name] = t[k] end
+    end
+  end
+  return samples
+end
+
+local function read_all(ds)
+  local samples = {}
+  for i = 1, ds:size() do
+    local message
+    samples[i], message = ds:get(i)
+    if not samples[i] then return nil, message end
+  end
+  return samples
+end
+
+-- A cache that cannot be written is a pity, not an error.
+local function keep(path, dir, samples)
+  local ok, message = files.make_folder(dir)
+  if ok then ok, message = save(path, samples) end
+  if not ok then files.notify(("the cache is not kept: %s"):format(message)) end
+end
+
+-- The samples from the file, or read and put there.
+local function obtain(ds, path, dir)
+  if files.is_file(path) then
+    local samples, message = load(path, ds:size())
+    if samples then return samples end
+    files.notify(("%s; making it again"):format(message))
+  end
+  local samples, message = read_all(ds)
+  if not samples then return nil, message end
+  keep(path, dir, samples)
+  return samples
+end
+
+--- The `get` of the cached set.
+-- @tparam Dataset ds not random
+-- @string recipe names the samples
+-- @tparam ?string dir folder for the file
+-- @treturn function
+function M.getter(ds, recipe, dir)
+  local samples
+  local function fill()
+    local folder, message = dir, nil
+    if not folder then folder, message = files.cache_dir() end
+    if not folder then return nil, message end
+    local path = files.join(folder, files.fingerprint(recipe, ds.files) .. ".safetensors")
+    samples, message = obtain(ds, path, folder)
+    return samples, message
+  end
+  return function(i)
+    if not samples then
+      local ok, message = fill()
+      if not ok then return nil, message end
+    end
+    return samples[i]
+  end
+end
+
+return M

@@ -1,0 +1,325 @@
+--- Metrics of the paper's tasks.
+--
+-- Labels are tensors of integers from 1 on: H×W, or N×H×W for several images.
+-- @module cglow.metrics
+local core = require "cglow.core"
+local options = require "cglow.options"
+
+local M = {}
+
+local POSITIVE = {type = "integer", min = 1}
+
+local function same_shape(fname, index, name, t, like)
+  options.arg(fname, index, name, t, "tensor", 1)
+  local got, want = table.concat(t:size(), "x"), table.concat(like:size(), "x")
+  if got ~= want then
+    error(("%s: %s must be a tensor of shape %s, got %s"):format(fname, name, want, got), 3)
+  end
+end
+
+-- ---- from outputs to labels ----------------------------------------------
+
+-- The dimension of y's channels.
+local function check_channels(fname, y)
+  options.arg(fname, 1, "y", y, "tensor", 1)
+  if y:dim() < 3 then
+    error(("%s: y must be C×H×W or N×C×H×W, got %s"):format(fname, table.concat(y:size(), "x")), 3)
+  end
+  return y:dim() - 2
+end
+
+--- Labels of a class-per-channel output: at each pixel the largest channel.
+-- @tparam Tensor y C×H×W or N×C×H×W
+-- @treturn Tensor H×W or N×H×W, 1 … C; the first of equals
+function M.argmax(y)
+  local channels = check_channels("metrics.argmax", y)
+  return y:argmax(channels)
+end
+
+--- Labels of a mask: 2 (foreground) where the mean of the channels is above ½,
+-- 1 (background) elsewhere.
+-- @tparam Tensor y C×H×W or N×C×H×W, all channels the same mask
+-- @treturn Tensor H×W or N×H×W
+function M.binarise(y)
+  local channels = check_channels("metrics.binarise", y)
+  return y:mean(channels):gt(0.5):add(1)
+end
+
+--- One channel for each class, 1 where a pixel has that label: undoes `argmax`.
+-- @tparam Tensor labels H×W
+-- @tparam integer classes
+-- @treturn Tensor classes×H×W
+function M.one_hot(labels, classes)
+  options.arg("metrics.one_hot", 1, "labels", labels, "tensor")
+  classes = options.arg("metrics.one_hot", 2, "classes", classes, POSITIVE)
+  local channels = {}
+  for c = 1, classes do channels[c] = labels:eq(c) end
+  return core.stack(channels)
+end
+
+-- ---- segmentation --------------------------------------------------------
+
+local Confusion = {}
+Confusion.__index = Confusion
+Confusion.__name = "cglow.Confusion"
+
+--- Counts of predicted against true labels, over any number of images.
+-- @tparam integer classes
+-- @treturn Confusion
+-- @usage local c = metrics.confusion(2)
+-- c:add(metrics.binarise(prediction), metrics.binarise(sample.y))
+-- print(c:mean_iou())
+function M.confusion(classes)
+  classes = options.arg("metrics.confusion", 1, "classes", classes, {type = "integer", min = 2})
+  local counts = {}
+  for truth = 1, classes do
+    counts[truth] = {}
+    for pred = 1, classes do counts[truth][pred] = 0 end
+  end
+  return setmetatable({classes = classes, counts = counts, images = 0, iou_sum = 0.0}, Confusion)
+end
+
+-- counts[true label][predicted label] of one image.
+local function count(classes, pred, truth)
+  local counts, total = {}, 0
+  for t = 1, classes do
+    counts[t] = {}
+    local here = truth:eq(t)
+    for p = 1, classes do
+      counts[t][p] = math.tointeger(pred:eq(p):mul(here):sum())
+      total = total + counts[t][p]
+    end
+  end
+  return counts, total
+end
+
+-- Intersection over union of one class; nil when no pixel has or gets it.
+local function iou_of(counts, class)
+  local both, either = counts[class][class], -counts[class][class]
+  for other = 1, #counts do either = either + counts[class][other] + counts[other][class] end
+  if either == 0 then return nil end
+  return both / either
+end
+
+-- Over the classes that occur.
+local function mean_iou(counts)
+  local sum, n = 0, 0
+  for class = 1, #counts do
+    local iou = iou_of(counts, class)
+    if iou then sum, n = sum + iou, n + 1 end
+  end
+  return n > 0 and sum / n or 0 / 0
+end
+
+local function add_image(self, pred, truth)
+  local counts, total = count(self.classes, pred, truth)
+  if total ~= truth:count() then
+    error(("Confusion:add: labels must be integers from 1 to %d, got %s"):format(self.classes,
+      (truth:min() < 1 or truth:max() > self.classes) and "others in truth" or "others in pred or truth"), 3)
+  end
+  for t, row in ipairs(counts) do
+    for p, n in ipairs(row) do self.counts[t][p] = self.counts[t][p] + n end
+  end
+  self.images, self.iou_sum = self.images + 1, self.iou_sum + mean_iou(counts)
+end
+
+--- Count one image, or several.
+-- @tparam Tensor pred labels, H×W or N×H×W
+-- @tparam Tensor truth labels, of the same shape
+-- @treturn Confusion itself
+function Confusion:add(pred, truth)
+  options.arg("Confusion:add", 1, "pred", pred, "tensor")
+  same_shape("Confusion:add", 2, "truth", truth, pred)
+  if truth:dim() ~= 3 then
+    add_image(self, pred, truth)
+    return self
+  end
+  for i = 1, #truth do add_image(self, pred[i], truth[i]) end
+  return self
+end
+
+--- Intersection over union of one class, from the counts of all images.
+-- @tparam integer class
+-- @treturn number NaN when no pixel has or gets that label
+function Confusion:iou(class)
+  class = options.arg("Confusion:iou", 1, "class", class, {type = "integer", min = 1, max = self.classes})
+  return iou_of(self.counts, class) or 0 / 0
+end
+
+--- Mean of the classes' intersection over union, from the counts of all images:
+-- the paper's measure for binary segmentation. Classes that never occur do not count.
+function Confusion:mean_iou() return mean_iou(self.counts) end
+
+--- Intersection over union of class 2 of 2.
+function Confusion:foreground_iou()
+  if self.classes ~= 2 then
+    error(("Confusion:foreground_iou: is for 2 classes, not %d"):format(self.classes), 2)
+  end
+  return self:iou(2)
+end
+
+--- Mean over images of each image's own mean IoU (over the classes that occur in it).
+function Confusion:image_iou() return self.iou_sum / self.images end
+
+--- Share of pixels with the right label.
+function Confusion:pixel_accuracy()
+  local right, all = 0, 0
+  for t, row in ipairs(self.counts) do
+    for p, n in ipairs(row) do
+      right, all = right + (t == p and n or 0), all + n
+    end
+  end
+  return right / all
+end
+
+function Confusion:__tostring()
+  local lines = {("cglow.Confusion of %d images, rows = truth, columns = predicted"):format(self.images)}
+  for _, row in ipairs(self.counts) do
+    local cells = {}
+    for p, n in ipairs(row) do cells[p] = ("%10d"):format(n) end
+    lines[#lines + 1] = table.concat(cells)
+  end
+  lines[#lines + 1] = ("mean IoU %.4f, pixel accuracy %.4f"):format(self:mean_iou(), self:pixel_accuracy())
+  return table.concat(lines, "\n")
+end
+
+-- super-pixel → its most frequent label, the smallest of equals.
+local function majorities(labels, superpixels)
+  local votes = {}
+  for i, label in ipairs(labels) do
+    local of = votes[superpixels[i]] or {}
+    votes[superpixels[i]] = of
+    of[label] = (of[label] or 0) + 1
+  end
+  local winners = {}
+  for superpixel, of in pairs(votes) do
+    local best
+    for label, n in pairs(of) do
+      if not best or n > of[best] or (n == of[best] and label < best) then best = label end
+    end
+    winners[superpixel] = best
+  end
+  return winners
+end
+
+--- Share of super-pixels whose majority label is right, as the literature on LFW
+-- part labels counts it: each super-pixel takes the most frequent label in it,
+-- in the prediction as in the truth.
+-- @tparam Tensor pred labels, H×W
+-- @tparam Tensor truth labels, H×W
+-- @tparam Tensor superpixels H×W, equal numbers in one super-pixel (`cglow.vision.slic`)
+-- @treturn number share
+-- @treturn integer super-pixels that are right
+-- @treturn integer super-pixels in all; sum both over images for the accuracy of a set
+function M.superpixel_accuracy(pred, truth, superpixels)
+  options.arg("metrics.superpixel_accuracy", 1, "pred", pred, "tensor")
+  same_shape("metrics.superpixel_accuracy", 2, "truth", truth, pred)
+  same_shape("metrics.superpixel_accuracy", 3, "superpixels", superpixels, pred)
+  local regions = superpixels:totable()
+  local got, want = majorities(pred:totable(), regions), majorities(truth:totable(), regions)
+  local right, all = 0, 0
+  for superpixel, label in pairs(want) do
+    right, all = right + (got[superpixel] == label and 1 or 0), all + 1
+  end
+  return right / all, right, all
+end
+
+-- ---- images --------------------------------------------------------------
+
+-- Sum of squared differences over the pixels of the mask (H×W), and how many numbers that are.
+local function squared_error(a, b, mask)
+  local d = a - b
+  d:mul(d)
+  if not mask then return d:sum(), d:count() end
+  if d:dim() == 2 then return d:mul(mask):sum(), mask:sum() end
+  local sum = 0
+  for c = 1, #d do sum = sum + d[c]:mul(mask):sum() end
+  return sum, mask:sum() * #d
+end
+
+local function check_mask(fname, mask, a)
+  if not mask then return end
+  if mask:dim() ~= 2 or mask:size(1) ~= a:size(a:dim() - 1) or mask:size(2) ~= a:size(a:dim()) then
+    error(("%s: option 'mask' must be H×W for images of %s, got %s"):format(
+      fname, table.concat(a:size(), "x"), table.concat(mask:size(), "x")), 3)
+  end
+end
+
+local PSNR = {peak = {type = "number", default = 1, above = 0}, mask = {type = "tensor"}}
+
+--- Peak signal-to-noise ratio of one image: 10·log10(peak² / mean squared error).
+-- @tparam Tensor a C×H×W or H×W
+-- @tparam Tensor b of the same shape
+-- @tparam[opt] table opts `peak` = 1: the largest value there can be; `mask`: H×W, 1
+-- where a pixel counts and 0 where not
+-- @treturn number dB; infinite when the images are equal, NaN when no pixel counts
+function M.psnr(a, b, opts)
+  options.arg("metrics.psnr", 1, "a", a, "tensor")
+  same_shape("metrics.psnr", 2, "b", b, a)
+  local o = options.check("metrics.psnr", opts, PSNR)
+  if a:dim() ~= 2 and a:dim() ~= 3 then
+    error(("metrics.psnr: a must be C×H×W or H×W, got %s"):format(table.concat(a:size(), "x")), 2)
+  end
+  check_mask("metrics.psnr", o.mask, a)
+  local sum, n = squared_error(a, b, o.mask)
+  return 10 * math.log(o.peak ^ 2 * n / sum, 10)
+end
+
+-- ---- densities and samples -----------------------------------------------
+
+--- Bits per dimension of P(y): −(log p + D·log w) / (D·ln 2).
+-- @tparam number|Tensor logp nats: one number, or N of them, which are averaged
+-- @tparam integer dims D, how many numbers one y has
+-- @tparam[opt=1] number cell_width w, the spacing of y's values
+-- @treturn number
+function M.bits_per_dim(logp, dims, cell_width)
+  options.arg("metrics.bits_per_dim", 1, "logp", logp, {type = "number|tensor", finite = false})
+  dims = options.arg("metrics.bits_per_dim", 2, "dims", dims, POSITIVE)
+  cell_width = options.arg("metrics.bits_per_dim", 3, "cell_width", cell_width,
+    {type = "number", default = 1, above = 0})
+  local nats = type(logp) == "number" and logp or logp:mean()
+  return -(nats / dims + math.log(cell_width)) / math.log(2)
+end
+
+local function check_samples(fname, samples, least)
+  options.arg(fname, 1, "samples", samples, "tensor|table", 1)
+  if #samples < least then
+    error(("%s: samples must be at least %d, got %d"):format(fname, least, #samples), 3)
+  end
+end
+
+--- How much samples of one y differ: the mean over all pairs of the root of
+-- their mean squared difference.
+-- @tparam Tensor|{Tensor,...} samples M of them along the first dimension, or a list; M ≥ 2
+-- @treturn number in the units of y; 0 when all are equal
+function M.diversity(samples)
+  check_samples("metrics.diversity", samples, 2)
+  local sum, pairs_seen = 0, 0
+  for i = 1, #samples do
+    for j = i + 1, #samples do
+      local squares, n = squared_error(samples[i], samples[j])
+      sum, pairs_seen = sum + math.sqrt(squares / n), pairs_seen + 1
+    end
+  end
+  return sum / pairs_seen
+end
+
+--- The score of the best sample.
+-- @tparam Tensor|{Tensor,...} samples M of them along the first dimension, or a list
+-- @tparam Tensor truth
+-- @tparam function score function(sample, truth) that gives a number, higher = better
+-- @treturn number the best score
+-- @treturn integer which sample has it
+function M.best_of(samples, truth, score)
+  check_samples("metrics.best_of", samples, 1)
+  options.arg("metrics.best_of", 2, "truth", truth, "tensor")
+  options.arg("metrics.best_of", 3, "score", score, "function")
+  local best, which = -math.huge, 1
+  for i = 1, #samples do
+    local s = score(samples[i], truth)
+    if s > best then best, which = s, i end
+  end
+  return best, which
+end
+
+return M
