@@ -71,32 +71,23 @@ static int new_optimizer(lua_State *L) {
   return 1;
 }
 
-/* Scale that brings the global norm down to clip_norm; false, with nil and a
- * message pushed, when a gradient is not finite. */
-static bool gradient_scale(lua_State *L, const Optimizer *o, double clip, double clip_norm,
-                           real *scratch, double *sums, double *scale, double *norm) {
-  size_t bad;
-  double square =
-      optim_square_norm(o->slot, o->count, clip, &bad, sums, scratch, parallel_threads());
-  if (bad < o->count) {
-    lua_pushnil(L);
-    lua_getiuservalue(L, 1, UV_PARAMS);
-    lua_rawgeti(L, -1, (lua_Integer)bad + 1);
-    lua_getfield(L, -1, "name");
-    lua_pushfstring(L, "the gradient of '%s' is not finite: no step was taken",
-                    lua_tostring(L, -1));
-    lua_replace(L, -4);
-    lua_pop(L, 2);
-    return false;
-  }
-  *norm = sqrt(square);
-  *scale = clip_norm > 0 && *norm > clip_norm ? clip_norm / *norm : 1;
-  return true;
+/* Nil and a message that names the parameter of this slot. */
+static int refuse_step(lua_State *L, size_t slot) {
+  lua_pushnil(L);
+  lua_getiuservalue(L, 1, UV_PARAMS);
+  lua_rawgeti(L, -1, (lua_Integer)slot + 1);
+  lua_getfield(L, -1, "name");
+  lua_pushfstring(L, "the gradient of '%s' is not finite: no step was taken",
+                  lua_tostring(L, -1));
+  lua_replace(L, -4);
+  lua_pop(L, 2);
+  return 2;
 }
 
 /* step(lr, a, b, eps, clip_value, clip_norm): Adam's β1, β2; SGD's momentum in
- * a.  Returns the norm of the gradient after clipping each element, or nil and
- * a message when it is not finite; then nothing has changed. */
+ * a.  Returns the norm of the gradient after clipping each element (true when
+ * clip_norm is 0, which spares the work), or nil and a message when a gradient
+ * is not finite; then nothing has changed. */
 static int step(lua_State *L) {
   Optimizer *o = check(L);
   double arg[6];
@@ -106,9 +97,16 @@ static int step(lua_State *L) {
   size_t scratch = OPTIM_SCRATCH * (size_t)threads;
   size_t sums = o->chunks * sizeof(double) / sizeof(real);
   real *work = tensor_workspace(L, scratch + sums);
-  double scale, norm;
-  if (!gradient_scale(L, o, arg[4], arg[5], work, (double *)(work + scratch), &scale, &norm))
-    return 2;
+  double scale = 1, norm = 0;
+  size_t bad;
+  if (arg[5] > 0) {
+    norm = sqrt(optim_square_norm(o->slot, o->count, arg[4], &bad,
+                                  (double *)(void *)(work + scratch), work, threads));
+    if (norm > arg[5]) scale = arg[5] / norm;
+  } else {
+    bad = optim_first_bad(o->slot, o->count, (bool *)(void *)(work + scratch), work, threads);
+  }
+  if (bad < o->count) return refuse_step(L, bad);
   o->t++;
   if (o->adam) {
     AdamStep s = {arg[0], arg[1], arg[2], arg[3], arg[4], scale, o->t};
@@ -117,7 +115,10 @@ static int step(lua_State *L) {
     SgdStep s = {arg[0], arg[1], arg[4], scale};
     optim_sgd(o->slot, o->count, &s, work, threads);
   }
-  lua_pushnumber(L, norm);
+  if (arg[5] > 0)
+    lua_pushnumber(L, norm);
+  else
+    lua_pushboolean(L, 1);
   return 1;
 }
 

@@ -103,6 +103,48 @@ double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size
   return total;
 }
 
+/* x − x is 0 but for infinities and NaN. */
+CLONES static bool all_finite(const real *g, size_t n, real *most) {
+  real bad = 0, top = 0;
+#pragma omp simd reduction(+ : bad) reduction(max : top)
+  for (size_t i = 0; i < n; i++) {
+    real a = g[i] < 0 ? -g[i] : g[i];
+    bad += g[i] - g[i];
+    top = a > top ? a : top;
+  }
+  *most = top;
+  return bad == 0;
+}
+
+/* Could no sum of products of these factors overflow? */
+static bool factors_safe(const Param *p) {
+  real u, v;
+  if (!all_finite(p->u, p->pending * p->rows, &u)) return false;
+  if (!all_finite(p->v, p->pending * p->cols, &v)) return false;
+  return isfinite((real)2 * u * v * (real)p->pending);
+}
+
+static void finite_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
+  bool *found = context;
+  real unused;
+  found[p->chunk] = false;
+  if (s->param->pending > 0 && !s->param->dense && factors_safe(s->param)) return;
+  for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
+    n = span(s->param, at, end - at);
+    if (!all_finite(param_gradient(s->param, at, n, buf), n, &unused))
+      found[p->chunk] = true;
+  }
+}
+
+size_t optim_first_bad(const OptimSlot *slots, size_t count, bool *found, real *scratch,
+                       int threads) {
+  for_each_piece(slots, count, finite_piece, found, scratch, threads);
+  for (size_t i = 0, at = 0; i < count; i++)
+    for (size_t k = slot_chunks(slots + i); k > 0; k--, at++)
+      if (found[at]) return i;
+  return count;
+}
+
 typedef struct AdamFactors {
   real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
 } AdamFactors;

@@ -36,6 +36,12 @@ size_t optim_layout(OptimSlot *slots, size_t count);
 double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size_t *bad,
                          double *sums, real *scratch, int threads);
 
+/* The first slot whose gradient is not finite, or count; cheaper than the norm,
+ * because a pending gradient is judged by its factors.  found: one bool for
+ * each chunk. */
+size_t optim_first_bad(const OptimSlot *slots, size_t count, bool *found, real *scratch,
+                       int threads);
+
 void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
                 int threads);
 void optim_sgd(const OptimSlot *slots, size_t count, const SgdStep *step, real *scratch,

@@ -67,9 +67,9 @@ function M.Adam(params, opts) return new("optim.Adam", params, opts, ADAM, true)
 function M.SGD(params, opts) return new("optim.SGD", params, opts, SGD, false) end
 
 --- Update every parameter by its gradient.
--- @treturn number norm of the gradient (after clip_value); or nil and a message
--- that names the first parameter whose gradient is not finite, and then nothing
--- has changed
+-- @return with `clip_norm` the norm of the gradient (after `clip_value`), else
+-- true; or nil and a message that names the first parameter whose gradient is
+-- not finite, and then nothing has changed
 function Optimizer:step()
   if self.kind == "Adam" then
     return self.core:step(self.lr, self.beta1, self.beta2, self.eps, self.clip_value or 0, self.clip_norm or 0)
