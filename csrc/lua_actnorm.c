@@ -5,6 +5,8 @@
 #include "lua_flow.h"
 #include "vmath.h"
 
+/*** @submodule cglow.flow */
+
 #define ACTNORM_TYPE "cglow.ActNorm"
 
 typedef struct ActNorm {

@@ -6,6 +6,9 @@
 #include "open.h"
 #include "real.h"
 
+/*** What the C core offers besides its objects.
+@module cglow.core */
+
 static void (*const parts[])(lua_State *) = {
     open_tensor, open_rng, open_parallel, open_image,  open_file,  open_param,
     open_net,    open_flow, open_optim,   open_vision, open_system};

@@ -9,6 +9,8 @@
 #include "coupling.h"
 #include "lua_flow.h"
 
+/*** @submodule cglow.flow */
+
 #define COUPLING_TYPE "cglow.Coupling"
 #define STORE_TYPE "cglow.HiddenStore"
 

@@ -12,6 +12,9 @@
 #include "open.h"
 #include "tensor.h"
 
+/*** Files that hold tensors: written whole or not at all, read without trust.
+@module cglow.core.file */
+
 #define APPEND_TYPE "cglow.file.Append"
 #define LOCK_TYPE "cglow.file.Lock"
 

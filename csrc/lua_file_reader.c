@@ -4,6 +4,8 @@
 #include "lua_file.h"
 #include "tensor.h"
 
+/*** @submodule cglow.core.file */
+
 #define READER_TYPE "cglow.file.Reader"
 
 /*** Open a regular file for reading at any place. The messages of the

@@ -3,6 +3,8 @@
 #include "lua_file.h"
 #include "tensor.h"
 
+/*** @submodule cglow.core.file */
+
 #define WRITER_TYPE "cglow.file.Writer"
 
 /* Push a writer for the path at 1, nothing open yet; *e says how it went. */

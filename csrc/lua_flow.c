@@ -5,6 +5,22 @@
 #include "open.h"
 #include "squeeze.h"
 
+/*** Flow layers in C: invertible, with the log-determinant of their Jacobian.
+
+In Lua a flow layer is anything with these four methods; N is the batch size:
+
+* `z, logdet = layer:forward(y, cond, keep)`: `logdet` is a list of N numbers;
+  `keep` (default true) is false when no backward will follow
+* `y = layer:inverse(z, cond)`
+* `dy, dcond = layer:backward(dz, g)`: through the last forward, the gradient of
+  a loss with gradient `dz` with respect to z and `g` with respect to logdet (a
+  number for every sample, or a list of N); adds to the parameters' gradients
+* `params = layer:parameters(prefix)`: a list of `Param`
+
+`cond` is the condition, nil for an unconditional layer. Tensors that a layer
+returns belong to it and are overwritten by its next call.
+@module cglow.flow */
+
 void *flow_new(lua_State *L, const char *type, size_t size) {
   void *p = lua_newuserdatauv(L, size, FLOW_USER_VALUES);
   memset(p, 0, size);

@@ -6,6 +6,8 @@
 #include "lua_flow.h"
 #include "vmath.h"
 
+/*** @submodule cglow.flow */
+
 #define INVCONV_TYPE "cglow.InvConv"
 
 typedef struct InvConv {

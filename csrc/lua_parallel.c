@@ -5,6 +5,8 @@
 #include "parallel.h"
 #include "peak.h"
 
+/*** @submodule cglow.core */
+
 /*** How many threads the kernels use; the process's setting, not one Lua
 state's. At first OpenMP's default, so OMP_NUM_THREADS is respected. Results do
 not depend on it.

@@ -6,6 +6,9 @@
 #include "open.h"
 #include "tensor.h"
 
+/*** Trainable parameters.
+@module cglow.Param */
+
 enum { UV_VALUE = 1, UV_GRAD, UV_PENDING, UV_NAME, UV_COUNT = 4 };
 
 Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim) {

@@ -8,6 +8,10 @@
 #include "rng.h"
 #include "tensor.h"
 
+/*** Random numbers: a counter-based generator (Philox 4x32-10), so that a state
+is a seed and a position, and the numbers do not depend on the number of threads.
+@module cglow.Rng */
+
 #define STATE_PREFIX "philox4x32-10:"
 
 static const char default_key = 0;

@@ -10,6 +10,8 @@
 #include "lua_flow.h"
 #include "vmath.h"
 
+/*** @submodule cglow.flow */
+
 #define SPLIT_TYPE "cglow.Split"
 #define PRIOR_TYPE "cglow.Prior"
 

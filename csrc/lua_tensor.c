@@ -7,6 +7,13 @@
 #include "rng.h"
 #include "tensor_math.h"
 
+/*** Tensors: dense arrays of numbers with one to four dimensions, in row-major
+order. Images are C×H×W, batches N×C×H×W. Indices count from 1.
+
+`cglow.tensor`, `cglow.zeros` and the like make them; `print` shows shape, range
+and a corner of the numbers.
+@module cglow.Tensor */
+
 size_t tensor_check_index(lua_State *L, int arg, size_t limit) {
   lua_Integer i = luaL_checkinteger(L, arg);
   if (i < 1 || (lua_Unsigned)i > limit)

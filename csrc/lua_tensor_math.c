@@ -4,6 +4,8 @@
 #include "lua_tensor.h"
 #include "tensor_math.h"
 
+/*** @submodule cglow.Tensor */
+
 static void number_or_tensor(lua_State *L, int arg) {
   if (lua_type(L, arg) != LUA_TNUMBER && tensor_test(L, arg) == NULL)
     luaL_typeerror(L, arg, "number or " TENSOR_TYPE);

@@ -5,6 +5,8 @@
 #include "lua_tensor.h"
 #include "tensor_math.h"
 
+/*** @submodule cglow.Tensor */
+
 /* Is the reduction along one dimension of a tensor that keeps others?  The
  * only dimension of a 1-D tensor counts as no dimension: a number results. */
 static bool along(lua_State *L, const Tensor *t, int *d) {

@@ -5,6 +5,8 @@
 #include "lua_tensor.h"
 #include "tensor_math.h"
 
+/*** @submodule cglow.Tensor */
+
 /*** The shape.
 @function Tensor:size
 @int[opt] dim a dimension, from 1 on

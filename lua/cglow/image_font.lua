@@ -1,5 +1,6 @@
 --- A bitmap font of 5×7 dots for captions: printable ASCII, 16 characters a
 -- strip, from the space on.
+-- @module cglow.image_font
 local STRIPS = {
   "..... ..#.. .#.#. .#.#. ..#.. ##..# .##.. ..#.. ...#. .#... ..... ..... ..... ..... ..... ....#",
   "..... ..#.. .#.#. .#.#. .#### ##..# #..#. ..#.. ..#.. ..#.. ..#.. ..#.. ..... ..... ..... ....#",

@@ -1,4 +1,5 @@
 --- Contact sheets: many images, and text, in one.
+-- @module cglow.image_sheet
 local core = require "cglow.core"
 local font = require "cglow.image_font"
 local options = require "cglow.options"
