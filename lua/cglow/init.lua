@@ -8,7 +8,7 @@ local core = require "cglow.core"
 local M = { _VERSION = "0.1.0" }
 
 for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "cat", "stack", "seed", "rng", "Rng",
-  "threads", "Param", "stats" } do
+  "threads", "Param", "stats", "flow" } do
   M[name] = core[name]
 end
 
@@ -40,7 +40,7 @@ M.save_tensors = function(...) return require("cglow.safetensors").save(...) end
 M.load_tensors = function(...) return require("cglow.safetensors").load(...) end
 
 -- The rest is loaded when first used, so `require "cglow"` is quick.
-local parts = { nn = true, flow = true, optim = true, image = true, data = true, metrics = true, train = true, report = true,
+local parts = { nn = true, optim = true, image = true, data = true, metrics = true, train = true, report = true,
   help = true, show = true }
 
 return setmetatable(M, {
