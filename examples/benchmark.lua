@@ -15,7 +15,8 @@ local function numbers(text)
   return list
 end
 
-local parser = argparse("benchmark.lua", "Time training steps and predictions of conditional Glow at the paper's sizes.")
+local parser = argparse("benchmark.lua",
+  "Time training steps and predictions of conditional Glow at the paper's sizes.")
 parser:option("--sizes", "image sides", "32,64,128"):convert(numbers)
 parser:option("--batches", "batch sizes of a training step", "2,16"):convert(numbers)
 parser:option("--images", "images predicted at once", "1,16"):convert(numbers)
@@ -23,6 +24,8 @@ parser:option("--reps", "timed repetitions of each", "9"):convert(tonumber)
 parser:option("--threads", "threads of both programs", "2"):convert(tonumber)
 parser:option("--peer", "also run this PyTorch peer in turns, e.g. spec/oracle/peer.py"):args("?")
 parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
+parser:option("--levels", "L", "3"):convert(tonumber)
+parser:option("--cn", "n_c and n_w of the conditioning networks", "64,128"):convert(numbers)
 parser:flag("--profile", "time by kind of layer")
 parser:flag("--recompute", "keep less for the backward pass")
 parser:flag("--no-train", "leave training out")
@@ -71,11 +74,14 @@ end
 
 -- ---- what is timed ----
 
+local args = parser:parse()
+
 local function paper_model(size, recompute)
   cglow.seed(1)
   return cglow.Model {
-    x = { 3, size, size }, y = { 3, size, size }, levels = 3, depth = 8,
-    cn = { channels = 64, width = 128 }, coupling = { width = 256 }, init = "orthogonal", recompute = recompute,
+    x = { 3, size, size }, y = { 3, size, size }, levels = args.levels, depth = 8,
+    cn = { channels = args.cn[1], width = args.cn[2] }, coupling = { width = 256 },
+    init = "orthogonal", recompute = recompute,
   }
 end
 
@@ -178,7 +184,7 @@ local function say_train(r, batch, peak)
   for _, key in ipairs(keys) do print(("    %-34s %7.2f ms"):format(key, r.profile[key] * 1e3)) end
 end
 
-local function bench_train(args, peer, size, batch, quiet, peak)
+local function bench_train(peer, size, batch, quiet, peak)
   if peer then peer:ask(("setup %d %d"):format(size, batch)) end
   local model = paper_model(size, args.recompute)
   local step = trainer(model, size, batch)
@@ -194,7 +200,7 @@ local function bench_train(args, peer, size, batch, quiet, peak)
   return r
 end
 
-local function bench_predict(args, peer, size, images, quiet)
+local function bench_predict(peer, size, images, quiet)
   if peer then peer:ask(("setup %d %d"):format(size, images)) end
   local model, x = paper_model(size), cglow.rand(images, 3, size, size)
   local r = rounds(args.reps, function() model:predict(x, { samples = 10 }) end, peer,
@@ -207,7 +213,6 @@ local function bench_predict(args, peer, size, images, quiet)
   return r
 end
 
-local args = parser:parse()
 cglow.threads(args.threads)
 local script = args.peer and (args.peer[1] or "spec/oracle/peer.py")
 local peer = script and Peer.start(args.python, script, args.threads)
@@ -219,11 +224,11 @@ end
 for _, size in ipairs(args.sizes) do
   if not args.json then print(("%d×%d"):format(size, size)) end
   for _, batch in ipairs(args.no_train and {} or args.batches) do
-    all.train[#all.train + 1] = bench_train(args, peer, size, batch, args.json, peak)
+    all.train[#all.train + 1] = bench_train(peer, size, batch, args.json, peak)
     collectgarbage()
   end
   for _, images in ipairs(args.no_predict and {} or args.images) do
-    all.predict[#all.predict + 1] = bench_predict(args, peer, size, images, args.json)
+    all.predict[#all.predict + 1] = bench_predict(peer, size, images, args.json)
     collectgarbage()
   end
 end

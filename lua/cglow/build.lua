@@ -85,8 +85,10 @@ local function part(config, kind, at, c, h, w, rng)
   local cn
   if conditional then
     local ok, result = pcall(network, config,
-      { kind = kind, level = at.level, step = at.step, x = config.x, y = { c, h, w }, outputs = outputs(kind, c, h, w) },
-      rng)
+      {
+        kind = kind, level = at.level, step = at.step,
+        x = config.x, y = { c, h, w }, outputs = outputs(kind, c, h, w),
+      }, rng)
     if not ok then
       error(("cglow.Model: level %d, step %d, %s: %s"):format(at.level, at.step, kind, result), 5)
     end
@@ -188,7 +190,8 @@ function M.describe(model)
         or thousands(own) .. " parameters")
     end
     if level.split then
-      line("    split: %s leave, %s parameters", shape(model.latent_shapes[l]), thousands(count(level.split:parameters())))
+      line("    split: %s leave, %s parameters", shape(model.latent_shapes[l]),
+        thousands(count(level.split:parameters())))
     end
   end
   line("  prior: %s on %s", config.learned_prior and "learned Gaussian" or "N(0, 1)",

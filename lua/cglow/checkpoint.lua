@@ -56,7 +56,9 @@ function M.load(path, override)
   if not tensors then return nil, metadata, code end
   if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not a cglow model"):format(path) end
   local config, err = json.decode(metadata.config)
-  if type(config) ~= "table" then return nil, ("%s: config is not a JSON object: %s"):format(path, err or type(config)) end
+  if type(config) ~= "table" then
+    return nil, ("%s: config is not a JSON object: %s"):format(path, err or type(config))
+  end
   for key, value in pairs(override or {}) do config[key] = value end
   local ok, model = pcall(require("cglow.model").new, config)
   if not ok then return nil, ("%s: %s"):format(path, model) end

@@ -153,7 +153,8 @@ end
 -- y to latents. visit(name, tensor, logdet), when given, sees what every layer
 -- made; it may return true to stop.
 local function encode(self, y, conds, keep, visit)
-  local logp, latents, i, z, ld = {}, {}, 0, y, nil
+  local logp, latents, i, z = {}, {}, 0, y
+  local ld
   for n = 1, y:size(1) do logp[n] = 0.0 end
   for _, level in ipairs(self.levels) do
     z = level.squeeze:forward(z)

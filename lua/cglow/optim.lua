@@ -120,7 +120,8 @@ function Optimizer:__tostring()
   local n = 0
   for _, p in ipairs(self.params) do n = n + p.value:count() end
   local _, _, steps = self.core:moments()
-  return ("cglow.%s  lr %g, %d steps taken, %d parameters in %d tensors"):format(self.kind, self.lr, steps, n, #self.params)
+  return ("cglow.%s  lr %g, %d steps taken, %d parameters in %d tensors")
+    :format(self.kind, self.lr, steps, n, #self.params)
 end
 
 return M
