@@ -141,8 +141,8 @@ static int system_machine(lua_State *L) {
   lua_setfield(L, -2, "cpu");
   lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
   lua_setfield(L, -2, "cores");
-  lua_pushnumber(L, (lua_Number)sysconf(_SC_PHYS_PAGES) *
-                        (lua_Number)sysconf(_SC_PAGESIZE));
+  lua_pushinteger(L, (lua_Integer)sysconf(_SC_PHYS_PAGES) *
+                         (lua_Integer)sysconf(_SC_PAGESIZE));
   lua_setfield(L, -2, "memory");
   lua_pushfstring(L, "%s %s", name.sysname, name.release);
   lua_setfield(L, -2, "system");

@@ -2,7 +2,7 @@
 -- on from whatever interrupts it.
 --
 --     local trainer = cglow.train.Trainer {
---       model = model, train = horses.train, valid = horses.valid,
+--       model = model, train = train:dequantise(), valid = valid:dequantise(),
 --       batch = 2, steps = 4000, optimizer = {lr = 2e-4, clip_value = 0.25},
 --       run = "runs/horses",
 --     }
@@ -16,6 +16,7 @@ local core = require "cglow.core"
 local optim = require "cglow.optim"
 local image = require "cglow.image"
 local json = require "cglow.json"
+local report = require "cglow.report"
 local checkpoint = require "cglow.train.checkpoint"
 local feed = require "cglow.train.feed"
 local policy = require "cglow.train.policy"
@@ -50,13 +51,15 @@ end
 --- A trainer. Nothing is written before `run`.
 -- @tparam table o options:
 --
--- * `model`, `train`: what to train, and the data set to train it on (required)
+-- * `model`, `train`: what to train, and the data set to train it on (required); y
+--   is used as it comes, so a discrete one is to be dequantised by the data set
 -- * `valid`: data set to validate on
 -- * `steps` = 1000, `batch` = 2, `seed` = 1
 -- * `optimizer`: a table of options for `optim.Adam` and, for models with
 --   parameter groups, `cn_step`; or an optimizer
 -- * `warmup` = 0: steps over which the step size grows to its full value
--- * `cell_width` = 1: the spacing of y's values, for bits per dimension
+-- * `cell_width`: the spacing of y's values, for bits per dimension; by default
+--   what the data set says, or else 1
 -- * `validate`: function(model, valid) that gives a table of metrics
 -- * `picture`: function(model) that gives an image, kept in samples/ after each validation
 -- * `log_every` = 10, `valid_every` = 250, `checkpoint_every` = 500: steps
@@ -64,7 +67,7 @@ end
 -- * `resume` = false: go on from the newest checkpoint in `run`
 -- * `calm` = 100: good steps after which a halving of the step size is undone
 -- * `give_up` = 10: refused steps in a row that end the training
--- * `config`: table written to config.json
+-- * `config`: table written to config.json, for the report
 -- * `progress`: "bar", "lines", "json" or "quiet"; by default a bar on a terminal, else lines
 -- * `on_step`: function(trainer) called after each step
 -- @treturn Trainer
@@ -202,6 +205,10 @@ local function save_best(self, metrics)
     {metadata = {validation = json.encode({step = at.step, metrics = metrics}, {not_finite = "null"})}}))
 end
 
+local function write_report(self)
+  if self.folder then must(report.save {self.folder.path}) end
+end
+
 local function validate(self)
   local metrics = must(self.validation:run(self.model))
   self.at.valid = metrics
@@ -209,6 +216,7 @@ local function validate(self)
   self.progress:validation(self.at.step, metrics)
   save_picture(self)
   save_best(self, metrics)
+  write_report(self)
 end
 
 -- ---- checkpoints ---------------------------------------------------------
@@ -265,7 +273,9 @@ local function resume_from(self, path)
   self.noise:set_state(state.noise)
   self.policy:restore(state.policy)
   self.at, self.saved = state.at, state.at.step
-  return self.folder:rewind_log(self.at.step)
+  ok, message = self.folder:rewind_log(self.at.step)
+  if ok and self.options.config then ok, message = self.folder:write_config(self.options.config) end
+  return ok, message
 end
 
 local function start_new(self)
@@ -336,9 +346,11 @@ local function train(self, catch)
     self.signal = catch:received()
     if self.signal and self.at.step < self.options.steps then
       save_checkpoint(self)
+      write_report(self)
       stop("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
     end
   end
+  write_report(self)
 end
 
 local function outcome(self, reason, message)

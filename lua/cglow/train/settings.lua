@@ -10,12 +10,12 @@ local function integer(min, default) return {type = "integer", min = min, defaul
 local SPEC = {
   model = {required = true}, train = {required = true}, valid = {},
   steps = integer(1, 1000), batch = integer(1, 2), seed = integer(0, 1), warmup = integer(0, 0),
-  optimizer = {type = "table", default = {}}, cell_width = {type = "number", above = 0, default = 1},
+  optimizer = {type = "table", default = {}}, cell_width = {type = "number", above = 0},
   validate = {type = "function"}, picture = {type = "function"}, on_step = {type = "function"},
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
   run = {type = "string"}, keep = integer(1, 3), resume = {type = "boolean", default = false},
   calm = integer(1, 100), give_up = integer(1, 10),
-  config = {type = "table", default = {}},
+  config = {type = "table"},
   progress = {type = "string", one_of = {"bar", "lines", "json", "quiet"}},
 }
 
@@ -31,6 +31,7 @@ function M.check(given)
   check.methods("Trainer", "model", o.model, MODEL)
   check.methods("Trainer", "train", o.train, DATA)
   if o.valid then check.methods("Trainer", "valid", o.valid, DATA) end
+  o.cell_width = o.cell_width or o.train.info and o.train.info.cell_width or 1
   if o.resume and not o.run then error("Trainer: option 'resume' needs 'run', the folder to go on from", 3) end
   return o
 end

@@ -2,6 +2,7 @@
 -- time, and whatever metrics the task adds.
 -- @module cglow.train.validation
 local core = require "cglow.core"
+local metrics = require "cglow.metrics"
 local feed = require "cglow.train.feed"
 
 local Validation = {}
@@ -9,21 +10,11 @@ Validation.__index = Validation
 
 local M = {}
 
---- Bits per dimension of P(y) when y's values are spaced `cell_width` apart:
--- −(log p + D·log w) / (D·ln 2), averaged over the batch.
--- @tparam Tensor logp nats, one number for each sample
--- @tparam integer dims D, numbers in one y
--- @tparam number cell_width w
--- @treturn number
-function M.bits_per_dim(logp, dims, cell_width)
-  return -(logp:mean() / dims + math.log(cell_width)) / math.log(2)
-end
-
 -- A model may have a loss of its own (the feed-forward baselines do).
 local function batch_loss(model, x, y, options)
   if model.loss then return model:loss(x, y, options) end
   local logp = model:log_prob(x, y)
-  return M.bits_per_dim(logp, y:count() // y:size(1), options.cell_width)
+  return metrics.bits_per_dim(logp, y:count() // y:size(1), options.cell_width)
 end
 
 --- @tparam table options `data`, `batch`, `cell_width`, `seed`, `metrics`

@@ -1,0 +1,93 @@
+--- What a run folder holds, as the report needs it.
+-- @module cglow.report.run
+local lfs = require "lfs"
+local base64 = require "cglow.report.base64"
+local runfolder = require "cglow.train.runfolder"
+
+local M = {}
+
+-- One record of the log goes where it belongs.
+local function sort_in(run, record)
+  if type(record.step) ~= "number" then return end
+  run.seconds = type(record.seconds) == "number" and record.seconds or run.seconds
+  run.steps = math.max(run.steps, record.step)
+  if type(record.valid) == "table" then
+    run.valid[#run.valid + 1] = {step = record.step, metrics = record.valid}
+  elseif record.skipped then
+    run.skipped[#run.skipped + 1] = {step = record.step, why = tostring(record.skipped)}
+  elseif type(record.nll) == "number" then
+    run.train[#run.train + 1] = {record.step, record.nll}
+  end
+end
+
+local function best_of(valid)
+  local best
+  for _, v in ipairs(valid) do
+    local nll = v.metrics.nll
+    if type(nll) == "number" and (not best or nll < best.metrics.nll) then best = v end
+  end
+  return best
+end
+
+local function sheets_in(folder)
+  local sheets, directory = {}, folder:file("samples")
+  if lfs.attributes(directory, "mode") ~= "directory" then return sheets end
+  for name in lfs.dir(directory) do
+    local step = name:match("^step%-(%d+)%.png$")
+    if step then sheets[#sheets + 1] = {step = math.tointeger(tonumber(step)), path = directory .. "/" .. name} end
+  end
+  table.sort(sheets, function(a, b) return a.step < b.step end)
+  return sheets
+end
+
+-- At most `count` of a list, spread evenly, the last among them.
+local function spread(list, count)
+  if #list <= count then return list end
+  if count == 1 then return {list[#list]} end
+  local picked = {}
+  for i = 1, count do picked[i] = list[1 + (i - 1) * (#list - 1) // (count - 1)] end
+  return picked
+end
+
+-- Read the sheets that will be shown.
+local function load_sheets(folder, count)
+  local sheets = spread(sheets_in(folder), count)
+  for _, sheet in ipairs(sheets) do
+    local f <close>, message, code = io.open(sheet.path, "rb")
+    if not f then return nil, message, code end
+    local bytes, why = f:read("a")
+    if not bytes then return nil, ("cannot read %s: %s"):format(sheet.path, why) end
+    sheet.base64 = base64.encode(bytes)
+  end
+  return sheets
+end
+
+--- Read a run folder.
+-- @tparam string path
+-- @tparam integer sheets at most this many contact sheets, spread over time
+-- @treturn[1] table `name`, `path`, `config`, `train` ({step, nll} each), `valid`
+-- (`step` and `metrics` each), `skipped`, `best`, `sheets` (`step` and `base64`
+-- each), `steps`, `seconds`
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.read(path, sheets)
+  local folder = runfolder.at(path)
+  if not folder:exists() then return nil, ("%s is no run folder: it holds no config.json"):format(path) end
+  local config, message = folder:read_config()
+  if not config then return nil, message end
+  local records
+  records, message = folder:read_log()
+  if not records then return nil, message end
+  local loaded
+  loaded, message = load_sheets(folder, sheets)
+  if not loaded then return nil, message end
+  local run = {
+    name = folder.path:match("([^/]+)$"), path = folder.path, config = config,
+    train = {}, valid = {}, skipped = {}, sheets = loaded, steps = 0,
+  }
+  for _, record in ipairs(records) do sort_in(run, record) end
+  run.best = best_of(run.valid)
+  return run
+end
+
+return M

@@ -1,0 +1,29 @@
+--- The sub-command sample: several samples for each image, side by side.
+-- @module cglow.task.sample
+local image = require "cglow.image"
+local json = require "cglow.json"
+local cli = require "cglow.cli"
+local evaluation = require "cglow.task.evaluation"
+local session_of = require "cglow.task.session"
+
+local function inputs_of(task, args, session)
+  local inputs = {}
+  if #args.file > 0 then
+    for i, file in ipairs(args.file) do inputs[i] = cli.must(task.read_input(file, session.size)) end
+    return inputs
+  end
+  local valid = session_of.data(task, args, session, "valid")
+  for i, index in ipairs(evaluation.spread(valid, args.images or 6)) do inputs[i] = assert(valid:get(index)) end
+  return inputs
+end
+
+return function(task, args)
+  local session = session_of.load(task, args)
+  local sheet = evaluation.samples_sheet(task, session.model, inputs_of(task, args, session), {
+    count = args.count or 8, temperature = args.temperature or 1, rng = session.rng,
+  })
+  local path = args.sheet or session.folder .. "/samples.png"
+  cli.must(image.save(path, sheet))
+  if args.json then print(json.encode {model = session.path, sheet = path})
+  elseif not args.quiet then print("samples: " .. path) end
+end

@@ -1,0 +1,87 @@
+--- A trained model, found from the command line, and what it was trained on.
+-- @module cglow.task.session
+local lfs = require "lfs"
+local core = require "cglow.core"
+local checkpoint = require "cglow.checkpoint"
+local cli = require "cglow.cli"
+local task_of = require "cglow.task"
+local runfolder = require "cglow.train.runfolder"
+
+local M = {}
+
+local DEFAULT_SAMPLES = 10
+
+-- The run's configuration; an empty one when there is only a checkpoint.
+local function run_config(task, args, folder)
+  if args.checkpoint then return {} end
+  if not folder:exists() then
+    cli.misuse(("there is no run in %s: train one, or name it with --run or --checkpoint"):format(folder.path))
+  end
+  local config = cli.must(folder:read_config())
+  if config.task ~= task.name then
+    cli.misuse(("the run in %s is one of %s"):format(folder.path, tostring(config.task)))
+  end
+  return config
+end
+
+local function model_path(args, folder)
+  if args.checkpoint then return args.checkpoint end
+  for _, name in ipairs {"best.safetensors", "last.safetensors"} do
+    if lfs.attributes(folder:file(name), "mode") then return folder:file(name) end
+  end
+  cli.misuse(("%s holds no model yet"):format(folder.path))
+end
+
+-- The size that the model was made for; it must be a model of this task.
+local function size_of(task, model, path)
+  local x, y = model.config.x, model.config.y
+  local size = x and x[2]
+  local function same(shape, expected)
+    return shape[1] == expected[1] and shape[2] == expected[2] and shape[3] == expected[3]
+  end
+  if not (x and same(x, task.x(size)) and same(y, task.y(size))) then
+    cli.misuse(("%s is no model of %s"):format(path, task.name))
+  end
+  return size
+end
+
+--- Load what the options name.
+-- @tparam table task
+-- @tparam table args parsed command line
+-- @treturn table `model`, `path`, `size`, `samples` (M), `rng`, `folder` (where
+-- results go by default), `settings` of the run (or {})
+function M.load(task, args)
+  local folder = runfolder.at(args.run or "runs/" .. task.name)
+  local config = run_config(task, args, folder)
+  local path = model_path(args, folder)
+  local model = cli.must(checkpoint.load(path))
+  local settings = config.settings or {}
+  return {
+    model = model, path = path, settings = settings, size = size_of(task, model, path),
+    samples = args.samples or settings.samples or DEFAULT_SAMPLES,
+    rng = core.Rng(args.seed or 1),
+    folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
+  }
+end
+
+--- Data for a session: from `--data`, else what the run was trained on.
+-- @tparam string split
+-- @treturn Dataset
+-- @treturn string where it comes from
+function M.data(task, args, session, split)
+  local directory = args.data or session.settings.data
+  if directory and not args.data then cli.require_path(directory, "directory", "the run's --data") end
+  return cli.must(task_of.data(task, {
+    directory = directory, split = split, size = session.size, seed = session.settings.seed or 1,
+  }))
+end
+
+--- `predict(x)` for one C×H×W condition: the mean of the session's samples.
+function M.predictor(session)
+  return function(x)
+    local y = session.model:predict(core.stack {x}, {samples = session.samples, rng = session.rng})
+    return y[1]
+  end
+end
+
+return M

@@ -1,0 +1,64 @@
+--- A task script with a tiny problem, for specs of the command line. It counts
+-- the samples that are read, and when that comes to TOY_INTERRUPT, it interrupts
+-- itself as Ctrl-C would.
+local cglow = require "cglow"
+local core = require "cglow.core"
+local image, metrics = cglow.image, cglow.metrics
+
+local interrupt_at = tonumber(os.getenv "TOY_INTERRUPT")
+local reads = 0
+
+local function count_read()
+  reads = reads + 1
+  if reads == interrupt_at then io.popen("kill -INT $PPID"):close() end
+end
+
+-- A bright square at a place that depends on the sample, and its mask.
+local function sample(i, size)
+  count_read()
+  local mask = core.zeros(1, size, size)
+  image.paste(mask, core.ones(1, size // 2, size // 2), 1 + i % (size // 2), 1 + i // 2 % (size // 2))
+  local y = core.cat({mask, mask, mask}, 1)
+  return {x = y * 0.5 + 0.25, y = y, name = "toy " .. i}
+end
+
+local function data(_, o)
+  local first = o.split == "train" and 0 or 100
+  return cglow.data.Dataset {
+    size = o.split == "train" and 9 or 5, name = o.split, info = {cell_width = 1},
+    get = function(i) return sample(first + i, o.size) end,
+  }
+end
+
+local function read_input(path, size)
+  local photo, message = image.load(path, {channels = 3})
+  return photo and {x = image.resize(photo, size, size), name = path, photo = photo}, message
+end
+
+local function square(size) return {3, size, size} end
+local function grey(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
+
+require("cglow.cli").main(require("cglow.task").define {
+  name = "binary_segmentation", title = "A toy.", predicts = "Write masks.", sizes = {8, 16}, size = 8, steps = 12,
+  defaults = {
+    levels = 2, depth = 1, ["cn.channels"] = 4, ["cn.width"] = 8, ["coupling.width"] = 8, samples = 3, log_every = 2,
+    valid_every = 5, checkpoint_every = 4,
+  },
+  x = square, y = square, data = data, decide = metrics.binarise, show_input = function(s) return s.x end, show = grey,
+  show_answer = function(labels) return labels - 1 end,
+  rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,
+  score = function()
+    local confusion = metrics.confusion(2)
+    return {
+      add = function(_, answer, truth) confusion:add(answer, truth) end,
+      result = function() return {iou = confusion:mean_iou()} end,
+    }
+  end,
+  baselines = function() return {{name = "nothing", predict = function(s) return s.y * 0 end}} end,
+  read_input = read_input,
+  predict_file = function(predict, path, size)
+    local input, message = read_input(path, size)
+    if not input then return nil, message end
+    return image.resize(grey(predict(input.x)), input.photo:size(2), input.photo:size(3))
+  end,
+}, arg)
