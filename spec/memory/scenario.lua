@@ -1,0 +1,93 @@
+--- What a user does with a model, cut into stages. The C programs beside this
+-- file run the stages under a failing allocator and in two threads.
+--
+-- A stage is a function of the world and, where the stage has one, of what its
+-- `prepare(world)` made. It returns a string that is the same every time, so
+-- a wrong result shows as well as a crash.
+local cglow = require "cglow"
+local core = require "cglow.core"
+
+local M = {}
+
+local function digest(...)
+  local parts = {}
+  for i, t in ipairs {...} do parts[i] = ("%08x"):format(core.file.crc32c(t)) end
+  return table.concat(parts, " ")
+end
+
+local function model()
+  return cglow.Model {
+    x = {1, 8, 8}, y = {1, 4, 4}, levels = 2, depth = 1, rng = cglow.Rng(1), init = "live",
+    cn = {channels = 2, width = 3}, coupling = {width = 4}, learned_prior = true,
+  }
+end
+
+-- A model of its own, a batch, an optimizer; nothing else holds on to them.
+local function world(folder)
+  local w = {folder = folder, model = model(), rng = cglow.Rng(2)}
+  w.x, w.y = cglow.Rng(3):uniform(2, 1, 8, 8), cglow.Rng(4):normal(2, 1, 4, 4)
+  w.optimizer = cglow.optim.Adam(w.model:parameters(), {lr = 1e-3, clip_value = 0.25})
+  return w
+end
+
+local function train_step(w)
+  w.model:zero_grad()
+  assert(w.model:loss_and_grad(w.x, w.y))
+  w.optimizer:step()
+end
+
+local function log_prob(model, w) return digest((model:log_prob(w.x, w.y))) end
+
+local function checkpoint(w) return w.folder .. "/model.safetensors" end
+
+--- What the world's model and its checkpoint, once saved, compute: any harm that
+-- a stage does to them shows here.
+function M.check(w)
+  local saved = w.saved and log_prob(assert(cglow.load(checkpoint(w))), w)
+  return log_prob(w.model, w) .. (saved or "")
+end
+
+M.stages = {
+  {name = "build", run = function(w)
+    local new = world(w.folder)
+    return log_prob(new.model, new)
+  end},
+  {name = "train", prepare = function(w) return world(w.folder) end, run = function(_, fresh)
+    train_step(fresh)
+    train_step(fresh)
+    return log_prob(fresh.model, fresh)
+  end},
+  {name = "sample", run = function(w)
+    local cond = w.model:condition(w.x)
+    local drawn = w.model:sample(cond, {n = 2, rng = cglow.Rng(5)})
+    return digest(drawn, w.model:predict(w.x, {samples = 2, rng = cglow.Rng(6)}))
+  end},
+  {name = "decode", run = function(w)
+    local _, latents = w.model:log_prob(w.x, w.y)
+    return digest(w.model:decode(w.x, latents))
+  end},
+  {name = "maximize", run = function(w) return digest((w.model:maximize(w.x, {steps = 2}))) end},
+  {name = "save", run = function(w)
+    assert(w.model:save(checkpoint(w)))
+    w.saved = true
+    return log_prob(w.model, w)
+  end},
+  {name = "load", run = function(w) return log_prob(assert(cglow.load(checkpoint(w))), w) end},
+  {name = "images", run = function(w)
+    local picture = w.folder .. "/picture."
+    local seen = {}
+    for _, kind in ipairs {"png", "jpg", "pgm"} do
+      assert(cglow.image.save(picture .. kind, cglow.image.resize(w.x[1], 5, 6)))
+      seen[#seen + 1] = digest((assert(cglow.image.load(picture .. kind))))
+    end
+    return table.concat(seen, " ")
+  end},
+  {name = "tensors", run = function(w)
+    local t = cglow.cat({w.x, w.x * 2 - 1}, 1):narrow(1, 2, 2):reshape(2, 64)
+    return digest(t:exp(), t:select(1, 1)) .. tostring(t) .. #t:totable()
+  end},
+}
+
+M.world = world
+
+return M
