@@ -8,6 +8,7 @@
  *   relu     max(x, 0)
  *   tanh     tanh(x)
  *   sigmoid  1/(1 + e^−x)
+ *   upsample f×f equal pixels for each one                 (f: geometry.sh)
  *   norm     (x + bias_c)·exp(factor·logs_c)               design: norm, conv3 */
 #ifndef CGLOW_LAYER_H
 #define CGLOW_LAYER_H
@@ -44,12 +45,12 @@ struct Layer {
   const LayerOps *ops;
   Param *weight, *bias, *logs; /* NULL where there is none */
   size_t in, out;              /* channels or features */
-  ConvGeometry geometry;       /* conv2d */
+  ConvGeometry geometry;       /* conv2d; upsample */
   real factor;                 /* norm */
 };
 
 extern const LayerOps layer_conv2d, layer_linear, layer_relu, layer_tanh,
-    layer_sigmoid, layer_norm;
+    layer_sigmoid, layer_norm, layer_upsample;
 
 static inline size_t shape_count(const Shape *s) { return s->c * s->h * s->w; }
 

@@ -8,6 +8,9 @@
 #include "owned.h"
 #include "parallel.h"
 
+/*** Networks in C. `cglow.nn` makes them.
+@module cglow.Net */
+
 /* A network's user values.  LAYERS: list whose entry i keeps node i's layer
  * alive (its parameters by role for a layer of its own, or the network that it
  * came from).  NAMES: list of node names. */
@@ -111,6 +114,13 @@ static int new_norm(lua_State *L) {
   l->factor = factor;
   add_param(L, l, 1, 1, &c);
   add_param(L, l, 2, 1, &c);
+  return 1;
+}
+
+/* upsample(factor) */
+static int new_upsample(lua_State *L) {
+  size_t f = check_size(L, 1, 1);
+  single_new(L, &layer_upsample)->geometry = (ConvGeometry){.sh = f, .sw = f};
   return 1;
 }
 
@@ -388,6 +398,8 @@ static void describe(lua_State *L, const Layer *l) {
     lua_pushfstring(L, "linear %d -> %d", (int)l->in, (int)l->out);
   else if (l->ops == &layer_norm)
     lua_pushfstring(L, "norm %d", (int)l->in);
+  else if (l->ops == &layer_upsample)
+    lua_pushfstring(L, "upsample %dx%d", (int)g->sh, (int)g->sw);
   else
     lua_pushstring(L, l->ops->kind);
 }
@@ -425,7 +437,7 @@ static const luaL_Reg methods[] = {{"forward", forward},
 static const luaL_Reg functions[] = {
     {"conv2d", new_conv2d}, {"linear", new_linear},   {"norm", new_norm},
     {"relu", new_relu},     {"tanh", new_tanh},       {"sigmoid", new_sigmoid},
-    {"sequential", new_sequential}, {NULL, NULL}};
+    {"upsample", new_upsample}, {"sequential", new_sequential}, {NULL, NULL}};
 
 void open_net(lua_State *L) {
   luaL_newmetatable(L, NET_TYPE);

@@ -95,6 +95,14 @@ function M.Tanh() return core.net.tanh() end
 -- @treturn Net
 function M.Sigmoid() return core.net.sigmoid() end
 
+--- Every pixel of N×C×H×W as a block of equal ones: N×C×factor·H×factor·W.
+-- @tparam[opt] table opts `factor` (2)
+-- @treturn Net
+function M.Upsample(opts)
+  local o = options.check("nn.Upsample", opts, { factor = { type = "integer", default = 2, min = 1, max = 1 << 15 } })
+  return core.net.upsample(o.factor)
+end
+
 -- A sequence with at least one member written in Lua.
 local Chain = {}
 Chain.__index = Chain
