@@ -36,7 +36,7 @@ local function train_step(w)
   w.optimizer:step()
 end
 
-local function log_prob(model, w) return digest((model:log_prob(w.x, w.y))) end
+local function log_prob(subject, w) return digest((subject:log_prob(w.x, w.y))) end
 
 local function checkpoint(w) return w.folder .. "/model.safetensors" end
 
