@@ -138,7 +138,7 @@ void flow_push_logdet(lua_State *L, const double *logdet, size_t n) {
 }
 
 /*** A flow layer's own parameters (those of conditioning networks excepted).
-@function parameters
+@function Flow:parameters
 @string[opt] prefix when given, each parameter is renamed to prefix .. its name
 @treturn {Param,...} */
 static int parameters(lua_State *L) {

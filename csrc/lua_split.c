@@ -212,7 +212,8 @@ static Tensor *check_latent(lua_State *L, int arg, const Prior *p) {
   return tensor_check_shape(L, arg, 4, dim);
 }
 
-/*** @function Prior:log_prob
+/*** Score the last latent.
+@function Prior:log_prob
 @tparam Tensor z N×C×H×W
 @treturn {number,...} log density of each sample, nats */
 static int prior_log_prob(lua_State *L) {

@@ -7,11 +7,15 @@ local core = require "cglow.core"
 
 local M = { _VERSION = "0.1.0" }
 
-for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "cat", "stack", "seed", "rng", "Rng",
-  "threads", "Param", "stats", "flow" } do
+for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "cat", "stack", "seed", "rng",
+  "Rng", "threads", "Param", "stats", "flow" } do
   M[name] = core[name]
 end
 
+--- A conditional Glow; see the class `cglow.Model`.
+-- @function Model
+-- @tparam table opts `x` and `y` = {channels, height, width}, `levels`, `depth`, `cn`, `coupling`, `init` …
+-- @treturn Model
 M.Model = setmetatable({}, {
   __call = function(_, opts) return require("cglow.model").new(opts) end,
   __index = function(_, key) return require("cglow.model")[key] end,
@@ -29,14 +33,28 @@ end
 
 --- Read a model written by `Model:save`, or any file of the same form.
 -- @function load
+-- @string path
+-- @tparam[opt] table override options that replace the file's, such as `cn = {make = …}`
+-- @treturn[1] Model
+-- @treturn[2] nil
+-- @treturn[2] string message
 M.load = function(...) return require("cglow.checkpoint").load(...) end
 
 --- Write tensors as a safetensors file. See `cglow.safetensors`.
 -- @function save_tensors
+-- @string path
+-- @tparam {[string]=Tensor} tensors
+-- @tparam[opt] {[string]=string} metadata
+-- @return true, or nil, message, code
 M.save_tensors = function(...) return require("cglow.safetensors").save(...) end
 
 --- Read a safetensors file. See `cglow.safetensors`.
 -- @function load_tensors
+-- @string path
+-- @treturn[1] {[string]=Tensor} tensors
+-- @treturn[1] {[string]=string} metadata
+-- @treturn[2] nil
+-- @treturn[2] string message
 M.load_tensors = function(...) return require("cglow.safetensors").load(...) end
 
 -- The rest is loaded when first used, so `require "cglow"` is quick.
