@@ -27,6 +27,7 @@ local DEFINITION = {
   rate = {type = "function"},
   baselines = {type = "function", required = true},
   predict_file = {type = "function", required = true},
+  predict_options = {type = "function"},
   read_input = {type = "function", required = true},
 }
 
@@ -51,6 +52,7 @@ local DEFINITION = {
 -- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message
 -- * `predict_file`: function(predict, path, size, args) that gives an image, or
 --   nil and a message; `predict(x)` is the mean of samples for one x
+-- * `predict_options`: function(command) that adds options of its own to `predict`
 -- @treturn table the task
 function M.define(definition)
   local task = options.check("task.define", definition, DEFINITION)
