@@ -28,6 +28,7 @@ local DEFINITION = {
   baselines = {type = "function", required = true},
   predict_file = {type = "function", required = true},
   predict_options = {type = "function"},
+  save = {type = "table"},
   read_input = {type = "function", required = true},
 }
 
@@ -52,7 +53,8 @@ local DEFINITION = {
 -- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message
 -- * `predict_file`: function(predict, path, size, args) that gives an image, or
 --   nil and a message; `predict(x)` is the mean of samples for one x
--- * `predict_options`: function(command) that adds options of its own to `predict`
+-- * `predict_options`: function(command) that adds options of its own to `predict`;
+--   `save`: options of `image.save` for its results
 -- @treturn table the task
 function M.define(definition)
   local task = options.check("task.define", definition, DEFINITION)

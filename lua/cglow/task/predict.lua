@@ -26,7 +26,7 @@ return function(task, args)
   cli.must(runfolder.make_directory(out))
   for i, file in ipairs(args.file) do
     local answer = cli.must(task.predict_file(predict, file, session.size, args))
-    cli.must(image.save(paths[i], answer))
+    cli.must(image.save(paths[i], answer, task.save))
     if args.json then print(json.encode {input = file, output = paths[i]})
     elseif not args.quiet then print(("%s -> %s"):format(file, paths[i])) end
   end
