@@ -1,7 +1,7 @@
 # cglow: conditional Glow for Lua 5.4.  `make help` lists the targets.
 #
 # Any variable set with ?= can be given on the command line, for example
-#   make CC=clang          make BUILD=/var/tmp/cglow          make OPENMP=
+#   make CC=clang          make OPENMP=          make V=1 (show the commands)
 
 BUILD  ?= build
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -11,6 +11,7 @@ ifeq ($(origin LUA),undefined)
 LUA = $(shell command -v lua5.4 || echo lua)
 endif
 export LUA
+Q = $(if $(V),,@)
 
 # ---------------------------------------------------------------- compiling
 
@@ -49,7 +50,9 @@ CORE_LIBS   = $(LDFLAGS) $(BLAS_LIBS) $(IMG_LIBS) $(OPENMP_LIBS) -lm
 SRC := $(sort $(wildcard csrc/*.c))
 
 all: lua/cglow/core.so ## build lua/cglow/core.so
+	@:
 double: $(BUILD)/double/cglow/core.so ## build the double-precision core that specs use
+	@:
 
 DOUBLE = -DCGLOW_DOUBLE -DCGLOW_REFERENCE
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -61,11 +64,13 @@ COVERAGE = -O1 -g --coverage -DCGLOW_NO_CLONES
 define core
 $(2): $(SRC:csrc/%.c=$(BUILD)/obj/$(1)/%.o)
 	@mkdir -p $$(@D)
-	$$(CC) $(SHARED) $(3) -o $$@.new $$^ $$(CORE_LIBS)
+	@echo "  link     $$@"
+	$$(Q)$$(CC) $(SHARED) $(3) -o $$@.new $$^ $$(CORE_LIBS)
 	@mv $$@.new $$@
 
 $(BUILD)/obj/$(1)/%.o: csrc/%.c $(BUILD)/obj/$(1)/flags
-	$$(CC) $$(BASE_CFLAGS) $(3) $$(WARN) $$(WERROR) -MMD -MP -c -o $$@ $$<
+	@echo "  cc       $$@"
+	$$(Q)$$(CC) $$(BASE_CFLAGS) $(3) $$(WARN) $$(WERROR) -MMD -MP -c -o $$@ $$<
 
 # Rewritten only when the flags differ from last time; then all is compiled again.
 $(BUILD)/obj/$(1)/flags: FORCE
@@ -86,22 +91,140 @@ $(eval $(call core,coverage-double,$(BUILD)/coverage-double/cglow/core.so,$(COVE
 RUNNERS := $(patsubst spec/memory/%.c,%,$(wildcard spec/memory/*_runner.c))
 
 runners: $(RUNNERS:%=$(BUILD)/runners/%)
+	@:
 
-$(BUILD)/runners/%: spec/memory/%.c $(wildcard spec/memory/*.h)
+$(BUILD)/runners/%: spec/memory/%.c spec/memory/runner.h
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $< $(LUA_LIBS) -lpthread
+	@echo "  link     $@"
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $< $(LUA_LIBS) -lpthread
+
+# libFuzzer programs, one for each parser.
+FUZZERS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/fuzz_*.c))
+FUZZ_CC ?= clang
+FUZZ_OPT = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_CFLAGS = $(BASE_CFLAGS) $(FUZZ_OPT) -Icsrc $(shell $(PKG) --cflags zlib)
+
+fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+
+$(BUILD)/fuzz/%: spec/fuzz/%.c $(SRC:csrc/%.c=$(BUILD)/obj/fuzz/%.o) $(wildcard spec/fuzz/*.h)
+	@mkdir -p $(@D)
+	@echo "  link     $@"
+	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.c %.o,$^) $(CORE_LIBS) $(LUA_LIBS) \
+	  $(shell $(PKG) --libs zlib)
+
+$(BUILD)/obj/fuzz/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	@echo "  cc       $@"
+	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+-include $(wildcard $(BUILD)/obj/fuzz/*.d)
 
 # -------------------------------------------------------------------- using
 
-PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
-RUN = $(LUA) spec/tools/run.lua
-
-test: packages-test ## build with warnings as errors, run every spec and lint, count
-	@$(MAKE) --no-print-directory $(PARALLEL) WERROR=-Werror all double runners
-	@$(RUN) $(TEST)
-
+# Packages that a job lacks are installed, or their names printed.
 packages-%:
 	@sh .ci/packages.sh $*
+
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
+AGAIN = @$(MAKE) --no-print-directory $(PARALLEL)
+CHECKS = $(LUA) spec/tools/run.lua
+
+demo: packages-demo ## train, predict and draw on the sample pictures: a few minutes
+	$(AGAIN) all
+	@$(LUA) spec/tools/demo.lua
+
+test: packages-test ## build with warnings as errors, run every spec and lint, count
+	$(AGAIN) WERROR=-Werror all double runners
+	@$(CHECKS) $(TEST)
+
+# ----------------------------------------------------------------- checking
+
+check: packages-check ## compile anew with -Werror, clang-tidy, cppcheck, luacheck
+	@rm -rf $(BUILD)/check
+	$(AGAIN) BUILD=$(BUILD)/check WERROR=-Werror objects runners
+	$(AGAIN) clang-tidy cppcheck luacheck
+
+objects: $(SRC:csrc/%.c=$(BUILD)/obj/float/%.o) $(SRC:csrc/%.c=$(BUILD)/obj/double/%.o)
+
+clang-tidy: $(SRC:%=%.tidy) $(RUNNERS:%=spec/memory/%.c.tidy)
+
+# What clang-tidy looks for, and why some of it is left out, is in .clang-tidy.
+%.c.tidy: %.c
+	@echo "  tidy     $<"
+	@clang-tidy --quiet --warnings-as-errors='*' $< -- $(BASE_CFLAGS) $(WARN) 2>$(BUILD)/tidy.log || \
+	  { cat $(BUILD)/tidy.log; exit 1; }
+
+cppcheck:
+	@echo "  cppcheck csrc"
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	  --suppressions-list=.ci/cppcheck.supp --error-exitcode=1 --library=posix -j $(JOBS) -Icsrc csrc spec/memory
+
+luacheck:
+	@echo "  luacheck"
+	@$(CHECKS) --suites lint
+
+coverage: packages-coverage ## line coverage of the C code by the specs
+	$(AGAIN) $(BUILD)/coverage/cglow/core.so $(BUILD)/coverage-double/cglow/core.so runners
+	@find $(BUILD)/obj -name '*.gcda' -delete
+	@CGLOW_CORE=$(BUILD)/coverage $(CHECKS) --core $(BUILD)/coverage --double $(BUILD)/coverage-double \
+	  --suites float,double,runners
+	@gcovr --root . --filter csrc/ --html-details $(BUILD)/coverage/index.html --print-summary \
+	  --fail-under-line 90 $(BUILD)/obj/coverage-float $(BUILD)/obj/coverage-double
+	@echo "line by line: $(BUILD)/coverage/index.html"
+
+# The interpreter is not built with ASan, so its library must come first.
+ASAN = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) CGLOW_CORE=$(BUILD)/sanitize \
+  ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:allocator_may_return_null=1 \
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+  LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0
+
+sanitize: packages-sanitize ## the specs under AddressSanitizer, UBSan and LeakSanitizer
+	$(AGAIN) $(BUILD)/sanitize/cglow/core.so $(BUILD)/sanitize-double/cglow/core.so runners
+	@$(CHECKS) --core $(BUILD)/sanitize --double $(BUILD)/sanitize-double --suites float,double,runners \
+	  --seconds 1800 --wrap "env $(ASAN)" $(TEST)
+
+stress: packages-stress ## the specs under an aggressive collector, long runs, valgrind
+	$(AGAIN) all double runners
+	@$(CHECKS) --suites float,double --helper spec/tools/stress.lua --seconds 1800 $(TEST)
+	@$(CHECKS) --suites soak --seconds 3600 $(TEST)
+	@$(CHECKS) --suites float --seconds 3600 --wrap "$(VALGRIND)" $(or $(TEST),$(VALGRIND_SPECS))
+
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+  --suppressions=.ci/valgrind.supp
+# Valgrind is fifty times slower than the processor: the parsers and the tensors.
+VALGRIND_SPECS = tensor_spec rng_spec file_spec safetensors_spec image_spec image_geometry_spec
+
+FUZZ_SECONDS ?= 60
+fuzz: packages-fuzz ## fuzz each file reader for FUZZ_SECONDS (60)
+	$(AGAIN) fuzzers
+	@for f in $(FUZZERS); do \
+	  name=$${f#fuzz_}; mkdir -p $(BUILD)/fuzz/found-$$name spec/fuzz/corpus/$$name; \
+	  echo "fuzz $$name for $(FUZZ_SECONDS) s"; \
+	  $(BUILD)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 -close_fd_mask=1 \
+	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/found-$$name spec/fuzz/corpus/$$name || exit 1; \
+	done
+
+docs: packages-docs ## HTML pages of the whole interface in build/doc
+	@mkdir -p $(BUILD)/doc
+	@ldoc --fatalwarnings -q -c .ldoc.ld .
+	@echo "see build/doc/index.html"
+
+PYTHON ?= /usr/bin/python3
+oracle: ## write spec/golden anew with the PyTorch oracle (python3-torch)
+	@$(PYTHON) spec/oracle/make_golden.py
+
+# --------------------------------------------------------------- installing
+
+PREFIX    ?= /usr/local
+LUADIR    ?= $(PREFIX)/share/lua/5.4
+LIBDIR    ?= $(PREFIX)/lib/lua/5.4
+BINDIR    ?= $(PREFIX)/bin
+SHAREDIR  ?= $(PREFIX)/share/cglow
+DESTDIR   ?=
+
+install: all ## install below PREFIX (/usr/local) without LuaRocks
+	@sh .ci/install.sh "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(SHAREDIR)"
+	@sh .ci/install-command.sh "$(DESTDIR)$(BINDIR)" "$(LUADIR)" "$(LIBDIR)" "$(SHAREDIR)" "$(LUA)"
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD) lua/cglow/core.so
@@ -110,5 +233,6 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
 
-.PHONY: all double runners test clean help FORCE
+.PHONY: all double runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
+  stress fuzz docs oracle install clean help FORCE
 .DELETE_ON_ERROR:

@@ -51,7 +51,7 @@ want_run() {
 
 want_test() {
   want_run
-  want_rock program busted lua-busted busted
+  want_rock module busted.runner lua-busted busted
   want_rock program luacheck lua-check luacheck
   want program luarocks luarocks luarocks luarocks
   want program unzip unzip unzip unzip

@@ -291,7 +291,7 @@ static void test_stages(const char *folder, bool all) {
 
 int main(int argc, char **argv) {
   setenv("OMP_NUM_THREADS", "1", 1); /* starting a team takes longer than a stage */
-  char folder[64];
+  char folder[FOLDER_SIZE];
   tap(make_folder(folder), "there is room for files");
   const Opening openings[] = {{"cglow.core", require_core},
                               {"all of cglow", require_all}};

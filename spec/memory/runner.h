@@ -22,7 +22,7 @@ __attribute__((format(printf, 2, 3))) static void tap(bool ok, const char *forma
   printf("%sok %d - ", ok ? "" : "not ", ++tap_count);
   vprintf(format, args);
   putchar('\n');
-  fflush(stdout);
+  (void)fflush(stdout);
   va_end(args);
   tap_failures += !ok;
 }
@@ -57,9 +57,11 @@ static void open_libraries(lua_State *L) {
   lua_pop(L, 3);
 }
 
-/* Make a new empty folder; path has room for 64 characters. */
+enum { FOLDER_SIZE = 64 };
+
+/* Make a new empty folder; its name goes to path, which has room for that. */
 static bool make_folder(char *path) {
-  strcpy(path, "/tmp/cglow-runner-XXXXXX");
+  snprintf(path, FOLDER_SIZE, "/tmp/cglow-runner-XXXXXX");
   return mkdtemp(path) != NULL;
 }
 

@@ -7,7 +7,7 @@
 enum { THREADS = 2, ROUNDS = 20, STAGE_LIMIT = 32 };
 
 typedef struct Job {
-  char folder[64];
+  char folder[FOLDER_SIZE];
   char result[STAGE_LIMIT][512]; /* of each stage */
   int stages;
   bool ok;           /* every round returned the same */

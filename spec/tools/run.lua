@@ -12,7 +12,7 @@ usage: lua5.4 spec/tools/run.lua [options] [WORD ...]
   --core DIR         folder of the float core (DIR/cglow/core.so), default lua
   --double DIR       folder of the double core, default build/double
   --runners DIR      folder of the C programs, default build/runners
-  --suites LIST      of float,double,runners,lint; default all
+  --suites LIST      of float,double,runners,soak,lint; default all but soak
   --wrap COMMAND     put before every command, e.g. "valgrind -q"
   --helper FILE      busted helper to load first
   --seconds N        time limit of one check, default 300
@@ -72,7 +72,7 @@ end
 
 local function add_spec(suite, task, core, file)
   local helper = opts.helper ~= "" and " --helper=" .. quote(opts.helper) or ""
-  add(suite, file, ("busted --lua=%s --run=%s --cpath=%s -o TAP%s %s"):format(
+  add(suite, file, ("%s spec/tools/busted.lua --run=%s --cpath=%s -o TAP%s %s"):format(
     quote(LUA), task, quote("./" .. core .. "/?.so"), helper, quote(file)), true)
 end
 
@@ -91,6 +91,10 @@ end
 
 for _, file in ipairs(lines_of("find " .. quote(opts.runners) .. " -type f -perm -100 2>/dev/null | LC_ALL=C sort")) do
   add("runners", file, quote(file), true)
+end
+
+for _, file in ipairs(lines_of("ls spec/memory/*_soak.lua 2>/dev/null")) do
+  add("soak", file, quote(LUA) .. " " .. quote(file), true)
 end
 
 add("lint", "luacheck", "luacheck -q lua examples spec data .busted .luacheckrc $(ls *.rockspec 2>/dev/null)", false)
