@@ -17,5 +17,8 @@ void open_flow(lua_State *L);
 void open_optim(lua_State *L);
 void open_vision(lua_State *L);
 void open_system(lua_State *L);
+#ifdef CGLOW_REFERENCE
+void open_reference(lua_State *L);
+#endif
 
 #endif

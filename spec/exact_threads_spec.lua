@@ -1,0 +1,130 @@
+-- The number of threads changes no bit: every layer, and a model's loss,
+-- gradients, samples and training.
+local core = require "cglow.core"
+local cglow = require "cglow"
+local layers = require "spec.support.layers"
+local models = require "spec.support.models"
+local nn = require "cglow.nn"
+
+local THREADS = { 1, 2, 3, 5 }
+
+describe("bit for bit the same on any number of threads:", function()
+  local threads = core.threads()
+  teardown(function() core.threads(threads) end)
+
+  -- run() returns tensors and numbers; the same every time but for the threads.
+  local function same(run)
+    local first
+    for _, n in ipairs(THREADS) do
+      core.threads(n)
+      local got = run()
+      first = first or got
+      assert.equal(#first, #got)
+      for i, v in ipairs(got) do
+        local equal = type(v) == "number" and v == first[i] or type(v) == "userdata" and v:equal(first[i])
+        assert.is_true(equal, ("result %d on %d threads is not that on 1"):format(i, n))
+      end
+    end
+  end
+
+  local function add_gradients(list, params)
+    for _, p in ipairs(params) do list[#list + 1] = p.grad:clone() end
+    return list
+  end
+
+  for _, case in ipairs(layers.nets) do
+    it(case[1], function()
+      same(function()
+        local net, x = layers.net(case, core.Rng(51))
+        local y = net:forward(x):clone()
+        return add_gradients({ y, net:backward(y):clone() }, net:parameters())
+      end)
+    end)
+  end
+
+  local wide = {
+    { "conv2d on 16 channels", function()
+      return nn.Conv2d { in_channels = 16, out_channels = 16, padding = 1 }
+    end, { 3, 16, 37, 41 } },
+    { "linear on 1000 features", function()
+      return nn.Linear { in_features = 1000, out_features = 77 }
+    end, { 4, 1000 } },
+  }
+  for _, case in ipairs(wide) do
+    it(case[1], function()
+      same(function()
+        local net, x = layers.net(case, core.Rng(52))
+        local y = net:forward(x):clone()
+        return add_gradients({ y, net:backward(y):clone() }, net:parameters())
+      end)
+    end)
+  end
+
+  local flows = table.move(layers.flows, 1, #layers.flows, 1, {})
+  flows[#flows + 1] = { "coupling as in the paper's models",
+    function() return core.flow.coupling(12, 6, 256) end, { 2, 12, 16, 16 }, { 2, 6, 16, 16 } }
+  flows[#flows + 1] = { "conditional invconv of 48 channels",
+    function() return core.flow.invconv(48, true) end, { 2, 48, 40, 40 }, { 2, 48 * 48 } }
+  for _, case in ipairs(flows) do
+    it(case[1], function()
+      same(function()
+        local layer, y, cond = layers.flow(case, core.Rng(53))
+        local z, logdet = layer:forward(y, cond)
+        local list = table.move(logdet, 1, #logdet, 2, { z:clone() })
+        local dy, dcond = layer:backward(z, 0.3)
+        list[#list + 1] = dy:clone()
+        list[#list + 1] = dcond and dcond:clone()
+        list[#list + 1] = layer:inverse(z:clone(), cond):clone()
+        return add_gradients(list, layer:parameters())
+      end)
+    end)
+  end
+
+  it("split", function()
+    same(function()
+      local rng = core.Rng(54)
+      local split = layers.randomise(core.flow.split(12), rng)
+      local z1, z2, logp = split:forward(rng:normal(3, 12, 13, 17))
+      local list = table.move(logp, 1, #logp, 3, { z1:clone(), z2:clone() })
+      list[#list + 1] = split:backward(z1:clone(), 0.3):clone()
+      list[#list + 1] = split:sample(z1:clone(), z2:clone(), 0.7):clone()
+      return add_gradients(list, split:parameters())
+    end)
+  end)
+
+  local config = { x = { 3, 16, 24 }, y = { 3, 16, 16 }, levels = 2, depth = 2, coupling = { width = 40 } }
+
+  it("a model's loss, gradients, latents, samples and prediction", function()
+    same(function()
+      local rng = core.Rng(55)
+      local model = models.random(config, rng)
+      local x, y = models.batch(model, 3, rng)
+      local loss, dy = model:loss_and_grad(x, y)
+      local list = add_gradients({ loss, dy:clone() }, model:parameters())
+      local logp, latents = model:log_prob(x, y)
+      list[#list + 1] = logp
+      table.move(latents, 1, #latents, #list + 1, list)
+      list[#list + 1] = model:sample(model:condition(x), { n = 4, rng = core.Rng(1) })
+      list[#list + 1] = model:predict(x, { samples = 3, rng = core.Rng(2) })
+      list[#list + 1] = model:decode(x, latents)
+      return list
+    end)
+  end)
+
+  it("the parameters after steps of Adam with clipping", function()
+    same(function()
+      local rng = core.Rng(56)
+      local model = models.random(config, rng)
+      local adam = cglow.optim.Adam(model:parameters(), { lr = 1e-3, clip_value = 0.25, clip_norm = 1 })
+      local list = {}
+      for _ = 1, 5 do
+        local x, y = models.batch(model, 2, rng)
+        model:zero_grad()
+        list[#list + 1] = model:loss_and_grad(x, y)
+        list[#list + 1] = adam:step()
+      end
+      for _, p in ipairs(model:parameters()) do list[#list + 1] = p.value:clone() end
+      return list
+    end)
+  end)
+end)
