@@ -14,16 +14,14 @@
 -- @module cglow.train
 local core = require "cglow.core"
 local optim = require "cglow.optim"
-local image = require "cglow.image"
 local json = require "cglow.json"
-local report = require "cglow.report"
-local checkpoint = require "cglow.train.checkpoint"
 local feed = require "cglow.train.feed"
+local keeper = require "cglow.train.keeper"
 local policy = require "cglow.train.policy"
 local progress = require "cglow.train.progress"
-local runfolder = require "cglow.train.runfolder"
 local settings = require "cglow.train.settings"
 local shuffle = require "cglow.train.shuffle"
+local stop = require "cglow.train.stop"
 local validation = require "cglow.train.validation"
 local system = core.system
 
@@ -84,7 +82,7 @@ function M.Trainer(o)
       data = o.valid, batch = o.batch, cell_width = o.cell_width,
       seed = o.seed + VALIDATION, metrics = o.validate,
     },
-    folder = o.run and runfolder.at(o.run),
+    keeper = keeper.new(o),
     -- what a checkpoint keeps besides the model, the optimizer and the streams
     at = {step = 0, seconds = 0.0, smooth = 0.0, weight = 0.0, sum = 0.0, count = 0},
     spent = {steps = 0, data = 0, stepping = 0}, -- seconds, in this process
@@ -93,21 +91,6 @@ end
 
 --- Steps made so far.
 function Trainer:step_count() return self.at.step end
-
--- ---- ends of a run -------------------------------------------------------
-
--- What ends the training from inside is raised as a Stop and caught in `run`.
-local Stop = {}
-
-local function stop(reason, message)
-  error(setmetatable({reason = reason, message = message}, Stop), 0)
-end
-
--- Pass on the results, or end the run: the disk is full, a file is gone ...
-local function must(ok, message, ...)
-  if not ok then stop("failed", message) end
-  return ok, message, ...
-end
 
 -- ---- the log -------------------------------------------------------------
 
@@ -120,7 +103,7 @@ local function log(self, record)
   record.step, record.seconds = self.at.step, tonumber(("%.3f"):format(seconds(self)))
   local line = json.encode(record, {not_finite = "null"})
   self.progress:record(line)
-  if self.log then must(self.log:write(line .. "\n")) end
+  self.keeper:write_log(line)
 end
 
 local function log_step(self)
@@ -141,7 +124,7 @@ end
 local function load_batch(self)
   local before = system.clock()
   self.shuffle:fill(self.feed.indices, self.options.batch)
-  local x, y = must(self.feed:load(self.options.batch, self.noise))
+  local x, y = stop.must(self.feed:load(self.options.batch, self.noise))
   self.spent.data = self.spent.data + system.clock() - before
   return x, y
 end
@@ -171,7 +154,7 @@ local function note_refused(self, why)
   self.progress:warn(("step %d skipped: %s; step size halved to %g for the next %d good steps"):format(
     self.at.step, why, self.lr * self.policy:factor(), self.options.calm))
   if over then
-    stop("diverged", ("gave up at step %d: %d steps in a row were refused, the last because %s"):format(
+    stop.raise("diverged", ("gave up at step %d: %d steps in a row were refused, the last because %s"):format(
       self.at.step, self.policy.in_a_row, why))
   end
 end
@@ -189,129 +172,58 @@ end
 
 -- ---- validation ----------------------------------------------------------
 
-local function save_picture(self)
-  if not (self.folder and self.options.picture) then return end
-  local path = self.folder:file(("samples/step-%08d.png"):format(self.at.step))
-  must(image.save(path, self.options.picture(self.model)))
-end
-
-local function save_best(self, metrics)
+local function note_best(self, metrics)
   local at = self.at
   local better = metrics.nll < (at.best_nll or math.huge) -- never when it is NaN
   if not better then return end
   at.best_nll, at.best_step = metrics.nll, at.step
-  if not self.folder then return end
-  must(self.model:save(self.folder:file("best.safetensors"),
-    {metadata = {validation = json.encode({step = at.step, metrics = metrics}, {not_finite = "null"})}}))
-end
-
-local function write_report(self)
-  if self.folder then must(report.save {self.folder.path}) end
+  self.keeper:save_best(self.model, at.step, metrics)
 end
 
 local function validate(self)
-  local metrics = must(self.validation:run(self.model))
+  local metrics = stop.must(self.validation:run(self.model))
   self.at.valid = metrics
   log(self, {valid = metrics})
   self.progress:validation(self.at.step, metrics)
-  save_picture(self)
-  save_best(self, metrics)
-  write_report(self)
+  local picture = self.options.picture
+  if picture then self.keeper:save_picture(self.at.step, function() return picture(self.model) end) end
+  note_best(self, metrics)
+  self.keeper:write_report()
 end
 
--- ---- checkpoints ---------------------------------------------------------
+-- ---- the state -----------------------------------------------------------
 
--- The name of a parameter that is not finite, which no checkpoint may hold.
-local function sick_parameter(model)
-  for _, p in ipairs(model:parameters()) do
-    local sum = p.value:sum()
-    if sum - sum ~= 0 then return p.name end
-  end
-end
+local SAME <const> = {"batch", "seed", "cell_width"} -- options that a run cannot change
 
-local function state_of(self)
-  local o = self.options
+--- All that a checkpoint keeps besides the model and the optimizer.
+-- @treturn table
+function Trainer:state()
   self.at.seconds = seconds(self)
-  return {
+  local state = {
     at = self.at, shuffle = self.shuffle:state(), noise = self.noise:state(), policy = self.policy:state(),
-    batch = o.batch, seed = o.seed, cell_width = o.cell_width,
   }
+  for _, name in ipairs(SAME) do state[name] = self.options[name] end
+  return state
 end
 
-local function save_checkpoint(self)
-  if not self.folder or self.saved == self.at.step then return end
-  local sick = sick_parameter(self.model)
-  if sick then stop("diverged", ("%s is not finite after step %d"):format(sick, self.at.step)) end
-  must(self.log:sync()) -- the log never lags behind the checkpoint
-  must(checkpoint.save(self.folder:checkpoint(self.at.step), self.model, self.optimizer, state_of(self)))
-  must(self.folder:keep(self.at.step, self.options.keep))
-  self.saved = self.at.step
-end
-
--- ---- resuming ------------------------------------------------------------
-
-local function check_same_run(self, state)
-  for _, name in ipairs {"batch", "seed", "cell_width"} do
-    if state[name] ~= self.options[name] then
-      return nil, ("the run was started with %s %s, not %s"):format(
-        name, tostring(state[name]), tostring(self.options[name]))
-    end
+--- Go on from a state.
+-- @tparam table state what `state` gave
+-- @tparam function apply loads model and optimizer; called once the rest was found to fit
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Trainer:restore(state, apply)
+  for _, name in ipairs(SAME) do
+    local there, here = state[name], self.options[name]
+    if there ~= here then return nil, ("the run was started with %s %s, not %s"):format(name, there, here) end
   end
-  return true
-end
-
--- Model and optimizer are changed only after everything else was found to fit.
-local function resume_from(self, path)
-  local loaded, message = checkpoint.read(path)
-  if not loaded then return nil, message end
-  local state = loaded.state
-  local ok
-  ok, message = check_same_run(self, state)
-  if ok then ok, message = self.shuffle:restore(state.shuffle) end
-  if ok then ok, message = loaded:apply(self.model, self.optimizer) end
-  if not ok then return nil, ("cannot resume from %s: %s"):format(path, message) end
+  local ok, message = self.shuffle:restore(state.shuffle)
+  if ok then ok, message = apply() end
+  if not ok then return nil, message end
   self.noise:set_state(state.noise)
   self.policy:restore(state.policy)
-  self.at, self.saved = state.at, state.at.step
-  ok, message = self.folder:rewind_log(self.at.step)
-  if ok and self.options.config then ok, message = self.folder:write_config(self.options.config) end
-  return ok, message
-end
-
-local function start_new(self)
-  local ok, message = self.folder:write_config(self.options.config or {})
-  if not ok then return nil, message end
-  return self.folder:clear_log()
-end
-
--- Start or go on, as asked; `resume` in a run that never reached its first
--- checkpoint starts again, and says so.
-local function start(self)
-  local path, step = self.folder:newest()
-  if path and self.options.resume then return resume_from(self, path) end
-  if path then
-    return nil, ("%s holds a run that has come to step %d: resume it, or choose another folder"):format(
-      self.folder.path, step)
-  end
-  if self.options.resume then
-    if not self.folder:exists() then return nil, ("there is no run in %s to resume"):format(self.folder.path) end
-    self.progress:note(("%s has no checkpoint yet: starting from step 0"):format(self.folder.path))
-  end
-  return start_new(self)
-end
-
--- The lock of the run folder, held; nil when nothing is kept.
-local function open_folder(self)
-  local lock <const> = must(self.folder:open())
-  self.lock = lock
-  must(start(self))
-  self.log = must(self.folder:open_log())
-end
-
-local function close_folder(self)
-  if self.log then self.log:close() end
-  if self.lock then self.lock:close() end
-  self.log, self.lock = nil, nil
+  self.at = state.at
+  return true
 end
 
 -- ---- the run -------------------------------------------------------------
@@ -333,24 +245,23 @@ local function advance(self)
   local last = at.step == o.steps
   if last or at.step % o.log_every == 0 then log_step(self) end
   if self.validation and (last or at.step % o.valid_every == 0) then validate(self) end
-  if last or at.step % o.checkpoint_every == 0 then save_checkpoint(self) end
+  if last or at.step % o.checkpoint_every == 0 then self.keeper:save_checkpoint(self) end
   show(self)
   if o.on_step then o.on_step(self) end
 end
 
 local function train(self, catch)
-  if self.folder then open_folder(self) end
+  self.keeper:open(self)
   self.spent.before, self.spent.start = self.at.seconds, system.clock()
-  while self.at.step < self.options.steps do
+  while self.at.step < self.options.steps and not self.signal do
     advance(self)
     self.signal = catch:received()
-    if self.signal and self.at.step < self.options.steps then
-      save_checkpoint(self)
-      write_report(self)
-      stop("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
-    end
   end
-  write_report(self)
+  self.keeper:save_checkpoint(self)
+  self.keeper:write_report()
+  if self.at.step < self.options.steps then
+    stop.raise("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
+  end
 end
 
 local function outcome(self, reason, message)
@@ -359,25 +270,30 @@ local function outcome(self, reason, message)
     reason = reason, message = message, signal = self.signal, step = at.step, steps = self.options.steps,
     nll = at.weight > 0 and at.smooth / at.weight or nil, valid = at.valid,
     best = at.best_nll and {step = at.best_step, nll = at.best_nll},
-    checkpoint = self.folder and self.folder:newest(),
+    checkpoint = self.keeper:newest(),
   }
 end
 
 --- Train until the last step, or Ctrl-C, or trouble.
 -- @treturn table what came of it: `reason` ("done", "interrupted", "diverged",
--- "failed"), `message` (unless done), `signal` ("INT" or "TERM", if one came), `step`, `nll` (smoothed), `valid` (the
--- last validation), `best` (`step` and `nll` of the best one), `checkpoint`
--- (path of the newest one)
+-- "failed"), `message` (unless done), `signal` ("INT" or "TERM", if one came),
+-- `step`, `nll` (smoothed), `valid` (the last validation), `best` (`step` and
+-- `nll` of the best one), `checkpoint` (path of the newest one)
 -- @raise an error of the model's, the data set's or a callback's
 function Trainer:run()
   local catch <close> = system.catch_interrupt(NOTICE)
   local ok, why = xpcall(train, function(e)
-    return getmetatable(e) == Stop and e or debug.traceback(e, 2)
+    return stop.is(e) and e or debug.traceback(tostring(e), 2)
   end, self, catch)
-  close_folder(self)
+  self.keeper:close()
   self.progress:close()
-  if not ok and getmetatable(why) ~= Stop then error(why, 0) end
+  if not ok and not stop.is(why) then error(why, 0) end
   return outcome(self, ok and "done" or why.reason, not ok and why.message or nil)
+end
+
+function Trainer:__tostring()
+  return ("cglow.Trainer  step %d of %d, batch %d, %d samples, %s"):format(self.at.step, self.options.steps,
+    self.options.batch, self.options.train:size(), self.options.run or "nothing kept")
 end
 
 return M

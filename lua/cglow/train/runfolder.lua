@@ -53,6 +53,14 @@ function Folder:file(name) return self.path .. "/" .. name end
 --- Has a run been started here?
 function Folder:exists() return lfs.attributes(self:file("config.json"), "mode") == "file" end
 
+-- What a process that was killed while it wrote has left behind: files that
+-- never came to their names.
+local function sweep(directory)
+  for name in lfs.dir(directory) do
+    if name:find("^%.cglow%-%d+%-%d+%.tmp$") or name == ".last.new" then os.remove(directory .. "/" .. name) end
+  end
+end
+
 --- Make the folder and keep other processes out until the lock is closed.
 -- @treturn[1] Lock to be closed
 -- @treturn[2] nil when another process trains here, or the folder cannot be written
@@ -64,6 +72,7 @@ function Folder:open()
   end
   local lock, message, code = file.lock(self:file("lock"))
   if not lock then return nil, message, code end
+  for _, name in ipairs {".", "checkpoints", "samples"} do sweep(self:file(name)) end
   return lock
 end
 

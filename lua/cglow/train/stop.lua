@@ -1,0 +1,25 @@
+--- What ends a training from inside, however deep: raised here, caught in
+-- `Trainer:run`.
+-- @module cglow.train.stop
+local M = {}
+
+local Stop = {}
+
+--- End the run.
+-- @tparam string reason "interrupted", "diverged" or "failed"
+-- @tparam string message
+function M.raise(reason, message)
+  error(setmetatable({reason = reason, message = message}, Stop), 0)
+end
+
+--- Is this what `raise` raised?
+function M.is(value) return getmetatable(value) == Stop end
+
+--- Pass on the results of a call, or end the run as failed: the disk is full, a
+-- file is gone ...
+function M.must(ok, message, ...)
+  if not ok then M.raise("failed", message) end
+  return ok, message, ...
+end
+
+return M
