@@ -14,15 +14,15 @@ static bool shape(const Layer *l, const Shape *in, Shape *out, char *why) {
     return false;
   }
   if (in->h > INT32_MAX / f || in->w > INT32_MAX / f) {
-    snprintf(why, 160, "upsample by %zu makes too many pixels of %zux%zu", f, in->h, in->w);
+    snprintf(why, 160, "upsample by %zu makes too many pixels of %zux%zu", f, in->h,
+             in->w);
     return false;
   }
   *out = (Shape){in->c, f * in->h, f * in->w, false};
   return true;
 }
 
-static size_t scratch_size(const Layer *l, const Act *in, const Act *out,
-                           int threads) {
+static size_t scratch_size(const Layer *l, const Act *in, const Act *out, int threads) {
   (void)l, (void)in, (void)out, (void)threads;
   return 0;
 }
@@ -45,27 +45,28 @@ static void sum_blocks(const real *dout, real *din, size_t h, size_t w, size_t f
         for (size_t j = 0; j < f; j++) din[x] += *dout++;
 }
 
-static void forward(const Layer *l, const Act *in, const Act *out,
-                    const real *cols, real *scratch, int threads) {
+static void forward(const Layer *l, const Act *in, const Act *out, const real *cols,
+                    real *scratch, int threads) {
   (void)cols, (void)scratch;
   size_t f = l->geometry.sh;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for collapse(2) schedule(static) \
+    num_threads(threads) if (threads > 1)
   for (size_t n = 0; n < in->n; n++)
     for (size_t c = 0; c < in->c; c++)
       enlarge(act_plane(in, n, c), act_plane(out, n, c), in->h, in->w, f);
 }
 
-static void backward(const Layer *l, const Act *in, const Act *out,
-                     const Act *dout, const Act *din, const real *cols,
-                     real *scratch, int threads) {
+static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
+                     const Act *din, const real *cols, real *scratch, int threads) {
   (void)out, (void)cols, (void)scratch;
   if (din == NULL) return;
   size_t f = l->geometry.sh;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for collapse(2) schedule(static) \
+    num_threads(threads) if (threads > 1)
   for (size_t n = 0; n < in->n; n++)
     for (size_t c = 0; c < in->c; c++)
       sum_blocks(act_plane(dout, n, c), act_plane(din, n, c), in->h, in->w, f);
 }
 
-const LayerOps layer_upsample = {"upsample", shape, scratch_size, forward, backward,
-                                 false,      false, false};
+const LayerOps layer_upsample = {"upsample", shape, scratch_size, forward,
+                                 backward,   false, false,        false};
