@@ -1,18 +1,12 @@
 /* libFuzzer entry point for safetensors.load and what it stands on: the JSON
  * reader and the file functions.  Most of that is Lua, so a line hook counts the
  * lines that run in libFuzzer's extra counters: coverage then guides it
- * through Lua code as it does through C.  Build it with
+ * through Lua code as it does through C.
  *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -fopenmp -D_GNU_SOURCE -Icsrc \
- *     $(pkg-config --cflags lua5.4 openblas libpng libjpeg zlib) -o
- * build/fuzz_safetensors \
- *     spec/fuzz/fuzz_safetensors.c csrc/[a-z]*.c \
- *     $(pkg-config --libs lua5.4 openblas libpng libjpeg zlib) -lm
- *
- * and run it from the repository root on a folder of small files.  It stops at
- * a crash, an error that is raised, a failure without a reason, a file that
- * does not survive saving and loading again, a descriptor left open, and more
- * memory than a file of that size justifies. */
+ * `make fuzz` builds it and runs it from the repository root.  It stops at a
+ * crash, an error that is raised, a failure without a reason, a file that does
+ * not survive saving and loading again, a descriptor left open, and more memory
+ * than a file of that size justifies. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <stdint.h>
