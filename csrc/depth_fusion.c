@@ -5,37 +5,48 @@
 
 #include "parallel.h"
 
+#ifdef CGLOW_DOUBLE
+#define REAL_ABS fabs
+#else
+#define REAL_ABS fabsf
+#endif
+
 /* Does the depth step by more than `limit` towards a neighbour with a reading? */
-static bool at_step(const real *depth, size_t height, size_t width, size_t y, size_t x,
-                    double limit) {
-  const real *d = depth + y * width + x;
-  return (x > 0 && d[-1] > 0 && fabs((double)d[-1] - *d) > limit) ||
-         (x + 1 < width && d[1] > 0 && fabs((double)d[1] - *d) > limit) ||
-         (y > 0 && d[-(ptrdiff_t)width] > 0 &&
-          fabs((double)d[-(ptrdiff_t)width] - *d) > limit) ||
-         (y + 1 < height && d[width] > 0 && fabs((double)d[width] - *d) > limit);
+static bool at_step(const real *d, size_t height, size_t width, size_t y, size_t x,
+                    real limit) {
+  real z = *d;
+  return (x > 0 && d[-1] > 0 && REAL_ABS(d[-1] - z) > limit) ||
+         (x + 1 < width && d[1] > 0 && REAL_ABS(d[1] - z) > limit) ||
+         (y > 0 && d[-(ptrdiff_t)width] > 0 && REAL_ABS(d[-(ptrdiff_t)width] - z) > limit) ||
+         (y + 1 < height && d[width] > 0 && REAL_ABS(d[width] - z) > limit);
 }
 
+/* A point z·ray is moved to z·(R·ray) + t, and R·ray is linear in the column. */
 void depth_reproject(const real *depth, size_t height, size_t width, const Camera *camera,
                      const double motion[12], double jump, real *out) {
   const double *m = motion;
+  const double dx[3] = {m[0] / camera->fx, m[4] / camera->fx, m[8] / camera->fx};
   memset(out, 0, height * width * sizeof *out);
-  for (size_t y = 0; y < height; y++)
+  for (size_t y = 0; y < height; y++) {
+    double ray_y = ((double)y - camera->cy) / camera->fy, turned[3];
+    for (int i = 0; i < 3; i++)
+      turned[i] = m[4 * i + 1] * ray_y + m[4 * i + 2] - dx[i] * camera->cx;
+    const real *row = depth + y * width;
     for (size_t x = 0; x < width; x++) {
-      double z = depth[y * width + x];
-      if (!(z > 0) || at_step(depth, height, width, y, x, jump * z)) continue;
-      double px = ((double)x - camera->cx) / camera->fx * z;
-      double py = ((double)y - camera->cy) / camera->fy * z;
-      double tz = m[8] * px + m[9] * py + m[10] * z + m[11];
+      double z = row[x];
+      if (!(z > 0) || at_step(row + x, height, width, y, x, (real)(jump * z))) continue;
+      double tz = z * (turned[2] + dx[2] * (double)x) + m[11];
       if (!(tz > 0)) continue;
-      double u = (m[0] * px + m[1] * py + m[2] * z + m[3]) / tz * camera->fx + camera->cx;
-      double v = (m[4] * px + m[5] * py + m[6] * z + m[7]) / tz * camera->fy + camera->cy;
+      double px = z * (turned[0] + dx[0] * (double)x) + m[3];
+      double py = z * (turned[1] + dx[1] * (double)x) + m[7];
+      double u = px / tz * camera->fx + camera->cx + 0.5;
+      double v = py / tz * camera->fy + camera->cy + 0.5;
       /* also false for NaN */
-      if (!(u > -0.5 && v > -0.5 && u < (double)width - 0.5 && v < (double)height - 0.5))
-        continue;
-      real *o = out + (size_t)(v + 0.5) * width + (size_t)(u + 0.5);
+      if (!(u > 0 && v > 0 && u < (double)width && v < (double)height)) continue;
+      real *o = out + (size_t)v * width + (size_t)u;
       if (*o == 0 || tz < *o) *o = (real)tz;
     }
+  }
 }
 
 static void sort(real *v, size_t n) {

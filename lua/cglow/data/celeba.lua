@@ -1,0 +1,123 @@
+--- Aligned CelebA faces, their centre hidden.
+--
+--     DIR/000001.jpg …               photos of 178×218
+--     DIR/list_eval_partition.txt    "000001.jpg 0" in each line: 0 train, 1 valid, 2 test;
+--                                    optional, also one folder up or in ../Eval
+-- @module cglow.data.celeba
+local image = require "cglow.image"
+local options = require "cglow.options"
+local files = require "cglow.data.files"
+local source = require "cglow.data.source"
+local transform = require "cglow.data.transform"
+
+local OPTIONS = source.options {
+  split = {type = "string", default = "train", one_of = {"train", "valid", "test"}},
+  size = {type = "integer", default = 64, min = 2, max = 4096},
+  crop = {type = "integer", default = 108, min = 1, max = 4096},
+  held_out = {type = "integer", min = 1},
+  seed = {type = "integer", default = 0},
+}
+
+local PARTITION <const> = "list_eval_partition.txt"
+local PART = {["0"] = "train", ["1"] = "valid", ["2"] = "test"}
+
+local function find_partition(root)
+  for _, place in ipairs {"", "..", "../Eval"} do
+    local path = files.join(root, place, PARTITION)
+    if files.is_file(path) then return path end
+  end
+end
+
+-- Photos of a part that are there; a part of the download is as good as all of it.
+local function from_partition(path, split, there)
+  local rows, message = files.read_list(path, 2)
+  if not rows then return nil, message end
+  local names = {}
+  for _, row in ipairs(rows) do
+    if not PART[row[2]] then return nil, ("%s: part '%s' of %s is none of 0, 1, 2"):format(path, row[2], row[1]) end
+    if PART[row[2]] == split and there[row[1]] then names[#names + 1] = row[1] end
+  end
+  return names
+end
+
+-- The paper holds 2,000 out; of a small part of the set a fifth has to do. A
+-- quarter as many again are for validation.
+local function from_seed(names, o)
+  local order = files.shuffled(names, o.seed)
+  local test = o.held_out or math.min(2000, #order // 5)
+  local valid = test // 4
+  if test + valid >= #order then
+    return nil, ("celeba: %d photos are too few to hold %d out"):format(#order, test + valid)
+  end
+  local first = {test = 1, valid = test + 1, train = test + valid + 1}
+  local last = {test = test, valid = test + valid, train = #order}
+  local part = table.move(order, first[o.split], last[o.split], 1, {})
+  table.sort(part)
+  return part
+end
+
+local function names_of(root, o)
+  local names, message = files.images(root)
+  if not names then return nil, message end
+  local partition = not o.held_out and find_partition(root)
+  if not partition then return from_seed(names, o) end
+  local there = {}
+  for _, name in ipairs(names) do there[name] = true end
+  return from_partition(partition, o.split, there)
+end
+
+local function centre_crop(photo, side, path)
+  local height, width = photo:size(2), photo:size(3)
+  if height < side or width < side then
+    return nil, ("%s: %dx%d, too small for a crop of %d"):format(path, height, width, side)
+  end
+  return image.crop(photo, (height - side) // 2 + 1, (width - side) // 2 + 1, side, side)
+end
+
+local function read(item, o)
+  local photo, face, message
+  photo, message = image.load(item.photo, {channels = 3})
+  if not photo then return nil, message end
+  face, message = centre_crop(photo, o.crop, item.photo)
+  if not face then return nil, message end
+  return {x = image.resize(face, o.size, o.size), name = item.name}
+end
+
+--- Aligned CelebA faces for inpainting, or any set in their layout.
+--
+-- The middle 108×108 of each photo, which is the face in the aligned photos, is
+-- averaged down to 64×64, as in the DCGAN code that the literature on inpainting
+-- builds on (Radford et al. 2016, Yeh et al. 2017); then its middle 32×32 is
+-- hidden. y is rounded to the 256 levels of a file.
+-- @function celeba
+-- @string dir folder with the photos, or the one above `img_align_celeba`
+-- @tparam[opt] table opts
+--
+-- * `split` = "train", "valid" or "test", by list_eval_partition.txt; without it (or with
+--   `held_out`), `held_out` photos are "test" (2000, or a fifth of fewer than 10,000), a quarter
+--   as many "valid", the rest "train", in an order that depends on the file names and `seed`
+-- * `size` = 64: height and width of x; y has half of it
+-- * `crop` = 108: side of the middle part that is used
+-- * `seed` = 0
+-- * `cache` = "memory", "disk" or "none"
+-- @treturn[1] Dataset x: 3×size×size, 0 in the hidden block; y: the block, in [0, 1];
+-- `valid`: size×size, 0 in the block
+-- @treturn[2] nil when something is missing
+-- @treturn[2] string message
+return function(dir, opts)
+  options.arg("data.celeba", 1, "dir", dir, "string")
+  local o = options.check("data.celeba", opts, OPTIONS)
+  if o.size % 2 ~= 0 then error(("data.celeba: option 'size' must be even, got %d"):format(o.size), 2) end
+  local root = files.is_folder(files.join(dir, "img_align_celeba")) and files.join(dir, "img_align_celeba") or dir
+  local names, message = names_of(root, o)
+  if not names then return nil, message end
+  if #names == 0 then return nil, ("celeba: no photo of the part '%s' in %s"):format(o.split, root) end
+  local items = {}
+  for i, name in ipairs(names) do items[i] = {name = files.stem(name), photo = files.join(root, name)} end
+  local ds = source.dataset {
+    name = "celeba " .. o.split, items = items, paths = {"photo"}, cache = o.cache,
+    recipe = ("celeba 1 size %d crop %d"):format(o.size, o.crop), read = function(item) return read(item, o) end,
+    info = {cell_width = 1 / 256},
+  }
+  return ds:map(transform.hide_centre {height = o.size // 2, width = o.size // 2}):map(transform.quantise())
+end
