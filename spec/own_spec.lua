@@ -1,16 +1,21 @@
 -- The examples of examples/own.md: they run, and what they make fits into models.
 local cglow = require "cglow"
+local toy = require "spec.support.toy"
 
 local LUA = arg[-1] or "lua5.4"
 
 local function load_example(name) return assert(loadfile("examples/" .. name .. ".lua"))(name) end
 
-local function run(script, arguments)
-  local pipe <close> = assert(io.popen(("%s examples/%s.lua %s 2>&1"):format(LUA, script, arguments or "")))
+local HERE = require "lfs".currentdir()
+
+-- What an example prints, run in a folder, and its exit code.
+local function run(script, arguments, folder)
+  local command = ("cd '%s' && %s '%s/examples/%s.lua' %s 2>&1"):format(folder or ".", LUA, HERE, script,
+    arguments or "")
+  local pipe <close> = assert(io.popen(command))
   local output = pipe:read "a"
   local ok, _, code = pipe:close()
-  assert(ok, output)
-  return output, code
+  return output, ok and 0 or code
 end
 
 local function small_model(cn)
@@ -91,8 +96,48 @@ end)
 describe("the examples as programs", function()
   for _, name in ipairs {"own_network", "own_flow_layer"} do
     it(name .. " trains and says how well", function()
-      local bits = tonumber(run(name):match "([%d.]+) bits per dimension after 40 steps\n$")
+      local output, code = run(name)
+      assert.equal(0, code, output)
+      local bits = tonumber(output:match "([%d.]+) bits per dimension after 40 steps\n$")
       assert.is_true(bits > 0 and bits < 3)
     end)
   end
+
+  it("own_dataset learns from folders of pairs and paints a sheet", function()
+    local folder, remove = toy.folder()
+    finally(remove)
+    local output, code = run("own_dataset", "", folder)
+    assert.equal(0, code, output)
+    assert.matches("cglow.Dataset pairs train: 200 samples, x 3x32x32, y 1x32x32", output, 1, true)
+    -- an untrained model starts above 2 bits; a hundred steps take it to 0.7
+    assert.is_true(tonumber(output:match "([%d.]+) bits per dimension on the held%-out pairs") < 1.5)
+    assert.same({3, 4 * 98 + 9 + 2, 3 * 98 + 2}, assert(cglow.image.load(folder .. "/own_dataset.png")):size())
+  end)
+
+  it("own_dataset says what is missing", function()
+    local output, code = run("own_dataset", "/nowhere a b mask")
+    assert.equal(1, code)
+    assert.matches("there is no folder /nowhere", output)
+  end)
+
+  it("own_task has under 60 lines and all the commands of a task", function()
+    local folder, remove = toy.folder()
+    finally(remove)
+    local lines = 0
+    for _ in io.lines "examples/own_task.lua" do lines = lines + 1 end
+    assert.is_true(lines < 60)
+    local small = "--config depth=1 --config levels=1 --config cn.channels=2 --config cn.width=4 "
+      .. "--config coupling.width=8"
+    for _, arguments in ipairs {
+      "train --steps 4 --run run --config valid_images=2 " .. small,
+      "evaluate --run run --limit 2 --samples 2",
+      ("predict --run run --samples 2 '%s/data/binary_segmentation/rgb/valid001.jpg'"):format(HERE),
+      "sample --run run --images 2 --count 2",
+    } do
+      local output, code = run("own_task", arguments, folder)
+      assert.equal(0, code, output)
+    end
+    local coloured = assert(cglow.image.load(folder .. "/predictions/valid001.png"))
+    assert.same(assert(cglow.image.load "data/binary_segmentation/rgb/valid001.jpg"):size(), coloured:size())
+  end)
 end)

@@ -11,6 +11,7 @@ local DEFINITION = {
   name = {type = "string", required = true},
   title = {type = "string", required = true},
   predicts = {type = "string", required = true},
+  samples = {type = "string"},
   sizes = {type = "table", required = true},
   size = {type = "integer", required = true, min = 1},
   steps = {type = "integer", default = 4000, min = 1},
@@ -36,6 +37,7 @@ local DEFINITION = {
 -- @tparam table definition
 --
 -- * `name`, `title`: for help and for the run folder; `predicts`: what `predict` does, one line
+-- * `samples`: name of the embedded sample set; the task's own name when absent
 -- * `sizes`, `size`: sizes worth naming, and the default; `steps`, `init`: defaults
 -- * `defaults`: settings (see `cglow.task.settings`) that differ from the paper's usual ones
 -- * `x`, `y`: function(size) that gives the shape {C, H, W} of the condition and of the output
@@ -74,7 +76,7 @@ function M.data(task, o)
     local data, message = task.data(o.directory, o)
     return data, data and o.directory or message
   end
-  local directory, missing = sample_dir(task.name)
+  local directory, missing = sample_dir(task.samples or task.name)
   if not directory then return nil, missing end
   local data, message = task.data(directory, o)
   return data, data and "embedded samples" or message
