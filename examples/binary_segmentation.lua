@@ -1,64 +1,8 @@
 #!/usr/bin/env lua5.4
 --- Binary segmentation: a photograph to the mask of what is on it.
--- Weizmann horses by default as Borenstein & Ullman published them, with --data;
--- without, the embedded samples in the same layout.
+-- The task itself is in lua/cglow/tasks/binary_segmentation.lua.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
-local image, metrics = cglow.image, cglow.metrics
-
-local function three_channels(size) return {3, size, size} end
-
--- One channel of a mask that has three equal ones, but for the noise of a sample.
-local function mask_of(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
-
-local function picture_of(labels) return labels - 1 end
-
-local function score()
-  local confusion = metrics.confusion(2)
-  return {
-    add = function(_, answer, truth) confusion:add(answer, truth) end,
-    result = function()
-      return {
-        iou = confusion:mean_iou(), foreground_iou = confusion:foreground_iou(), image_iou = confusion:image_iou(),
-      }
-    end,
-  }
-end
-
-local function read_photo(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  return {x = image.resize(photo, size, size), name = path, photo = photo}
-end
-
-require("cglow.cli").main(require("cglow.task").define {
-  name = "binary_segmentation",
-  title = "Binary segmentation: c-Glow learns the masks of photographs.",
-  predicts = "Write a mask for each photograph, in its own size.",
-  sizes = {32, 64, 128}, size = 32,
-  x = three_channels, y = three_channels,
-  data = function(dir, o) return cglow.data.horses(dir, {split = o.split, size = o.size}) end,
-  decide = metrics.binarise,
-  score = score,
-  rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,
-  show_input = function(sample) return sample.x end,
-  show = mask_of,
-  show_answer = picture_of,
-  baselines = function(train)
-    return {
-      {name = "all background", predict = baselines.zero()},
-      {name = "mean mask", predict = baselines.mean(train)},
-    }
-  end,
-  read_input = read_photo,
-  predict_file = function(predict, path, size)
-    local input, message = read_photo(path, size)
-    if not input then return nil, message end
-    local mask = image.resize(mask_of(predict(input.x)), input.photo:size(2), input.photo:size(3))
-    return picture_of(metrics.binarise(mask))
-  end,
-}, arg)
+require("cglow.cli").main(require "cglow.tasks.binary_segmentation", arg)

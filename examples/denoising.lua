@@ -1,58 +1,8 @@
 #!/usr/bin/env lua5.4
---- Denoising: a photograph with Gaussian noise to the noise in it, and so to the
--- clean photograph.
--- BSDS500 with --data, σ = 25/255; without, the embedded samples in the same layout.
+--- Denoising: a photograph with Gaussian noise to the clean photograph.
+-- The task itself is in lua/cglow/tasks/denoising.lua.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
-local tiles = require "cglow.tiles"
-local image, metrics = cglow.image, cglow.metrics
-
-local function three_channels(size) return {3, size, size} end
-
--- y is the noise; the answer is the photograph without it.
-local function clean_of(y, sample) return (sample.x - y):clamp(0, 1) end
-
--- PSNR of each image, averaged; the peak is 1.
-local function score()
-  local sum, count = 0, 0
-  return {
-    add = function(_, answer, truth) sum, count = sum + metrics.psnr(answer, truth), count + 1 end,
-    result = function() return {psnr = sum / count} end,
-  }
-end
-
-local function read_photo(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  if photo:size(2) < size or photo:size(3) < size then
-    return nil, ("%s is smaller than %d×%d"):format(path, size, size)
-  end
-  local top, left = (photo:size(2) - size) // 2 + 1, (photo:size(3) - size) // 2 + 1
-  return {x = image.crop(photo, top, left, size, size), name = path}
-end
-
-require("cglow.cli").main(require("cglow.task").define {
-  name = "denoising",
-  title = "Denoising: c-Glow learns the noise in photographs (σ = 25/255).",
-  predicts = "Write a clean photograph for each noisy one, of any size.",
-  sizes = {32, 64, 128}, size = 128,
-  x = three_channels, y = three_channels,
-  data = function(dir, o) return cglow.data.bsds(dir, {split = o.split, size = o.size}) end,
-  decide = clean_of,
-  score = score,
-  rate = function(answer, truth) return metrics.psnr(answer, truth) end,
-  show_input = function(sample) return sample.x end,
-  show = clean_of,
-  show_answer = function(clean) return clean end,
-  baselines = function() return {{name = "noisy photograph itself", predict = baselines.zero()}} end,
-  read_input = read_photo,
-  predict_file = function(predict, path, size)
-    local photo, message = image.load(path, {channels = 3})
-    if not photo then return nil, message end
-    return tiles.apply(photo, {size = size}, function(x) return x - predict(x) end):clamp(0, 1)
-  end,
-}, arg)
+require("cglow.cli").main(require "cglow.tasks.denoising", arg)

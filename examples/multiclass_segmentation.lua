@@ -1,69 +1,8 @@
 #!/usr/bin/env lua5.4
 --- Multi-class segmentation: a photograph to a map of its parts.
--- LFW part labels (background, face, hair) with --data; without, the embedded
--- samples in the same layout.
+-- The task itself is in lua/cglow/tasks/multiclass_segmentation.lua.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
-local core = require "cglow.core"
-local image, metrics = cglow.image, cglow.metrics
-
-local CLASSES <const> = 3
-
-local function three_channels(size) return {3, size, size} end
-
--- Labels 1, 2, 3 in blue, green and red, as the labels of LFW are published.
-local function picture_of(labels) return core.stack {labels:eq(3), labels:eq(2), labels:eq(1)} end
-
--- Majorities inside super-pixels: those that ship with the set, else SLIC's.
-local function score()
-  local confusion, right, all = metrics.confusion(CLASSES), 0, 0
-  return {
-    add = function(_, answer, truth, sample)
-      confusion:add(answer, truth)
-      if not sample.superpixels then return end
-      local _, good, total = metrics.superpixel_accuracy(answer, truth, sample.superpixels)
-      right, all = right + good, all + total
-    end,
-    result = function()
-      return {
-        pixel_accuracy = confusion:pixel_accuracy(), iou = confusion:mean_iou(),
-        superpixel_accuracy = all > 0 and right / all or nil,
-      }
-    end,
-  }
-end
-
-local function read_photo(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  return {x = image.resize(photo, size, size), name = path, photo = photo}
-end
-
-require("cglow.cli").main(require("cglow.task").define {
-  name = "multiclass_segmentation",
-  title = "Multi-class segmentation: c-Glow learns maps of parts of photographs.",
-  predicts = "Write a map of parts in colours for each photograph, in its own size.",
-  sizes = {32, 64, 128}, size = 32, defaults = {levels = 4},
-  x = three_channels, y = three_channels,
-  data = function(dir, o)
-    return cglow.data.lfw(dir, {split = o.split, size = o.size, superpixels = o.split ~= "train"})
-  end,
-  decide = metrics.argmax,
-  score = score,
-  rate = function(answer, truth) return metrics.confusion(CLASSES):add(answer, truth):pixel_accuracy() end,
-  show_input = function(sample) return sample.x end,
-  show = function(y) return picture_of(metrics.argmax(y)) end,
-  show_answer = picture_of,
-  baselines = function(train) return {{name = "majority by position", predict = baselines.majority(train)}} end,
-  read_input = read_photo,
-  predict_file = function(predict, path, size)
-    local input, message = read_photo(path, size)
-    if not input then return nil, message end
-    local y = image.resize(predict(input.x), input.photo:size(2), input.photo:size(3))
-    return picture_of(metrics.argmax(y))
-  end,
-}, arg)
+require("cglow.cli").main(require "cglow.tasks.multiclass_segmentation", arg)

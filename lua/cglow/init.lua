@@ -59,7 +59,7 @@ M.load_tensors = function(...) return require("cglow.safetensors").load(...) end
 
 -- The rest is loaded when first used, so `require "cglow"` is quick.
 local parts = { nn = true, optim = true, image = true, data = true, metrics = true, train = true, report = true,
-  help = true, show = true }
+  help = true, show = true, vision = true, baselines = true, feedforward = true, losses = true }
 
 return setmetatable(M, {
   __index = function(t, key)

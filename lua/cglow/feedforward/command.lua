@@ -39,20 +39,6 @@ local NETWORKS = {
 }
 local TASKS = {"binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement"}
 
--- What a task's script defines: it hands its task to cli.main, which here only
--- takes it.
-local function task_named(name, folder)
-  local path = ("%s/%s.lua"):format(folder, name)
-  local script = cli.must(loadfile(path))
-  local main <const> = cli.main
-  local task
-  cli.main = function(given) task = given end
-  local ok, message = pcall(script)
-  cli.main = main
-  if not ok then error(message, 0) end
-  return task
-end
-
 -- ---- settings ------------------------------------------------------------------
 
 local function whole(option, low, high)
@@ -193,11 +179,11 @@ end
 
 local EXIT = {failed = 2, diverged = 1, interrupted = 130}
 
-local function execute(argv, scripts)
+local function execute(argv)
   local ok, args = parser():pparse(argv)
   if not ok then cli.misuse(args:gsub("\n", ". ") .. " ('baseline --help' shows how)") end
   if args.threads then core.threads(args.threads) end
-  local task = task_named(args.task, scripts)
+  local task = require("cglow.tasks." .. args.task)
   local folder = runfolder.at(args.run or "runs/baseline_" .. task.name)
   local s = settings_of(task, args, saved_settings(task, args, folder))
   core.seed(s.seed)
@@ -221,13 +207,12 @@ end
 
 --- Run the command.
 -- @tparam {string,...} argv
--- @string scripts the folder of the task scripts
 -- @treturn integer exit code: 0; 2 for misuse; 1 when training failed; 130 or 143
 -- when it was interrupted
-function M.run(argv, scripts)
+function M.run(argv)
   local ok, result = xpcall(execute, function(e)
     return type(e) == "table" and e.message and e or debug.traceback(tostring(e), 2)
-  end, argv, scripts)
+  end, argv)
   if ok then return result end
   io.stdout:flush()
   io.stderr:write("baseline: ", type(result) == "table" and result.message or result, "\n")
@@ -235,6 +220,6 @@ function M.run(argv, scripts)
 end
 
 --- Run the command and leave the process.
-function M.main(argv, scripts) os.exit(M.run(argv, scripts), true) end
+function M.main(argv) os.exit(M.run(argv), true) end
 
 return M

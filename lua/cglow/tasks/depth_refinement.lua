@@ -1,0 +1,90 @@
+--- Depth refinement: a Kinect's noisy depth map with holes to a clean one.
+-- 7-Scenes with --data, the clean reference fused from neighbouring frames;
+-- without, the embedded samples in the same layout.
+--
+-- x is the depth with holes filled by medians, and where there was a reading. y is
+-- the correction to it, eight times its size, so that the flow need not copy x to
+-- y: zero is the trivial answer.
+-- @module cglow.tasks.depth_refinement
+local cglow = require "cglow"
+local baselines = require "cglow.baselines"
+local core = require "cglow.core"
+local depth = require "cglow.data.depth"
+local tiles = require "cglow.tiles"
+local vision = require "cglow.vision"
+local image, metrics = cglow.image, cglow.metrics
+
+local RANGE <const> = 4 -- metres that 1 stands for
+local SCALE <const> = 8 -- of the correction
+
+local function correction(sample)
+  local filled = sample.x:narrow(1, 1, 1)
+  return {x = sample.x, y = (sample.y - filled) * SCALE, valid = sample.valid, name = sample.name}
+end
+
+local function clean_of(y, sample) return (sample.x:narrow(1, 1, 1) + y / SCALE):clamp(0, 1) end
+
+local function raw_of(sample) return sample.x:narrow(1, 1, 1) * sample.x:narrow(1, 2, 1) end
+
+-- PSNR of each image where there is a reference, averaged; the peak is the range.
+local function score()
+  local sum, count = 0, 0
+  return {
+    add = function(_, answer, truth, sample)
+      sum, count = sum + metrics.psnr(answer, truth, {mask = sample.valid}), count + 1
+    end,
+    result = function() return {psnr = sum / count} end,
+  }
+end
+
+-- A depth map of millimetres as the model wants it.
+local function read_depth(path)
+  local metres, message = depth.load(path)
+  if not metres then return nil, message end
+  local share = metres / RANGE
+  share:mul(share:lt(1 + 1e-6))
+  local known = share:gt(0)
+  if known:sum() == 0 then return nil, path .. ": no pixel has a reading within the range" end
+  local filled = vision.fill_median(share, known)
+  return core.stack {filled, known}
+end
+
+local function read_input(path, size)
+  local x, message = read_depth(path)
+  if not x then return nil, message end
+  if x:size(2) < size or x:size(3) < size then return nil, ("%s is smaller than %d×%d"):format(path, size, size) end
+  local top, left = (x:size(2) - size) // 2 + 1, (x:size(3) - size) // 2 + 1
+  return {x = image.crop(x, top, left, size, size), name = path}
+end
+
+return require("cglow.task").define {
+  name = "depth_refinement",
+  title = "Depth refinement: c-Glow learns to correct a Kinect's depth maps.",
+  predicts = "Write a refined depth map (16-bit PNG, mm) for each raw one.",
+  sizes = {32, 96}, size = 96, defaults = {["cn.channels"] = 8, ["cn.width"] = 32},
+  x = function(size) return {2, size, size} end,
+  y = function(size) return {1, size, size} end,
+  data = function(dir, o)
+    local data, message = cglow.data.seven_scenes(dir, {
+      split = o.split, size = o.size, range = RANGE, holes = "mask", seed = o.seed,
+    })
+    return data and data:map(correction, {recipe = "correction " .. SCALE}), message
+  end,
+  decide = clean_of,
+  score = score,
+  rate = function(answer, truth, sample) return metrics.psnr(answer, truth, {mask = sample.valid}) end,
+  show_input = raw_of,
+  show = clean_of,
+  show_answer = function(clean) return clean end,
+  baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end,
+  read_input = read_input,
+  save = {bits = 16},
+  predict_file = function(predict, path, size)
+    local x, message = read_depth(path)
+    if not x then return nil, message end
+    local refined = tiles.apply(x, {size = size}, function(t)
+      return clean_of(predict(t), {x = t})
+    end)
+    return refined * (RANGE * 1000 / 65535)
+  end,
+}
