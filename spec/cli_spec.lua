@@ -5,7 +5,9 @@ local lfs = require "lfs"
 local toy = require "spec.support.toy"
 
 local TOY <const> = "spec/support/toy_task.lua"
-local SCRIPTS <const> = {"binary_segmentation"}
+local SCRIPTS <const> = {
+  "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
+}
 
 describe("command line", function()
   local folder, remove

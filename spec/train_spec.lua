@@ -166,6 +166,14 @@ describe("Trainer", function()
     assert.equal("file", lfs.attributes(run .. "/samples/step-00000020.png", "mode"))
   end)
 
+  it("tells those who load the model how y was dequantised", function()
+    trainer {run = run, steps = 8, cell_width = 1 / 256}:run()
+    for _, name in ipairs {"best", "last"} do
+      local _, metadata = safetensors.load(("%s/%s.safetensors"):format(run, name))
+      assert.equal(1 / 256, tonumber(metadata.cell_width))
+    end
+  end)
+
   it("takes any optimizer", function()
     local model = toy.model()
     local sgd = require "cglow.optim".SGD(model:parameters(), {lr = 1e-3, momentum = 0.9, clip_norm = 1})
@@ -405,6 +413,15 @@ describe("progress", function()
       assert.matches(part, line, 1, true)
     end
     assert.is_true(#line <= 79)
+  end)
+
+  it("leaves each validation to be read above the bar", function()
+    local out, text = sink()
+    local p = progress.new("bar", out, sink())
+    p.last = -1
+    p:step(AT)
+    p:validation(25, {nll = 0.47, iou = 0.66})
+    assert.matches("\r\27[Kstep 25  validation: nll 0.47, iou 0.66\n", text(), 1, true)
   end)
 
   it("writes plain lines with all of it elsewhere", function()

@@ -177,7 +177,7 @@ local function note_best(self, metrics)
   local better = metrics.nll < (at.best_nll or math.huge) -- never when it is NaN
   if not better then return end
   at.best_nll, at.best_step = metrics.nll, at.step
-  self.keeper:save_best(self.model, at.step, metrics)
+  self.keeper:save_best(self, metrics)
 end
 
 local function validate(self)

@@ -64,6 +64,7 @@ return function(task, args)
   local sheet = args.sheet or session.folder .. "/evaluation.png"
   cli.must(image.save(sheet, evaluation.sheet(task, session.model, data, {
     samples = session.samples, rng = core.Rng(args.seed or 1), indices = evaluation.spread(data, SHOWN),
+    cell_width = session.cell_width,
   })))
   if args.json then
     print(json.encode({task = task.name, model = session.path, images = data:size(), samples = session.samples,

@@ -3,16 +3,19 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
+local transform = require "cglow.data.transform"
 
 local M = {}
 
 -- Pixels of y times samples that are drawn at once; more only costs memory.
 local AT_ONCE = 1 << 18
 
--- The samples of one condition: M×C×H×W. A feed-forward network has but one.
-local function draw(model, x, count, rng)
+-- Samples of y for each x on y's own scale, and how many for each. A
+-- feed-forward network has but one answer.
+local function draw(model, x, o)
   if not model.sample then return model:predict(x), 1 end
-  return model:sample(model:condition(x), {n = count, rng = rng}), count
+  local ys = model:sample(model:condition(x), {n = o.samples, temperature = o.temperature, rng = o.rng})
+  return transform.undo(ys, o.cell_width), o.samples
 end
 
 local function mean_of(ys, first, count)
@@ -24,7 +27,8 @@ end
 --- Predict every sample of a data set.
 -- @param model
 -- @param data
--- @tparam table o `samples`, `rng`, and `indices` (a list; nil: all)
+-- @tparam table o `samples`, `rng`, `cell_width` (that the model's y was dequantised
+-- with; nil: it was not), `temperature`, and `indices` (a list; nil: all)
 -- @tparam function visit called with the sample, the mean of its samples
 -- (C×H×W) and the samples (M×C×H×W); both are overwritten later
 function M.each(model, data, o, visit)
@@ -38,7 +42,7 @@ function M.each(model, data, o, visit)
       samples[#samples + 1] = assert(data:get(indices[i]))
       xs[#xs + 1] = samples[#samples].x
     end
-    local ys, count = draw(model, core.stack(xs), o.samples, o.rng)
+    local ys, count = draw(model, core.stack(xs), o)
     for i, sample in ipairs(samples) do visit(sample, mean_of(ys, (i - 1) * count + 1, count)) end
   end
 end
@@ -131,17 +135,15 @@ end
 -- @tparam table task
 -- @param model
 -- @tparam {table,...} inputs with `x` each
--- @tparam table o `count`, `temperature`, `rng`
+-- @tparam table o as for `each`
 -- @treturn Tensor an image
 function M.samples_sheet(task, model, inputs, o)
   local cells, captions = {}, {"input"}
-  for i = 1, o.count do captions[1 + i] = "sample " .. i end
+  for i = 1, o.samples do captions[1 + i] = "sample " .. i end
   for _, input in ipairs(inputs) do
-    local x = input.x
-    local cond = model:condition(core.stack {x})
-    local ys = model:sample(cond, {n = o.count, temperature = o.temperature, rng = o.rng})
+    local ys = draw(model, core.stack {input.x}, o)
     cells[#cells + 1] = task.show_input(input)
-    for i = 1, o.count do cells[#cells + 1] = task.show(ys[i], input) end
+    for i = 1, o.samples do cells[#cells + 1] = task.show(ys[i], input) end
   end
   return image.grid(cells, {columns = #captions, captions = captions, scale = magnify(inputs[1].x:size(3))})
 end

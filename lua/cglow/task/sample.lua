@@ -20,7 +20,7 @@ end
 return function(task, args)
   local session = session_of.load(task, args)
   local sheet = evaluation.samples_sheet(task, session.model, inputs_of(task, args, session), {
-    count = args.count or 8, temperature = args.temperature or 1, rng = session.rng,
+    samples = args.count or 8, temperature = args.temperature, rng = session.rng, cell_width = session.cell_width,
   })
   local path = args.sheet or session.folder .. "/samples.png"
   cli.must(image.save(path, sheet))

@@ -5,6 +5,7 @@ local core = require "cglow.core"
 local checkpoint = require "cglow.checkpoint"
 local cli = require "cglow.cli"
 local task_of = require "cglow.task"
+local transform = require "cglow.data.transform"
 local runfolder = require "cglow.train.runfolder"
 
 local M = {}
@@ -48,16 +49,18 @@ end
 --- Load what the options name.
 -- @tparam table task
 -- @tparam table args parsed command line
--- @treturn table `model`, `path`, `size`, `samples` (M), `rng`, `folder` (where
+-- @treturn table `model`, `path`, `size`, `samples` (M), `rng`, `cell_width`
+-- (that y was dequantised with, see `cglow.data.transform.undo`), `folder` (where
 -- results go by default), `settings` of the run (or {})
 function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config = run_config(task, args, folder)
   local path = model_path(args, folder)
-  local model = cli.must(checkpoint.load(path))
+  local model, _, metadata = cli.must(checkpoint.load(path))
   local settings = config.settings or {}
   return {
     model = model, path = path, settings = settings, size = size_of(task, model, path),
+    cell_width = tonumber(metadata.cell_width),
     samples = args.samples or settings.samples or DEFAULT_SAMPLES,
     rng = core.Rng(args.seed or 1),
     folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
@@ -80,7 +83,7 @@ end
 function M.predictor(session)
   return function(x)
     local y = session.model:predict(core.stack {x}, {samples = session.samples, rng = session.rng})
-    return y[1]
+    return transform.undo(y[1], session.cell_width)
   end
 end
 

@@ -5,7 +5,6 @@ local cglow = require "cglow"
 local cli = require "cglow.cli"
 local dry_run = require "cglow.task.dry_run"
 local evaluation = require "cglow.task.evaluation"
-local progress = require "cglow.train.progress"
 local runfolder = require "cglow.train.runfolder"
 local settings = require "cglow.task.settings"
 local task_of = require "cglow.task"
@@ -86,7 +85,7 @@ local function trainer_options(task, args, s, model, data)
   local valid = data.valid
   if s.valid_images > 0 then valid = valid:subset(1, math.min(s.valid_images, valid:size())) end
   local function prediction(indices)
-    return {samples = s.samples, rng = core.Rng(s.seed), indices = indices}
+    return {samples = s.samples, rng = core.Rng(s.seed), indices = indices, cell_width = valid.info.cell_width}
   end
   local o = settings.trainer(s)
   o.model, o.train, o.valid = model, data.train:dequantise(), valid:dequantise()
@@ -114,7 +113,6 @@ local function conclude(task, args, folder, outcome)
     return outcome.signal == "TERM" and 143 or 130
   end
   if outcome.reason == "done" then
-    say(args, "validation: %s", outcome.valid and progress.metrics(outcome.valid) or "none")
     say(args, "run folder: %s (report.html, samples/, best.safetensors)", folder.path)
     say(args, "next: lua5.4 %s evaluate --run %s", script, word(folder.path))
   end

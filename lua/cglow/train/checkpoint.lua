@@ -24,7 +24,10 @@ function M.save(path, model, optimizer, state)
   for name, tensor in pairs(moments) do tensors[PREFIX .. name] = tensor end
   return model:save(path, {
     tensors = tensors,
-    metadata = {training = json.encode({optimizer_steps = steps, state = state}, {not_finite = "null"})},
+    metadata = {
+      training = json.encode({optimizer_steps = steps, state = state}, {not_finite = "null"}),
+      cell_width = json.encode(state.cell_width), -- for those who only load the model
+    },
   })
 end
 

@@ -99,10 +99,12 @@ function Keeper:save_checkpoint(trainer)
 end
 
 --- Write the model as the best one so far.
-function Keeper:save_best(model, step, metrics)
+function Keeper:save_best(trainer, metrics)
   if not self.folder then return end
-  must(model:save(self.folder:file("best.safetensors"),
-    {metadata = {validation = json.encode({step = step, metrics = metrics}, {not_finite = "null"})}}))
+  local validation = json.encode({step = trainer:step_count(), metrics = metrics}, {not_finite = "null"})
+  must(trainer.model:save(self.folder:file("best.safetensors"), {
+    metadata = {validation = validation, cell_width = json.encode(trainer.options.cell_width)},
+  }))
 end
 
 --- Keep the picture that `draw` gives.

@@ -44,18 +44,18 @@ local function rate(per_second)
   return ("%.2f s/step"):format(1 / per_second)
 end
 
--- The facts after the bar, most important first.
-local function facts(at)
+-- The facts of a line, most important first; of the last validation `valid`.
+local function facts(at, valid)
   local list = {("nll %.3f"):format(at.nll), rate(at.per_second), "left " .. M.duration(at.left),
                 M.bytes(at.memory), ("data %.0f%%"):format(100 * at.data_share)}
-  if at.valid then table.insert(list, 4, "valid " .. M.metrics(at.valid)) end
+  if at.valid then table.insert(list, 4, "valid " .. M.metrics(valid)) end
   return list
 end
 
 -- As many facts as fit, then a bar in what is left of the line.
 local function draw(at, columns)
   local head = ("%d/%d"):format(at.step, at.steps)
-  local list, text = facts(at), ""
+  local list, text = facts(at, {nll = at.valid and at.valid.nll}), ""
   for _, fact in ipairs(list) do
     local longer = text .. "  " .. fact
     if #head + #longer + 14 > columns then break end
@@ -87,7 +87,10 @@ modes.bar = {
     self.out:flush()
     self.drawn = true
   end,
-  validation = nothing, -- the bar shows the last one
+  validation = function(self, step, metrics)
+    clear(self)
+    self.out:write(("step %d  validation: %s\n"):format(step, M.metrics(metrics)))
+  end,
   note = function(self, text)
     clear(self)
     self.out:write(text, "\n")
@@ -103,7 +106,7 @@ modes.lines = {
     local now = system.clock()
     if now - self.last < LINE_EVERY and at.step < at.steps then return end
     self.last = now
-    self.out:write(("step %d/%d  "):format(at.step, at.steps), table.concat(facts(at), "  "), "\n")
+    self.out:write(("step %d/%d  "):format(at.step, at.steps), table.concat(facts(at, at.valid), "  "), "\n")
     self.out:flush()
   end,
   validation = function(self, step, metrics)
