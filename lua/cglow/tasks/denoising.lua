@@ -1,6 +1,7 @@
 --- Denoising: a photograph with Gaussian noise to the noise in it, and so to the
 -- clean photograph.
 -- BSDS500 with --data, σ = 25/255; without, the embedded samples in the same layout.
+-- y is the noise divided by σ, so that the flow need not first learn its scale.
 -- @module cglow.tasks.denoising
 local cglow = require "cglow"
 local baselines = require "cglow.baselines"
@@ -9,8 +10,12 @@ local image, metrics = cglow.image, cglow.metrics
 
 local function three_channels(size) return {3, size, size} end
 
--- y is the noise; the answer is the photograph without it.
-local function clean_of(y, sample) return (sample.x - y):clamp(0, 1) end
+local SIGMA <const> = 25 / 255
+
+local function in_sigmas(sample) return {x = sample.x, y = sample.y / SIGMA, name = sample.name} end
+
+-- The answer is the photograph without the noise.
+local function clean_of(y, sample) return (sample.x - y * SIGMA):clamp(0, 1) end
 
 -- PSNR of each image, averaged; the peak is 1.
 local function score()
@@ -35,9 +40,12 @@ return require("cglow.task").define {
   name = "denoising",
   title = "Denoising: c-Glow learns the noise in photographs (σ = 25/255).",
   predicts = "Write a clean photograph for each noisy one, of any size.",
-  sizes = {32, 64, 128}, size = 128,
+  sizes = {32, 64, 128}, size = 128, sample_size = 64,
   x = three_channels, y = three_channels,
-  data = function(dir, o) return cglow.data.bsds(dir, {split = o.split, size = o.size}) end,
+  data = function(dir, o)
+    local data, message = cglow.data.bsds(dir, {split = o.split, size = o.size, sigma = SIGMA})
+    return data and data:map(in_sigmas, {recipe = "in sigmas"}), message
+  end,
   decide = clean_of,
   score = score,
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
@@ -49,6 +57,8 @@ return require("cglow.task").define {
   predict_file = function(predict, path, size)
     local photo, message = image.load(path, {channels = 3})
     if not photo then return nil, message end
-    return tiles.apply(photo, {size = size}, function(x) return x - predict(x) end):clamp(0, 1)
+    return tiles.apply(photo, {size = size}, function(x)
+      return clean_of(predict(x), {x = x})
+    end)
   end,
 }
