@@ -70,6 +70,35 @@ describe("command line", function()
     end)
   end)
 
+  describe("every task", function()
+    local tiny = "--config depth=1 --config cn.channels=2 --config cn.width=4 --config coupling.width=4 "
+      .. "--config valid_images=2 --config samples=2 --steps 2"
+
+    for _, name in ipairs(SCRIPTS) do
+      it(name .. " trains, evaluates and samples on its embedded samples", function()
+        local script, where = "examples/" .. name .. ".lua", ("--run '%s/run'"):format(folder)
+        local code, _, err = run(script, ("train --quiet %s %s"):format(where, tiny))
+        assert.equal("", err)
+        assert.equal(0, code)
+        local out
+        code, out = run(script, ("evaluate --json --limit 2 %s"):format(where))
+        assert.equal(0, code)
+        local results = json.decode(out).results
+        assert.is_true(#results >= 2)
+        for _, row in ipairs(results) do assert.is_not_nil(next(row.metrics), row.name) end
+        assert.equal(0, (run(script, ("sample --quiet --count 2 --images 2 %s"):format(where))))
+        assert.equal("file", lfs.attributes(folder .. "/run/samples.png", "mode"))
+      end)
+    end
+
+    it("answers a size that its photographs do not have with one line", function()
+      local code, _, err = run("examples/denoising.lua", ("train --size 128 --run '%s/run'"):format(folder))
+      assert.equal(2, code)
+      assert.matches("too small for a crop of 128x128", err)
+      assert.equal(1, #lines_of(err))
+    end)
+  end)
+
   describe("misuse ends with one line and exit code 2:", function()
     local cases = {
       {"no command", "", "a command is required"},

@@ -13,6 +13,7 @@ local function trainer(options)
     progress = "quiet",
   }
   for name, value in pairs(options or {}) do o[name] = value end
+  o.valid = o.valid or nil -- false: none
   return train.Trainer(o)
 end
 
@@ -144,12 +145,20 @@ describe("Trainer", function()
   end)
 
   it("allocates no tensor in a steady step", function()
-    local counts = {}
+    local data, made, bytes = toy.data(7), {}, {}
+    local samples = {}
+    for i = 1, 7 do samples[i] = data:get(i) end
+    function data.get(_, i) return samples[i] end -- the data set's own tensors are not the trainer's
     trainer {
-      steps = 30, valid_every = 1000, valid = nil,
-      on_step = function(self) counts[self.at.step] = (core.stats().count) end,
+      train = data, steps = 30, valid = false,
+      on_step = function(self)
+        local stats = core.stats()
+        made[self.at.step], bytes[self.at.step] = stats.tensors, stats.bytes
+      end,
     }:run()
-    assert.equal(counts[5], counts[30])
+    assert.is_true(made[1] > 0)
+    assert.equal(made[3], made[30])
+    assert.equal(bytes[3], bytes[30])
   end)
 
   it("grows the step size over the warm-up", function()
@@ -339,7 +348,7 @@ describe("Trainer", function()
     it("writes no checkpoint of a model that is not finite", function()
       local model = toy.model()
       local outcome = trainer {
-        model = model, run = run, valid = nil, valid_every = 1000,
+        model = model, run = run, valid = false,
         on_step = function(self)
           if self.at.step == 15 then model:parameters()[1].value:fill(math.huge) end
         end,
@@ -351,6 +360,47 @@ describe("Trainer", function()
       assert.matches(model:parameters()[1].name .. " is not finite after step 16", outcome.message, 1, true)
       assert.same({8}, kept_steps(run))
     end)
+
+    it("names the layer with a NaN among its weights, and gives up without touching a thing", function()
+      local model = toy.model()
+      local before = {}
+      for _, p in ipairs(model:parameters()) do
+        if p.name == "level.1.step.1.coupling.net.conv1.weight" then p.value[1][1][1][1] = 0 / 0 end
+        before[p.name] = core.file.crc32c(p.value)
+      end
+      local t = trainer {model = model, run = run, give_up = 3}
+      local warnings = {}
+      t.progress.warn = function(_, text) warnings[#warnings + 1] = text end
+      local outcome = t:run()
+      assert.equal("diverged", outcome.reason)
+      assert.equal(3, outcome.step)
+      assert.matches("level.1.step.1.coupling", outcome.message, 1, true)
+      assert.equal(3, #warnings)
+      for _, p in ipairs(model:parameters()) do assert.equal(before[p.name], core.file.crc32c(p.value), p.name) end
+      assert.equal(0, select(2, t.optimizer:state()))
+      assert.same({}, kept_steps(run))
+    end)
+
+    for _, bad in ipairs {math.huge, -math.huge, 0 / 0} do
+      for _, field in ipairs {"x", "y"} do
+        it(("survives a sample with %s in %s"):format(bad, field), function()
+          local data = toy.data(7)
+          local get = data.get
+          function data:get(i)
+            local sample = get(self, i)
+            if i == 4 then sample[field][1][2][3] = bad end
+            return sample
+          end
+          local t = trainer {train = data, steps = 14, valid = false}
+          local warnings = 0
+          t.progress.warn = function() warnings = warnings + 1 end
+          local outcome = t:run()
+          assert.equal("done", outcome.reason)
+          assert.equal(4, warnings) -- 28 samples in 14 steps: each of the 7 is seen four times
+          for _, p in ipairs(t.model:parameters()) do assert.is_true(p.value:isfinite(), p.name) end
+        end)
+      end
+    end
 
     it("tells a checkpoint the policy, so that resuming goes on with it", function()
       local first = trainer {model = failing {[3] = true}, steps = 8, calm = 20, run = run}

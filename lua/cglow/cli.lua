@@ -84,16 +84,15 @@ local function data_choice(command)
 end
 
 local function sizes_of(task)
-  local text = {}
-  for i, size in ipairs(task.sizes) do text[i] = tostring(size) end
-  return table.concat(text, ", ")
+  local small = task.sample_size ~= task.size and (", samples %d"):format(task.sample_size) or ""
+  return ("%s (%d%s)"):format(table.concat(task.sizes, ", "), task.size, small)
 end
 
 local function add_train(parser, task)
   local c = parser:command("train"):summary "Learn from a data set; keep all in a run folder."
   data_choice(c)
   c:option("--size"):argname "N":convert(integer("--size", 1))
-    :description(("Height and width, as in %s (%d)."):format(sizes_of(task), task.size))
+    :description(("Height and width, as in %s."):format(sizes_of(task)))
   c:option("--steps"):argname "N":convert(integer("--steps", 1))
     :description(("Training steps (%d)."):format(task.steps))
   c:option("--init"):argname "HOW":choices {"paper", "orthogonal", "live"}

@@ -14,6 +14,7 @@ local DEFINITION = {
   samples = {type = "string"},
   sizes = {type = "table", required = true},
   size = {type = "integer", required = true, min = 1},
+  sample_size = {type = "integer", min = 1},
   steps = {type = "integer", default = 4000, min = 1},
   init = {type = "string", default = "orthogonal", one_of = {"paper", "orthogonal", "live"}},
   defaults = {type = "table", default = {}},
@@ -38,7 +39,8 @@ local DEFINITION = {
 --
 -- * `name`, `title`: for help and for the run folder; `predicts`: what `predict` does, one line
 -- * `samples`: name of the embedded sample set; the task's own name when absent
--- * `sizes`, `size`: sizes worth naming, and the default; `steps`, `init`: defaults
+-- * `sizes`, `size`: sizes worth naming, and the default; `sample_size`: the default for
+--   the embedded samples, when they are smaller; `steps`, `init`: defaults
 -- * `defaults`: settings (see `cglow.task.settings`) that differ from the paper's usual ones
 -- * `x`, `y`: function(size) that gives the shape {C, H, W} of the condition and of the output
 -- * `data`: function(directory, {split =, size =, seed =}) that gives a data set, or nil
@@ -61,6 +63,7 @@ local DEFINITION = {
 function M.define(definition)
   local task = options.check("task.define", definition, DEFINITION)
   task.show_answer = task.show_answer or task.show
+  task.sample_size = task.sample_size or task.size
   return task
 end
 

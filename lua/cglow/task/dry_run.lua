@@ -26,7 +26,7 @@ local function measure(options)
     end,
   }
   for _, name in ipairs {"model", "train", "batch", "seed", "optimizer", "cell_width"} do o[name] = options[name] end
-  local outcome = train.Trainer(o):run()
+  local outcome = cli.try(train.Trainer, o):run()
   if outcome.reason ~= "done" then cli.misuse("the trial steps ended early: " .. outcome.message) end
   return median(times)
 end
@@ -55,7 +55,7 @@ return function(_, args, model, options)
   print(("memory      %s"):format(progress.bytes(peak)))
   print(("step        %.3f s: median of %d, batch %d, %d threads"):format(step, MEASURED, options.batch,
     core.threads()))
-  print(("time        %s: %d steps, %d validations of about %s"):format(progress.duration(total), options.steps,
-    validations, progress.duration(valid)))
+  print(("time        %s: %d steps, %d validations of %.2g s each"):format(progress.duration(total), options.steps,
+    validations, valid))
   return 0
 end

@@ -16,10 +16,11 @@ local FLAGS = {"data", "size", "steps", "init", "seed"}
 -- The task's defaults, then the resumed run's settings, then the command line.
 local function resolve(task, args, saved)
   local s = settings.defaults(task)
-  s.size, s.steps, s.init, s.seed = task.size, task.steps, task.init, 1
+  s.steps, s.init, s.seed = task.steps, task.init, 1
   for name, value in pairs(saved) do s[name] = value end
   for _, name in ipairs(FLAGS) do if args[name] ~= nil then s[name] = args[name] end end
   for name, value in pairs(args.config) do s[name] = value end
+  s.size = s.size or (s.data and task.size or task.sample_size)
   return s
 end
 

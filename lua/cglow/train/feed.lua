@@ -13,8 +13,11 @@ end
 
 --- @param data data set with `size`, `get` and `batch`
 -- @tparam integer batch the most samples at once
+-- @raise when there is no first sample, or it cannot be read
 function M.new(data, batch)
-  local first = assert(data:get(1))
+  if data:size() == 0 then error("Trainer: the data set is empty", 0) end
+  local first, message = data:get(1)
+  if not first then error("Trainer: " .. message, 0) end
   local self = setmetatable({data = data, batch = batch, indices = {}}, Feed)
   self.x, self.y = buffer(batch, first.x), buffer(batch, first.y)
   return self
