@@ -1,12 +1,13 @@
 -- Specs of a core against the golden vectors of spec/oracle: the same examples
 -- for the float and the double core, which differ in the tolerances.
 local busted = require "busted"
+local core = require "cglow.core"
 local cglow = require "cglow"
 local assert = require "luassert"
 local lfs = require "lfs"
 local numeric = require "spec.support.numeric"
 
-local describe, it, setup = busted.describe, busted.it, busted.setup
+local describe, it, setup, teardown = busted.describe, busted.it, busted.setup, busted.teardown
 
 local M = {}
 
@@ -47,7 +48,10 @@ function M.define(tol)
   for _, name in ipairs(M.names()) do
     describe("golden " .. name, function()
       local model, t, x, y
+      local threads = core.threads()
+      teardown(function() core.threads(threads) end)
       setup(function()
+        core.threads(1) -- the quickest for layers this small
         model, t = assert(cglow.load(FOLDER .. name .. ".safetensors"))
         x, y = t["input.x"], t["input.y"]
       end)
