@@ -32,6 +32,8 @@ local TOPICS = {
   {"Param", "cglow.", {"cglow.Param"}},
   {"Rng", "cglow.", {"cglow.Rng"}},
   {"report", "cglow.report.", {"cglow.report"}},
+  {"task", "cglow.task.", {"cglow.task"}},
+  {"baselines", "cglow.baselines.", {"cglow.baselines"}},
   {"safetensors", "cglow.safetensors.", {"cglow.safetensors"}},
   {"show", "cglow.", {"cglow.show"}},
   {"help", "cglow.", {"cglow.help"}},
