@@ -10,6 +10,8 @@
 #include "lua_net.h"
 #include "parallel.h"
 
+/*** @submodule cglow.Net */
+
 #define BUNDLE_TYPE "cglow.Bundle"
 
 enum { UV_NETS = 1, UV_COLS, UV_OUTPUTS, UV_COUNT = 3 };
