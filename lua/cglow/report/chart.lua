@@ -139,7 +139,8 @@ end
 -- @tparam string id that no other chart on the page has
 -- @tparam string title
 -- @tparam {table,...} series `name`, `points` ({step, value} each, at least
--- one), `colour` (1 to 6), `dots` (true: validations; false: a thin line)
+-- one), `colour` (1 to 6), `dots` (true: validations; false: a thin line); with
+-- `named` = true, a legend tells them apart
 -- @tparam string size "wide", or "half" for one of two in a row
 -- @return element
 function M.chart(id, title, series, size)
@@ -150,7 +151,7 @@ function M.chart(id, title, series, size)
   local at, curves = scale(thinned, size), {}
   for i, s in ipairs(thinned) do curves[i] = curve(s, at) end
   return h("figure", {class = "chart", ["data-chart"] = data_of(thinned, at)},
-    h("figcaption", nil, title), #series > 1 and legend(thinned),
+    h("figcaption", nil, title), series.named and legend(thinned),
     h("svg", {viewBox = ("0 0 %d %d"):format(at.box.width, at.box.height), role = "img", ["aria-label"] = title},
       clip_path(id, at.box), axes(at), h("g", {["clip-path"] = ("url(#%s)"):format(id)}, curves)),
     h("div", {class = "readout", hidden = "hidden"}, "\u{2002}"))

@@ -14,8 +14,9 @@ local DASH = "\u{2013}"
 -- ---- numbers and names ---------------------------------------------------
 
 local TITLES = {
-  nll = "Negative log-likelihood", iou = "Mean IoU over both classes", foreground_iou = "IoU of the foreground",
-  psnr = "PSNR in dB", pixel_accuracy = "Pixel accuracy", superpixel_accuracy = "Super-pixel accuracy",
+  nll = "Negative log-likelihood", iou = "Mean IoU over the classes", foreground_iou = "IoU of the foreground",
+  image_iou = "Mean IoU of single images", psnr = "PSNR in dB",
+  pixel_accuracy = "Pixel accuracy", superpixel_accuracy = "Super-pixel accuracy",
 }
 
 local function title_of(metric) return TITLES[metric] or (metric:gsub("_", " ")) end
@@ -129,7 +130,8 @@ local function validations(run, metric, name, colour)
 end
 
 local function nll_series(runs)
-  local series, alone = {}, #runs == 1
+  local alone = #runs == 1
+  local series = {named = true}
   for i, run in ipairs(runs) do
     local colour = (i - 1) % COLOURS + 1
     if #run.train > 0 then
@@ -143,7 +145,7 @@ local function nll_series(runs)
 end
 
 local function metric_series(runs, metric)
-  local series = {}
+  local series = {named = #runs > 1}
   for i, run in ipairs(runs) do
     series[#series + 1] = validations(run, metric, run.name, (i - 1) % COLOURS + 1)
   end
