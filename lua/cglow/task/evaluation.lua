@@ -85,7 +85,10 @@ function M.score_samples(task, model, data, o)
 end
 
 --- Score predictions that need no model.
+-- @tparam table task
 -- @tparam function predict from a sample to y
+-- @param data
+-- @treturn table metric → number
 function M.score_baseline(task, predict, data)
   local score = task.score()
   for i = 1, data:size() do
