@@ -17,7 +17,8 @@ static bool at_step(const real *d, size_t height, size_t width, size_t y, size_t
   real z = *d;
   return (x > 0 && d[-1] > 0 && REAL_ABS(d[-1] - z) > limit) ||
          (x + 1 < width && d[1] > 0 && REAL_ABS(d[1] - z) > limit) ||
-         (y > 0 && d[-(ptrdiff_t)width] > 0 && REAL_ABS(d[-(ptrdiff_t)width] - z) > limit) ||
+         (y > 0 && d[-(ptrdiff_t)width] > 0 &&
+          REAL_ABS(d[-(ptrdiff_t)width] - z) > limit) ||
          (y + 1 < height && d[width] > 0 && REAL_ABS(d[width] - z) > limit);
 }
 
@@ -79,9 +80,10 @@ static size_t largest_group(const real *z, size_t n, double tolerance, size_t *f
 static size_t group_around(const real *z, size_t n, double z0, double tolerance,
                            size_t *first) {
   double s = spread(z0, tolerance);
-  size_t low = 0, high;
+  size_t low = 0;
   while (low < n && z[low] < z0 - s) low++;
-  for (high = low; high < n && z[high] <= z0 + s; high++) continue;
+  size_t high = low;
+  while (high < n && z[high] <= z0 + s) high++;
   *first = low;
   return high - low;
 }
@@ -95,7 +97,8 @@ static double mean(const real *z, size_t n) {
 /* Other views see past the edge of a near surface, so most votes may be for
  * something behind it: the frame's own reading wins when a third as many agree
  * with it. */
-static size_t agree(const real *z, size_t n, double own, double tolerance, size_t *first) {
+static size_t agree(const real *z, size_t n, double own, double tolerance,
+                    size_t *first) {
   size_t size = largest_group(z, n, tolerance, first), own_first;
   if (!(own > 0)) return size;
   size_t own_size = group_around(z, n, own, tolerance, &own_first);

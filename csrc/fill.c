@@ -14,6 +14,7 @@ static Window window_around(size_t y, size_t x, size_t radius, size_t height,
   return w;
 }
 
+/* v may be put in another order. */
 static real median(real *v, size_t n) {
   for (size_t i = 1; i < n; i++) {
     real x = v[i];
@@ -55,8 +56,8 @@ static void grow(real *plane, const real *valid, size_t height, size_t width,
       for (size_t x = 0; x < width; x++) {
         size_t p = y * width + x;
         if (before[p] != 0) continue;
-        size_t n =
-            known_around(plane, before, window_around(y, x, radius, height, width), width, v);
+        size_t n = known_around(plane, before, window_around(y, x, radius, height, width),
+                                width, v);
         if (n == 0) {
           left++;
         } else {
@@ -87,7 +88,7 @@ static double mean_of_four(const real *plane, size_t height, size_t width, size_
   if (x + 1 < width) sum += plane[p + 1], n++;
   if (y > 0) sum += plane[p - width], n++;
   if (y + 1 < height) sum += plane[p + width], n++;
-  return sum / n;
+  return n > 0 ? sum / n : plane[p]; /* the only pixel has none */
 }
 
 static double sweep(real *plane, const real *valid, size_t height, size_t width,
@@ -117,7 +118,7 @@ size_t fill_diffusion(real *image, const real *valid, size_t channels, size_t he
                       size_t width, double tolerance, size_t max_sweeps, real *scratch) {
   size_t pixels = height * width, most = 0;
   size_t widest = widest_hole(valid, height, width);
-  if (widest == 0 || pixels == 1) return 0;
+  if (widest == 0) return 0;
   double pi = 3.14159265358979323846;
   double relaxation = 2 / (1 + sin(pi / (double)(widest + 1)));
   real nine[9];

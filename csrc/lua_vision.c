@@ -36,16 +36,17 @@ static size_t check_count(lua_State *L, int arg, const char *what, lua_Integer l
   lua_Integer n = luaL_checkinteger(L, arg);
   if (n < low || n > 1 << 20)
     luaL_argerror(L, arg,
-                  lua_pushfstring(L, "%s must be an integer from %I to 2^20, got %I", what,
-                                  (LUAI_UACINT)low, (LUAI_UACINT)n));
+                  lua_pushfstring(L, "%s must be an integer from %I to 2^20, got %I",
+                                  what, (LUAI_UACINT)low, (LUAI_UACINT)n));
   return (size_t)n;
 }
 
 static double check_above_zero(lua_State *L, int arg, const char *what) {
   double v = luaL_checknumber(L, arg);
   if (!(v > 0 && v <= 1e6))
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "%s must be above 0 and at most 1e6, got %f", what, v));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "%s must be above 0 and at most 1e6, got %f", what, v));
   return v;
 }
 
@@ -62,8 +63,8 @@ static int vision_slic(lua_State *L) {
     return luaL_argerror(L, 1, "the image is too large");
   void *scratch = lua_newuserdatauv(L, bytes, 0);
   Tensor *labels = tensor_new(L, 2, (size_t[]){image.height, image.width});
-  size_t count = slic(image.tensor->data, image.channels, image.height, image.width, &options,
-                      scratch, labels->data);
+  size_t count = slic(image.tensor->data, image.channels, image.height, image.width,
+                      &options, scratch, labels->data);
   lua_pushinteger(L, (lua_Integer)count);
   return 2;
 }
@@ -100,8 +101,8 @@ static int vision_fill_diffusion(lua_State *L) {
   double tolerance = check_above_zero(L, 3, "tolerance");
   size_t most = check_count(L, 4, "sweeps", 1);
   real *scratch = tensor_workspace(L, 2 * valid->count);
-  size_t made = fill_diffusion(image.tensor->data, valid->data, image.channels, image.height,
-                               image.width, tolerance, most, scratch);
+  size_t made = fill_diffusion(image.tensor->data, valid->data, image.channels,
+                               image.height, image.width, tolerance, most, scratch);
   lua_settop(L, 1);
   lua_pushinteger(L, (lua_Integer)made);
   return 2;
@@ -124,13 +125,16 @@ static int vision_reproject(lua_State *L) {
   Tensor *depth = tensor_check_shape(L, 1, 2, (size_t[]){0, 0});
   double intrinsics[4], motion[12];
   check_numbers(L, 2, 4, intrinsics);
-  luaL_argcheck(L, intrinsics[0] > 0 && intrinsics[1] > 0, 2, "focal lengths above 0 expected");
+  luaL_argcheck(L, intrinsics[0] > 0 && intrinsics[1] > 0, 2,
+                "focal lengths above 0 expected");
   check_numbers(L, 3, 12, motion);
   double jump = check_above_zero(L, 4, "jump");
   Tensor *out = check_map(L, 5, depth->dim[0], depth->dim[1]);
-  luaL_argcheck(L, !tensor_overlap(depth, out), 5, "out must not share memory with depth");
+  luaL_argcheck(L, !tensor_overlap(depth, out), 5,
+                "out must not share memory with depth");
   Camera camera = {intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]};
-  depth_reproject(depth->data, depth->dim[0], depth->dim[1], &camera, motion, jump, out->data);
+  depth_reproject(depth->data, depth->dim[0], depth->dim[1], &camera, motion, jump,
+                  out->data);
   lua_settop(L, 5);
   return 1;
 }
@@ -141,8 +145,7 @@ static int vision_fuse(lua_State *L) {
   Tensor *own = check_map(L, 2, stack->dim[1], stack->dim[2]);
   FusionOptions options = {check_above_zero(L, 3, "tolerance"),
                            check_count(L, 4, "support", 1)};
-  real *scratch =
-      tensor_workspace(L, (size_t)parallel_threads() * (stack->dim[0] + 1));
+  real *scratch = tensor_workspace(L, (size_t)parallel_threads() * (stack->dim[0] + 1));
   Tensor *clean = tensor_like(L, own), *count = tensor_like(L, own);
   depth_fuse(stack->data, own->data, stack->dim[0], own->dim[0], own->dim[1], &options,
              scratch, clean->data, count->data);
@@ -163,7 +166,8 @@ static int vision_window(lua_State *L) {
   Planes image = check_planes(L, 1), out = check_planes(L, 4);
   size_t top = check_count(L, 2, "top", 1) - 1, left = check_count(L, 3, "left", 1) - 1;
   bool mirror = lua_toboolean(L, 5);
-  luaL_argcheck(L, out.channels == image.channels, 4, "as many channels as the image expected");
+  luaL_argcheck(L, out.channels == image.channels, 4,
+                "as many channels as the image expected");
   luaL_argcheck(L, out.height <= image.height && top <= image.height - out.height, 2,
                 "the window must lie inside the image");
   luaL_argcheck(L, out.width <= image.width && left <= image.width - out.width, 3,

@@ -33,15 +33,23 @@ bool slic_scratch(size_t height, size_t width, size_t *bytes) {
          checked_mul(pixels, BYTES_PER_PIXEL, bytes);
 }
 
+static void *take(char **at, size_t bytes) {
+  void *part = *at;
+  *at += bytes;
+  return part;
+}
+
 /* Doubles first, so that every part is aligned. */
 static void carve(Slic *s, void *scratch) {
-  s->sum = scratch;
-  s->centre = (Centre *)(s->sum + s->pixels);
-  s->colour = (float *)(s->centre + s->pixels);
-  s->distance = s->colour + 3 * s->pixels;
-  s->nearest = (int32_t *)(s->distance + s->pixels);
-  s->region = s->nearest + s->pixels;
-  s->queue = s->region + s->pixels;
+  char *at = scratch;
+  size_t n = s->pixels;
+  s->sum = take(&at, n * sizeof *s->sum);
+  s->centre = take(&at, n * sizeof *s->centre);
+  s->colour = take(&at, n * 3 * sizeof *s->colour);
+  s->distance = take(&at, n * sizeof *s->distance);
+  s->nearest = take(&at, n * sizeof *s->nearest);
+  s->region = take(&at, n * sizeof *s->region);
+  s->queue = take(&at, n * sizeof *s->queue);
 }
 
 static double linear(double v) {
@@ -86,8 +94,10 @@ static float gradient(const Slic *s, size_t row, size_t column) {
   size_t left = column ? column - 1 : 0;
   size_t right = column + 1 < s->width ? column + 1 : column;
   const float *c = s->colour;
-  return colour_distance(c + 3 * (up * s->width + column), c + 3 * (down * s->width + column)) +
-         colour_distance(c + 3 * (row * s->width + left), c + 3 * (row * s->width + right));
+  return colour_distance(c + 3 * (up * s->width + column),
+                         c + 3 * (down * s->width + column)) +
+         colour_distance(c + 3 * (row * s->width + left),
+                         c + 3 * (row * s->width + right));
 }
 
 static size_t clamp(double v, size_t high) {
@@ -95,10 +105,15 @@ static size_t clamp(double v, size_t high) {
   return v < (double)high ? (size_t)v : high;
 }
 
+/* The middle of cell i of `cells` that share `length` pixels. */
+static size_t middle(size_t i, size_t cells, size_t length) {
+  return clamp(((double)i + 0.5) * (double)length / (double)cells, length - 1);
+}
+
 /* A regular grid, each centre moved off an edge to the flattest of 3x3. */
 static void place_centre(Slic *s, size_t i, size_t j) {
-  size_t row = clamp((i + 0.5) * s->height / s->rows, s->height - 1);
-  size_t column = clamp((j + 0.5) * s->width / s->columns, s->width - 1);
+  size_t row = middle(i, s->rows, s->height);
+  size_t column = middle(j, s->columns, s->width);
   size_t best_row = row, best_column = column;
   float best = gradient(s, row, column);
   for (size_t y = row ? row - 1 : 0; y <= row + 1 && y < s->height; y++)
@@ -112,8 +127,8 @@ static void place_centre(Slic *s, size_t i, size_t j) {
 }
 
 static void place_centres(Slic *s, double spacing) {
-  s->rows = clamp(s->height / spacing + 0.5, s->height);
-  s->columns = clamp(s->width / spacing + 0.5, s->width);
+  s->rows = clamp((double)s->height / spacing + 0.5, s->height);
+  s->columns = clamp((double)s->width / spacing + 0.5, s->width);
   if (s->rows == 0) s->rows = 1;
   if (s->columns == 0) s->columns = 1;
   for (size_t i = 0; i < s->rows; i++)
@@ -145,8 +160,9 @@ static void move_centres(Slic *s, size_t count) {
   for (size_t p = 0; p < s->pixels; p++) {
     Sum *sum = s->sum + s->nearest[p];
     for (int c = 0; c < 3; c++) sum->colour[c] += s->colour[3 * p + c];
-    sum->row += (double)(p / s->width);
-    sum->column += (double)(p % s->width);
+    size_t row = p / s->width;
+    sum->row += (double)row;
+    sum->column += (double)(p - row * s->width);
     sum->count++;
   }
   for (size_t k = 0; k < count; k++) {
