@@ -179,6 +179,11 @@ static int prepare(lua_State *L) {
   return 1;
 }
 
+/*** The inverse, from what `prepare` made.
+@function Coupling:inverse_prepared
+@tparam Tensor z N×C×H×W
+@tparam ?Tensor pre for N samples, or for fewer that divide N
+@treturn Tensor y */
 static int inverse_prepared(lua_State *L) {
   CouplingLayer *k = check(L);
   const Coupling *c = &k->c;
@@ -241,6 +246,8 @@ static int share_store(lua_State *L) {
   return 0;
 }
 
+/*** End what `share_store` began: keep hidden activations for oneself again.
+@function Coupling:own_store */
 static int own_store(lua_State *L) {
   CouplingLayer *k = check(L);
   new_store(L);

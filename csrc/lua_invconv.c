@@ -130,6 +130,11 @@ static int prepare(lua_State *L) {
   return 1;
 }
 
+/*** The inverse, from what `prepare` made.
+@function InvConv:inverse_prepared
+@tparam Tensor z N×C×H×W
+@tparam Tensor prepared for N samples, or for fewer that divide N
+@treturn Tensor y */
 static int inverse_prepared(lua_State *L) {
   InvConv *v = check(L);
   Tensor *z = flow_check_input(L, 2, v->c);

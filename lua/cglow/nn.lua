@@ -162,6 +162,11 @@ end
 --- Is v a network in C?
 function M.is_net(v) return core.type(v) == "cglow.Net" end
 
+--- A trainable parameter for layers in Lua; the same as `cglow.Param`.
+-- @function Param
+-- @tparam Tensor value
+-- @tparam[opt="param"] string name
+-- @treturn Param
 M.Param = core.Param
 
 return M

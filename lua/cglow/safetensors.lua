@@ -95,7 +95,6 @@ end
 
 --- Write tensors to a file, all or nothing: the path holds the old file or the
 -- new one at any moment, and the new one is on the disk when this returns.
--- @function cglow.save_tensors
 -- @tparam string path
 -- @tparam {[string]=Tensor,...} tensors stored as F32 (F64 by the double build)
 -- @tparam[opt] {[string]=string,...} metadata
@@ -291,7 +290,6 @@ local function load_from(reader)
 end
 
 --- Read all tensors of a file. Those without dimensions come as shape {1}.
--- @function cglow.load_tensors
 -- @tparam string path
 -- @treturn[1] {[string]=Tensor,...} tensors; F64 and F32 are converted to the core's numbers
 -- @treturn[1] {[string]=string,...} metadata without the checksums

@@ -369,6 +369,11 @@ inverses of W, for many samples to come.
 @function InvConv:prepare
 @tparam[opt] Tensor cond N×C·C
 @treturn Tensor N×C×C for `inverse_prepared` */
+/*** The inverse, from what `prepare` made.
+@function InvConv:inverse_prepared
+@tparam Tensor z N×C×H×W
+@tparam Tensor prepared for N samples, or for fewer that divide N
+@treturn Tensor y */
 /*** How close each W of a condition is to singular.
 @function InvConv:diagnose
 @tparam[opt] Tensor cond N×C·C
@@ -387,10 +392,17 @@ many samples to come.
 @function Coupling:prepare
 @tparam Tensor hx N×cond×H×W
 @treturn Tensor N×width×H×W for `inverse_prepared` (without condition: nil) */
+/*** The inverse, from what `prepare` made.
+@function Coupling:inverse_prepared
+@tparam Tensor z N×C×H×W
+@tparam ?Tensor pre for N samples, or for fewer that divide N
+@treturn Tensor y */
 /*** Let this layer keep its hidden activations where another keeps its own, to
 save memory: backward then runs the network again where they were overwritten.
 @function Coupling:share_store
 @param other another coupling layer */
+/*** End what `share_store` began: keep hidden activations for oneself again.
+@function Coupling:own_store */
 /*** Affine coupling, z2 = (y2 + t)·sigmoid(r + 2) (design section 2; Glow
 section 3.3).
 @function coupling
