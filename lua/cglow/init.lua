@@ -19,6 +19,7 @@ end
 M.Model = setmetatable({}, {
   __call = function(_, opts) return require("cglow.model").new(opts) end,
   __index = function(_, key) return require("cglow.model")[key] end,
+  __tostring = function() return "cglow.Model: make one with cglow.Model {x = {C, H, W}, y = {C, H, W}}" end,
 })
 
 --- Plain Glow (Kingma & Dhariwal 2018): an unconditional density p(y).
@@ -62,6 +63,7 @@ local parts = { nn = true, optim = true, image = true, data = true, metrics = tr
   help = true, show = true, vision = true, baselines = true, feedforward = true, losses = true }
 
 return setmetatable(M, {
+  __tostring = function() return ("cglow %s: cglow.help() tells what there is"):format(M._VERSION) end,
   __index = function(t, key)
     if not parts[key] then return nil end
     local part = require("cglow." .. key)

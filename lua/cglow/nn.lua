@@ -128,7 +128,9 @@ end
 
 function Chain:__tostring()
   local lines = { "cglow.Chain" }
-  for i, net in ipairs(self.nets) do lines[#lines + 1] = ("  %s: %s"):format(self.names[i], tostring(net)) end
+  for i, net in ipairs(self.nets) do
+    lines[#lines + 1] = ("  %s: %s"):format(self.names[i], (tostring(net):gsub("\n", "\n  ")))
+  end
   return table.concat(lines, "\n")
 end
 
