@@ -158,4 +158,23 @@ describe("LDoc", function()
       assert.matches("</html>", read(folder .. "/" .. page))
     end
   end)
+
+  it("gets HTML from the Markdown that the documentation uses", function()
+    local html = dofile "spec/tools/markdown.lua"
+    for _, case in ipairs {
+      {"# A `b`", "<h1>A <code>b</code></h1>"},
+      {"one\ntwo\n\nthree", "<p>one\ntwo</p>\n<p>three</p>"},
+      {"*a* **b** `x*y*z < 1`", "<p><em>a</em> <strong>b</strong> <code>x*y*z &lt; 1</code></p>"},
+      {"* a\n  b\n* c", "<ul><li>a\n  b</li>\n<li>c</li></ul>"},
+      {"    a < b\n\n    c", "<pre>a &lt; b\n\nc</pre>"},
+      {"```lua\n# a\n```\nb", "<pre># a</pre>\n<p>b</p>"},
+      {"[a](http://b/c) [d](examples/own.md) [e](csrc/conv.h)",
+        '<p><a href="http://b/c">a</a> <a href="own.md.html">d</a> <a href="../../../csrc/conv.h">e</a></p>'},
+      {"| a | b |\n|---|---|\n| p(y\\|x) | `c` |",
+        '<table class="function_list"><tr><th>a</th><th>b</th></tr>\n'
+          .. "<tr><td>p(y|x)</td><td><code>c</code></td></tr></table>"},
+    } do
+      assert.equal(case[2] .. "\n", html(case[1]))
+    end
+  end)
 end)
