@@ -12,6 +12,10 @@
  * so that the sum does not depend on the number of threads. */
 #define GRADIENT_PARTS 8
 
+/* As much scratch as this is not to be had; sums and products of a few such
+ * sizes do not overflow. */
+#define CONV_SCRATCH_MAX ((size_t)1 << 48)
+
 typedef ptrdiff_t Index;
 
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
@@ -218,6 +222,8 @@ size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out,
   size_t tile_columns = t.rows_per_tile * t.ow;
   if (same_stride1(g)) tile_columns = max_size(tile_columns, back.rows_per_tile * back.ow);
   size_t k = kernel_size(g, in->c), ko = kernel_size(g, out->c);
+  double most = (double)max_size(k, ko) * (double)max_size(tile_columns, out->h * out->w);
+  if (most > (double)CONV_SCRATCH_MAX) return CONV_SCRATCH_MAX;
   size_t tiles = max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
   size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
   size_t whole = same_stride1(g) ? out->c * k : k * out->h * out->w;

@@ -18,14 +18,16 @@ typedef struct ActNorm {
 static ActNorm *check(lua_State *L) { return luaL_checkudata(L, 1, ACTNORM_TYPE); }
 
 /* The rows for n samples.  Conditional: (s, b) = tanh(condition at index 3),
- * kept in user value FLOW_SAVED. */
-static ActNormRows rows_for(lua_State *L, const ActNorm *a, size_t n) {
-  if (!a->conditional) return (ActNormRows){a->logs->value, a->bias->value, 0, 1};
+ * pushed and kept in user value uv. */
+static ActNormRows rows_for(lua_State *L, const ActNorm *a, size_t n, int uv) {
+  if (!a->conditional) {
+    flow_check_no_condition(L, 3);
+    return (ActNormRows){a->logs->value, a->bias->value, 0, 1};
+  }
   size_t repeat, dim[2] = {0, 2 * a->c};
   Tensor *raw = flow_check_condition(L, 3, n, 2, dim, &repeat);
-  Tensor *sb = owned_tensor(L, 1, FLOW_SAVED, 2, raw->dim);
+  Tensor *sb = owned_tensor(L, 1, uv, 2, raw->dim);
   for (size_t i = 0; i < raw->count; i++) sb->data[i] = v_tanh(raw->data[i]);
-  lua_pop(L, 1);
   return (ActNormRows){sb->data, sb->data + a->c, 2 * a->c, repeat};
 }
 
@@ -33,7 +35,7 @@ static int forward(lua_State *L) {
   ActNorm *a = check(L);
   Tensor *y = flow_check_input(L, 2, a->c);
   lua_settop(L, 3);
-  ActNormRows rows = rows_for(L, a, y->dim[0]);
+  ActNormRows rows = rows_for(L, a, y->dim[0], FLOW_SAVED);
   Tensor *z = owned_tensor(L, 1, FLOW_Z, 4, y->dim);
   double *logdet = (double *)tensor_workspace(L, flow_doubles(y->dim[0]));
   Act in = flow_act(y), out = flow_act(z);
@@ -46,7 +48,7 @@ static int inverse(lua_State *L) {
   ActNorm *a = check(L);
   Tensor *z = flow_check_input(L, 2, a->c);
   lua_settop(L, 3);
-  ActNormRows rows = rows_for(L, a, z->dim[0]);
+  ActNormRows rows = rows_for(L, a, z->dim[0], FLOW_PASSING);
   Act in = flow_act(z);
   Act out = flow_act(owned_tensor(L, 1, FLOW_INVERSE, 4, z->dim));
   actnorm_inverse(&in, &rows, &out, parallel_threads());
@@ -82,10 +84,10 @@ static void to_condition(const ActNorm *a, const ActNormRows *rows, const real *
 
 static int backward(lua_State *L) {
   ActNorm *a = check(L);
+  lua_settop(L, 3);
   Tensor *z = flow_kept(L, FLOW_Z);
   Tensor *dz = tensor_check_shape(L, 2, 4, z->dim);
   size_t n = z->dim[0], nc = n * a->c;
-  lua_settop(L, 3);
   ActNormRows rows = {a->logs ? a->logs->value : NULL, a->bias ? a->bias->value : NULL, 0, 1};
   if (a->conditional) {
     Tensor *sb = flow_kept(L, FLOW_SAVED);
@@ -94,21 +96,21 @@ static int backward(lua_State *L) {
                         (int)sb->dim[0], (int)n);
     rows = (ActNormRows){sb->data, sb->data + a->c, 2 * a->c, 1};
   }
-  real *work = tensor_workspace(L, 2 * nc + n);
-  flow_check_weights(L, 3, n, work + 2 * nc);
-  Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, z->dim);
+  Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, z->dim), *dcond = NULL;
   if (a->conditional) {
     size_t dim[2] = {n, 2 * a->c};
-    owned_tensor(L, 1, FLOW_DCOND, 2, dim);
+    dcond = owned_tensor(L, 1, FLOW_DCOND, 2, dim);
   } else {
     flow_prepare_params(L);
     lua_pushnil(L);
   }
+  real *work = tensor_workspace(L, 2 * nc + n);
+  flow_check_weights(L, 3, n, work + 2 * nc);
   Act za = flow_act(z), dza = flow_act(dz), dya = flow_act(dy);
   actnorm_backward(&za, &rows, &dza, work + 2 * nc, &dya, work, work + nc,
                    parallel_threads());
-  if (a->conditional)
-    to_condition(a, &rows, work, work + nc, tensor_check(L, -1)->data, n);
+  if (dcond != NULL)
+    to_condition(a, &rows, work, work + nc, dcond->data, n);
   else
     add_to_params(a, work, work + nc, n);
   return 2;

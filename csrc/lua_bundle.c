@@ -18,12 +18,13 @@ enum { UV_NETS = 1, UV_COLS, UV_OUTPUTS, UV_COUNT = 3 };
 
 typedef struct Entry {
   Net *net;
+  size_t uses; /* net's, at this bundle's last forward */
   const real *cols; /* shared im2col of x, or NULL */
   real *arena, *out, *dout;
 } Entry;
 
 typedef struct Bundle {
-  size_t count;
+  size_t count, uses;
   bool ran;
   size_t scratch; /* reals for each thread */
   Entry entry[];
@@ -33,27 +34,46 @@ static Bundle *bundle_check(lua_State *L, int arg) {
   return luaL_checkudata(L, arg, BUNDLE_TYPE);
 }
 
+/* Enter `thing` as network i's in the table below the top of the stack; two
+ * threads must share neither a network's buffers nor a layer's gradient. */
+static void claim(lua_State *L, const void *thing, lua_Integer i) {
+  lua_rawgetp(L, -2, thing);
+  lua_Integer other = lua_tointeger(L, -1);
+  if (other != 0 && other != i)
+    luaL_error(L, "bundle: networks %I and %I are the same or share parameters",
+               (LUAI_UACINT)other, (LUAI_UACINT)i);
+  lua_pop(L, 1);
+  lua_pushinteger(L, i);
+  lua_rawsetp(L, -3, thing);
+}
+
+static void claim_network(lua_State *L, const Net *net, lua_Integer i) {
+  claim(L, net, i);
+  for (size_t k = 0; k < net->count; k++) {
+    const Layer *l = net->node[k].layer;
+    if (l->weight != NULL || l->bias != NULL) claim(L, l, i);
+  }
+}
+
 /* bundle({net, …}) */
 static int new_bundle(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   size_t n = lua_rawlen(L, 1);
+  luaL_argcheck(L, n > 0 && n <= LIST_MAX, 1, "list of 1 to 2^20 networks expected");
   Bundle *b = lua_newuserdatauv(L, sizeof *b + n * sizeof *b->entry, UV_COUNT);
   memset(b, 0, sizeof *b + n * sizeof *b->entry);
   b->count = n;
   luaL_setmetatable(L, BUNDLE_TYPE);
   lua_createtable(L, (int)n, 0);
-  lua_newtable(L); /* layers seen: two threads must not share a gradient */
+  lua_newtable(L); /* which network each layer was seen in */
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
-    Net *net = b->entry[i].net = net_check(L, -1);
-    for (size_t k = 0; k < net->count; k++) {
-      if (lua_rawgetp(L, -2, net->node[k].layer) != LUA_TNIL)
-        return luaL_error(L, "bundle: network %d shares a layer with another", (int)i + 1);
-      lua_pop(L, 1);
-      lua_pushboolean(L, 1);
-      lua_rawsetp(L, -3, net->node[k].layer);
-    }
+    Net *net = b->entry[i].net = luaL_testudata(L, -1, NET_TYPE);
+    if (net == NULL)
+      luaL_argerror(L, 1, lua_pushfstring(L, "element [%d]: " NET_TYPE " expected, got %s",
+                                          (int)i + 1, luaL_typename(L, -1)));
+    claim_network(L, net, (lua_Integer)i + 1);
     lua_rawseti(L, -3, (lua_Integer)i + 1);
   }
   lua_pop(L, 1);
@@ -82,7 +102,8 @@ static size_t twin(const Bundle *b, size_t i) {
   return i;
 }
 
-/* Lay out the shared columns; returns reals. */
+/* Lay out the shared columns; returns reals (too many to be had when their
+ * number overflows). */
 static size_t place_cols(Bundle *b, real *base) {
   size_t total = 0;
   for (size_t i = 0; i < b->count; i++) {
@@ -94,7 +115,8 @@ static size_t place_cols(Bundle *b, real *base) {
       e->cols = b->entry[k].cols;
     } else {
       e->cols = base ? base + total : NULL;
-      total += (cols_count(e->net) + 15) & ~(size_t)15;
+      if (!checked_add(total, (cols_count(e->net) + 15) & ~(size_t)15, &total))
+        return SIZE_MAX;
     }
   }
   return total;
@@ -121,6 +143,7 @@ static void prepare(lua_State *L, Bundle *b) {
     Entry *e = &b->entry[i];
     lua_rawgeti(L, nets, (lua_Integer)i + 1);
     e->out = net_prepare_forward(L, -1, 2)->data;
+    e->uses = e->net->uses;
     e->arena = net_arena(L, -2);
     lua_rawseti(L, outputs, (lua_Integer)i + 1);
     lua_pop(L, 1);
@@ -141,6 +164,14 @@ static void prepare(lua_State *L, Bundle *b) {
   }
 }
 
+/* After the last allocation: has a finalizer run this bundle or one of its
+ * networks since `uses` was read? */
+static void check_undisturbed(lua_State *L, const Bundle *b, size_t uses, const char *what) {
+  if (b->uses != uses) luaL_error(L, "%s: a finalizer ran this bundle meanwhile", what);
+  for (size_t i = 0; i < b->count; i++)
+    net_check_undisturbed(L, b->entry[i].net, b->entry[i].uses, what);
+}
+
 /*** Run every network on x.
 @function Bundle:forward
 @tparam Tensor x N×C×H×W
@@ -150,10 +181,12 @@ static int forward(lua_State *L) {
   Bundle *b = bundle_check(L, 1);
   Tensor *x = tensor_check(L, 2);
   lua_settop(L, 2);
+  size_t uses = ++b->uses;
   b->ran = false;
   prepare(L, b);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
+  check_undisturbed(L, b, uses, "forward");
   fill_cols(b, x);
   blas_begin();
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -168,6 +201,28 @@ static int forward(lua_State *L) {
   return 1;
 }
 
+/* Check the list at index 2 against the networks at index 3.  Allocates nothing
+ * when all is well. */
+static void read_gradients(lua_State *L, Bundle *b) {
+  for (size_t i = 0; i < b->count; i++) {
+    Entry *e = &b->entry[i];
+    lua_rawgeti(L, 3, (lua_Integer)i + 1);
+    if (e->net->uses != e->uses || !e->net->ran)
+      luaL_error(L, "backward: network %d has run on its own since", (int)i + 1);
+    const Tensor *out = net_output(L, -1);
+    lua_rawgeti(L, 2, (lua_Integer)i + 1);
+    const Tensor *dout = tensor_test(L, -1);
+    if (dout == NULL || !tensor_same_shape(dout, out)) {
+      const char *got = dout ? tensor_push_shape(L, dout->ndim, dout->dim)
+                             : luaL_typename(L, -1);
+      luaL_error(L, "backward: gradient %d must be a tensor of shape %s, got %s", (int)i + 1,
+                 tensor_push_shape(L, out->ndim, out->dim), got);
+    }
+    e->dout = dout->data;
+    lua_pop(L, 3);
+  }
+}
+
 /*** Back-propagate through every network; their parameters' gradients grow.
 The gradient with respect to x is not formed.
 @function Bundle:backward
@@ -177,28 +232,18 @@ static int backward(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
   if (!b->ran) return luaL_error(L, "backward: call forward first");
+  size_t uses = ++b->uses;
   lua_getiuservalue(L, 1, UV_NETS);
-  lua_getiuservalue(L, 1, UV_OUTPUTS);
+  read_gradients(L, b);
   for (size_t i = 0; i < b->count; i++) {
-    Entry *e = &b->entry[i];
     lua_rawgeti(L, 3, (lua_Integer)i + 1);
-    lua_rawgeti(L, 4, (lua_Integer)i + 1);
-    Tensor *out = tensor_check(L, -1);
-    if (net_output(L, -2) != out || !e->net->ran)
-      return luaL_error(L, "backward: network %d has run on something else since",
-                        (int)i + 1);
+    net_prepare_backward(L, -1);
     lua_pop(L, 1);
-    lua_rawgeti(L, 2, (lua_Integer)i + 1);
-    Tensor *dout = tensor_test(L, -1);
-    if (dout == NULL || !tensor_same_shape(dout, out))
-      return luaL_error(L, "backward: gradient %d must be a tensor of shape %s", (int)i + 1,
-                        tensor_push_shape(L, out->ndim, out->dim));
-    e->dout = dout->data;
-    net_prepare_backward(L, -3);
-    lua_pop(L, 3);
   }
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
+  check_undisturbed(L, b, uses, "backward");
+  read_gradients(L, b); /* again: now nothing can take them from the list */
   blas_begin();
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < b->count; i++) {

@@ -36,19 +36,20 @@ static void new_store(lua_State *L) {
   luaL_setmetatable(L, STORE_TYPE);
 }
 
-/* Room for `count` reals in the layer's store. */
-static real *store_room(lua_State *L, CouplingLayer *k, size_t count) {
+/* Push the tensor of the layer's store, of at least `count` reals. */
+static real *push_room(lua_State *L, CouplingLayer *k, size_t count) {
+  lua_getiuservalue(L, 1, COUPLING_STORE);
   Store *s = k->store;
   if (s->room < count) {
-    lua_getiuservalue(L, 1, COUPLING_STORE);
     s->owner = NULL;
     s->room = 0;
     Tensor *t = tensor_new(L, 1, &count);
     s->data = t->data;
     s->room = count;
     lua_setiuservalue(L, -2, 1);
-    lua_pop(L, 1);
   }
+  lua_getiuservalue(L, -1, 1);
+  lua_remove(L, -2);
   return s->data;
 }
 
@@ -57,7 +58,7 @@ static Tensor *check_hx(lua_State *L, int arg, const Coupling *c, size_t n, size
                         size_t w, size_t *repeat) {
   *repeat = 1;
   if (c->cond == 0) {
-    luaL_argcheck(L, lua_isnoneornil(L, arg), arg, "this coupling takes no condition");
+    flow_check_no_condition(L, arg);
     return NULL;
   }
   size_t dim[4] = {0, c->cond, h, w};
@@ -68,10 +69,10 @@ static CouplingPlan plan_for(const Tensor *y) {
   return coupling_plan(y->dim[0], y->dim[2], y->dim[3]);
 }
 
-/* Push and return v for y's batch. */
-static Tensor *push_v(lua_State *L, const Coupling *c, const Tensor *y) {
+/* Push and return v for y's batch, kept in user value uv. */
+static Tensor *push_v(lua_State *L, int uv, const Coupling *c, const Tensor *y) {
   size_t dim[4] = {y->dim[0], 2 * coupling_change(c), y->dim[2], y->dim[3]};
-  return owned_tensor(L, 1, COUPLING_V, 4, dim);
+  return owned_tensor(L, 1, uv, 4, dim);
 }
 
 /* Run the network on the first channels of y.  With fewer conditions than
@@ -109,10 +110,10 @@ static int forward(lua_State *L) {
   Tensor *hx = check_hx(L, 3, c, y->dim[0], y->dim[2], y->dim[3], &repeat);
   if (repeat > 1) keep = false;
   CouplingPlan p = plan_for(y);
-  flow_keep_value(L, FLOW_Y, keep ? 2 : 0);
-  flow_keep_value(L, FLOW_COND, keep && hx ? 3 : 0);
-  real *hidden = keep ? store_room(L, k, coupling_hidden_count(c, &p)) : NULL;
-  Tensor *v = push_v(L, c, y);
+  flow_keep_value(L, FLOW_Y, 0);
+  real *hidden = keep ? push_room(L, k, coupling_hidden_count(c, &p)) : NULL;
+  Tensor *v = push_v(L, COUPLING_V, c, y);
+  int v_at = lua_gettop(L);
   Tensor *z = owned_tensor(L, 1, FLOW_Z, 4, y->dim);
   if (k->store->owner == k || keep) k->store->owner = NULL;
   run_network(L, c, &p, y, hx, NULL, repeat, hidden, v->data);
@@ -126,6 +127,9 @@ static int forward(lua_State *L) {
     memcpy(z->data + n * all, y->data + n * all, one * sizeof(real));
   double *sums = (double *)tensor_workspace(L, flow_doubles(p.n * p.h + p.n));
   coupling_transform(c, &p, v->data, &y2, &z2, sums + p.n, sums, parallel_threads());
+  flow_keep_value(L, FLOW_Y, keep ? 2 : 0);
+  flow_keep_value(L, FLOW_COND, keep && hx ? 3 : 0);
+  flow_keep_value(L, COUPLING_V, v_at);
   flow_push_logdet(L, sums, p.n);
   return 2;
 }
@@ -150,8 +154,7 @@ static int inverse(lua_State *L) {
   size_t repeat;
   Tensor *hx = check_hx(L, 3, &k->c, z->dim[0], z->dim[2], z->dim[3], &repeat);
   CouplingPlan p = plan_for(z);
-  flow_keep_value(L, FLOW_Y, 0); /* v is no longer forward's */
-  Tensor *v = push_v(L, &k->c, z);
+  Tensor *v = push_v(L, FLOW_PASSING, &k->c, z);
   run_network(L, &k->c, &p, z, hx, NULL, repeat, NULL, v->data);
   return finish_inverse(L, &k->c, &p, z, v->data);
 }
@@ -193,8 +196,7 @@ static int inverse_prepared(lua_State *L) {
   size_t repeat, dim[4] = {0, c->width, z->dim[2], z->dim[3]};
   Tensor *pre = flow_check_condition(L, 3, z->dim[0], 4, dim, &repeat);
   CouplingPlan p = plan_for(z);
-  flow_keep_value(L, FLOW_Y, 0);
-  Tensor *v = push_v(L, c, z);
+  Tensor *v = push_v(L, FLOW_PASSING, c, z);
   run_network(L, c, &p, z, NULL, pre->data, repeat, NULL, v->data);
   return finish_inverse(L, c, &p, z, v->data);
 }
@@ -202,13 +204,13 @@ static int inverse_prepared(lua_State *L) {
 static int backward(lua_State *L) {
   CouplingLayer *k = check(L);
   const Coupling *c = &k->c;
+  lua_settop(L, 3);
   Tensor *y = flow_kept(L, FLOW_Y), *v = flow_kept(L, COUPLING_V);
   Tensor *hx = c->cond > 0 ? flow_kept(L, FLOW_COND) : NULL;
   Tensor *dz = tensor_check_shape(L, 2, 4, y->dim);
-  lua_settop(L, 3);
   CouplingPlan p = plan_for(y);
   int threads = parallel_threads();
-  real *hidden = store_room(L, k, coupling_hidden_count(c, &p));
+  real *hidden = push_room(L, k, coupling_hidden_count(c, &p));
   if (k->store->owner != k) {
     run_network(L, c, &p, y, hx, NULL, 1, hidden, v->data);
     k->store->owner = k;

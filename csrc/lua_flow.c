@@ -68,7 +68,10 @@ size_t flow_check_size(lua_State *L, int arg, const char *what) {
 Tensor *flow_check_input(lua_State *L, int arg, size_t c) {
   size_t dim[4] = {0, c, 0, 0};
   Tensor *t = tensor_check_shape(L, arg, 4, dim);
-  if (t->count >= INT32_MAX / 16) luaL_argerror(L, arg, "tensor is too large");
+  if (t->count >= INT32_MAX / 16)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "tensor of fewer than %d numbers expected, got %s",
+                                  INT32_MAX / 16, tensor_push_shape(L, 4, t->dim)));
   return t;
 }
 
@@ -83,6 +86,13 @@ Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const si
   return t;
 }
 
+void flow_check_no_condition(lua_State *L, int arg) {
+  if (!lua_isnoneornil(L, arg))
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "nothing expected (the layer is unconditional), got %s",
+                                  luaL_typename(L, arg)));
+}
+
 bool flow_keep(lua_State *L, int arg) {
   return lua_isnoneornil(L, arg) || lua_toboolean(L, arg);
 }
@@ -95,16 +105,22 @@ void flow_check_weights(lua_State *L, int arg, size_t n, real *out) {
   const Tensor *t = tensor_test(L, arg);
   size_t got = t ? t->count : lua_istable(L, arg) ? lua_rawlen(L, arg) : 0;
   if (got != n)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "number, or list or tensor of %d numbers expected",
-                                  (int)n));
+    luaL_argerror(
+        L, arg,
+        t || lua_istable(L, arg)
+            ? lua_pushfstring(L, "number, or list or tensor of %d numbers expected, got %I",
+                              (int)n, (LUAI_UACINT)got)
+            : lua_pushfstring(L, "number, or list or tensor of %d numbers expected, got %s",
+                              (int)n, luaL_typename(L, arg)));
   for (size_t i = 0; i < n; i++) {
     if (t != NULL) {
       out[i] = t->data[i];
       continue;
     }
-    lua_rawgeti(L, arg, (lua_Integer)i + 1);
-    out[i] = (real)luaL_checknumber(L, -1);
+    if (lua_rawgeti(L, arg, (lua_Integer)i + 1) != LUA_TNUMBER)
+      luaL_argerror(L, arg, lua_pushfstring(L, "element [%d]: number expected, got %s",
+                                            (int)i + 1, luaL_typename(L, -1)));
+    out[i] = (real)lua_tonumber(L, -1);
     lua_pop(L, 1);
   }
 }
@@ -113,7 +129,6 @@ Tensor *flow_kept(lua_State *L, int uv) {
   lua_getiuservalue(L, 1, uv);
   Tensor *t = tensor_test(L, -1);
   if (t == NULL) luaL_error(L, "backward: call forward (with keep) first");
-  lua_pop(L, 1);
   return t;
 }
 

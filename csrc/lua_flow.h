@@ -1,5 +1,9 @@
 /* What the bindings of all flow layers share.
  *
+ * Any allocation may run a finalizer, and that may call the same layer.  So a
+ * binding keeps every tensor that its kernel works on on the stack, and takes
+ * the workspace after everything else.
+ *
  * In Lua a flow layer is anything with
  *   z, logdet = layer:forward(y, cond, keep)   logdet: list of N numbers
  *   y = layer:inverse(z, cond)
@@ -31,7 +35,8 @@ enum {
   FLOW_INVERSE,
   FLOW_SAVED,
   FLOW_SAVED2,
-  FLOW_USER_VALUES = FLOW_SAVED2
+  FLOW_PASSING, /* the like of FLOW_SAVED in calls that leave forward's alone */
+  FLOW_USER_VALUES = FLOW_PASSING
 };
 
 /* Push a new zeroed layer userdata of a type registered with flow_type. */
@@ -51,7 +56,9 @@ Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const si
 bool flow_keep(lua_State *L, int arg);
 /* d loss/d logdet of n samples from a number, list or tensor at arg. */
 void flow_check_weights(lua_State *L, int arg, size_t n, real *out);
-/* The tensor kept in user value uv by forward; an error when there is none. */
+/* Refuse a condition at arg: the layer is unconditional. */
+void flow_check_no_condition(lua_State *L, int arg);
+/* Push the tensor kept in user value uv by forward; an error when there is none. */
 Tensor *flow_kept(lua_State *L, int uv);
 /* Forget (arg 0) or keep the value at stack index arg in user value uv. */
 void flow_keep_value(lua_State *L, int uv, int arg);

@@ -19,14 +19,16 @@ typedef struct InvConv {
 static InvConv *check(lua_State *L) { return luaL_checkudata(L, 1, INVCONV_TYPE); }
 
 /* The matrices for n samples.  Conditional: W = tanh(condition at index arg),
- * kept in user value FLOW_SAVED. */
-static InvConvMatrices matrices_for(lua_State *L, const InvConv *v, int arg, size_t n) {
-  if (!v->conditional) return (InvConvMatrices){v->weight->value, 1, 0, n};
+ * pushed and kept in user value uv. */
+static InvConvMatrices matrices_for(lua_State *L, const InvConv *v, int arg, size_t n, int uv) {
+  if (!v->conditional) {
+    flow_check_no_condition(L, arg);
+    return (InvConvMatrices){v->weight->value, 1, 0, n};
+  }
   size_t repeat, cc = v->c * v->c, dim[2] = {0, cc};
   Tensor *raw = flow_check_condition(L, arg, n, 2, dim, &repeat);
-  Tensor *w = owned_tensor(L, 1, FLOW_SAVED, 2, raw->dim);
+  Tensor *w = owned_tensor(L, 1, uv, 2, raw->dim);
   for (size_t i = 0; i < raw->count; i++) w->data[i] = v_tanh(raw->data[i]);
-  lua_pop(L, 1);
   return (InvConvMatrices){w->data, raw->dim[0], cc, repeat};
 }
 
@@ -67,12 +69,11 @@ static int forward(lua_State *L) {
   Tensor *y = flow_check_input(L, 2, v->c);
   bool keep = flow_keep(L, 4);
   lua_settop(L, 3);
-  InvConvMatrices m = matrices_for(L, v, 3, y->dim[0]);
+  InvConvMatrices m = matrices_for(L, v, 3, y->dim[0], FLOW_SAVED);
   real *inverse = NULL;
   if (keep) {
     size_t dim[3] = {m.count, v->c, v->c};
     inverse = owned_tensor(L, 1, FLOW_SAVED2, 3, dim)->data;
-    lua_pop(L, 1);
   } else {
     flow_keep_value(L, FLOW_SAVED2, 0);
   }
@@ -111,7 +112,7 @@ static int inverse(lua_State *L) {
   InvConv *v = check(L);
   Tensor *z = flow_check_input(L, 2, v->c);
   lua_settop(L, 3);
-  InvConvMatrices m = matrices_for(L, v, 3, z->dim[0]);
+  InvConvMatrices m = matrices_for(L, v, 3, z->dim[0], FLOW_PASSING);
   InvConvMatrices inv = inverses(v, push_inverses(L, v, &m), z->dim[0]);
   return apply_inverse(L, z, &inv);
 }
@@ -125,7 +126,7 @@ static int prepare(lua_State *L) {
   InvConv *v = check(L);
   lua_settop(L, 2);
   size_t n = v->conditional ? tensor_check(L, 2)->dim[0] : 1;
-  InvConvMatrices m = matrices_for(L, v, 2, n);
+  InvConvMatrices m = matrices_for(L, v, 2, n, FLOW_PASSING);
   push_inverses(L, v, &m);
   return 1;
 }
@@ -164,10 +165,10 @@ static void finish_gradient(const InvConv *v, const real *dw, const real *w, siz
 
 static int backward(lua_State *L) {
   InvConv *v = check(L);
+  lua_settop(L, 3);
   Tensor *y = flow_kept(L, FLOW_Y), *inverse_kept = flow_kept(L, FLOW_SAVED2);
   Tensor *dz = tensor_check_shape(L, 2, 4, y->dim);
   size_t n = y->dim[0], cc = v->c * v->c;
-  lua_settop(L, 3);
   InvConvMatrices m = {v->weight ? v->weight->value : NULL, 1, 0, n};
   if (v->conditional) {
     Tensor *w = flow_kept(L, FLOW_SAVED);
@@ -177,9 +178,6 @@ static int backward(lua_State *L) {
     m = (InvConvMatrices){w->data, n, cc, 1};
   }
   InvConvMatrices inv = inverses(v, inverse_kept, n);
-  size_t at = (n + 15) & ~(size_t)15;
-  real *work = tensor_workspace(L, at + n * cc);
-  flow_check_weights(L, 3, n, work);
   Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, y->dim);
   real *dcond = NULL;
   if (v->conditional) {
@@ -189,6 +187,9 @@ static int backward(lua_State *L) {
     flow_prepare_params(L);
     lua_pushnil(L);
   }
+  size_t at = (n + 15) & ~(size_t)15;
+  real *work = tensor_workspace(L, at + n * cc);
+  flow_check_weights(L, 3, n, work);
   Act ya = flow_act(y), dza = flow_act(dz), dya = flow_act(dy);
   int threads = parallel_threads();
   blas_begin();
@@ -209,7 +210,7 @@ static int diagnose(lua_State *L) {
   InvConv *v = check(L);
   lua_settop(L, 2);
   size_t n = v->conditional ? tensor_check(L, 2)->dim[0] : 1;
-  InvConvMatrices m = matrices_for(L, v, 2, n);
+  InvConvMatrices m = matrices_for(L, v, 2, n, FLOW_PASSING);
   double *rcond, *logabsdet = factor(L, v, &m, NULL, &rcond);
   const double *values[] = {logabsdet, rcond};
   for (int k = 0; k < 2; k++) {

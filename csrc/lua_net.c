@@ -1,6 +1,7 @@
 #include "lua_net.h"
 
 #include <lauxlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "lua_param.h"
@@ -109,6 +110,7 @@ static int new_linear(lua_State *L) {
 static int new_norm(lua_State *L) {
   size_t c = check_size(L, 1, 1);
   real factor = (real)luaL_checknumber(L, 2);
+  luaL_argcheck(L, isfinite(factor), 2, "finite factor expected, got NaN or infinity");
   Layer *l = single_new(L, &layer_norm);
   l->in = l->out = c;
   l->factor = factor;
@@ -161,6 +163,17 @@ static size_t append_nodes(lua_State *L, Net *net, int net_idx, size_t at, Net *
   return at;
 }
 
+/* Push network i of the list at index 1. */
+static Net *push_listed(lua_State *L, lua_Integer i) {
+  lua_rawgeti(L, 1, i);
+  Net *net = luaL_testudata(L, -1, NET_TYPE);
+  if (net == NULL)
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "element [%I]: " NET_TYPE " expected, got %s",
+                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
+  return net;
+}
+
 /* sequential({net, …}, {name, …}) */
 static int new_sequential(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -168,12 +181,10 @@ static int new_sequential(lua_State *L) {
   lua_settop(L, 2);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
   size_t count = 0;
-  luaL_argcheck(L, n > 0, 1, "at least one network expected");
+  luaL_argcheck(L, n > 0, 1, "at least one network expected, got an empty list");
+  luaL_argcheck(L, (size_t)n <= LIST_MAX, 1, "at most 2^20 networks expected");
   luaL_checkstack(L, (int)n + 16, "too many networks");
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
-    count += net_check(L, lua_gettop(L))->count;
-  }
+  for (lua_Integer i = 1; i <= n; i++) count += push_listed(L, i)->count;
   size_t bytes = sizeof(Net) + count * sizeof(NetNode);
   Net *net = lua_newuserdatauv(L, bytes, UV_COUNT);
   memset(net, 0, bytes);
@@ -182,9 +193,12 @@ static int new_sequential(lua_State *L) {
   new_lists(L, idx);
   size_t at = 0;
   for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, 2, i);
+    if (lua_rawgeti(L, 2, i) != LUA_TSTRING)
+      luaL_argerror(L, 2,
+                    lua_pushfstring(L, "element [%I]: name expected, got %s", (LUAI_UACINT)i,
+                                    luaL_typename(L, -1)));
     at = append_nodes(L, net, idx, at, lua_touserdata(L, (int)i + 2), (int)i + 2,
-                      luaL_checkstring(L, -1));
+                      lua_tostring(L, -1));
     lua_pop(L, 1);
   }
   net->count = count;
@@ -263,6 +277,7 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
   Shape in = shape_of(L, x, arg);
   char why[NET_WHY];
   if (!net_plan(net, x->dim[0], &in, why)) luaL_argerror(L, arg, lua_pushstring(L, why));
+  size_t uses = ++net->uses;
   net->ran = false;
   lua_pushvalue(L, arg);
   lua_setiuservalue(L, idx, UV_INPUT);
@@ -275,9 +290,16 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
     }
     lua_pop(L, 1);
   }
-  const Shape *s = &net->out_shape;
-  size_t dim[4] = {net->n, s->c, s->h, s->w};
-  return owned_tensor(L, idx, UV_OUTPUT, s->flat ? 2 : 4, dim);
+  Shape s = net->out_shape;
+  size_t dim[4] = {net->n, s.c, s.h, s.w};
+  Tensor *out = owned_tensor(L, idx, UV_OUTPUT, s.flat ? 2 : 4, dim);
+  net_check_undisturbed(L, net, uses, "forward");
+  return out;
+}
+
+void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char *what) {
+  if (net->uses != uses)
+    luaL_error(L, "%s: a finalizer ran this network while it was about to run", what);
 }
 
 Tensor *net_output(lua_State *L, int idx) {
@@ -292,15 +314,24 @@ real *net_arena(lua_State *L, int idx) {
   return arena ? arena->data : NULL;
 }
 
+/* A layer that stands in several places adds several gradients to its weight,
+ * of which only one can be kept as an outer product. */
+static bool occurs_before(const Net *net, size_t i) {
+  for (size_t k = 0; k < i; k++)
+    if (net->node[k].layer == net->node[i].layer) return true;
+  return false;
+}
+
 void net_prepare_backward(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   Net *net = lua_touserdata(L, idx);
   for (size_t i = 0; i < net->count; i++) {
     Layer *l = net->node[i].layer;
+    bool outer = l->ops == &layer_linear && !occurs_before(net, i);
     push_roles(L, idx, i);
     for (int r = 0; r < 3; r++) {
       if (lua_getfield(L, -1, roles[r]) != LUA_TNIL)
-        param_prepare(L, -1, net->n, r == 0 && l->ops == &layer_linear);
+        param_prepare(L, -1, net->n, outer && r == 0);
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -319,7 +350,9 @@ static int forward(lua_State *L) {
   Tensor *out = net_prepare_forward(L, 1, 2);
   real *arena = net_arena(L, 1);
   int threads = parallel_threads();
+  size_t uses = net->uses;
   real *scratch = tensor_workspace(L, net_forward_scratch(net, threads));
+  net_check_undisturbed(L, net, uses, "forward");
   blas_begin();
   net_forward(net, x->data, out->data, arena, NULL, scratch, threads);
   blas_end();
@@ -344,6 +377,7 @@ static int backward(lua_State *L) {
   lua_getiuservalue(L, 1, UV_OUTPUT);
   Tensor *out = tensor_check(L, 4);
   tensor_check_shape(L, 2, out->ndim, out->dim);
+  size_t uses = ++net->uses;
   real *din = NULL;
   if (want)
     din = owned_tensor(L, 1, UV_DINPUT, x->ndim, x->dim)->data;
@@ -352,6 +386,7 @@ static int backward(lua_State *L) {
   net_prepare_backward(L, 1);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, net_backward_scratch(net, threads));
+  net_check_undisturbed(L, net, uses, "backward");
   blas_begin();
   net_backward(net, dout->data, din, NULL, scratch, threads);
   blas_end();
@@ -367,16 +402,13 @@ static int output_shape(lua_State *L) {
   size_t dim[TENSOR_MAX_DIM];
   int n = tensor_check_dims(L, 2, dim);
   luaL_argcheck(L, n == 1 || n == 3, 2, "{C, H, W} or {F} expected");
-  Shape s = n == 1 ? (Shape){dim[0], 1, 1, true} : (Shape){dim[0], dim[1], dim[2], false};
-  for (size_t i = 0; i < net->count; i++) {
-    char why[160];
-    Shape next;
-    if (!net->node[i].layer->ops->shape(net->node[i].layer, &s, &next, why)) {
-      lua_pushnil(L);
-      lua_pushfstring(L, "layer %d: %s", (int)i + 1, why);
-      return 2;
-    }
-    s = next;
+  Shape in = n == 1 ? (Shape){dim[0], 1, 1, true} : (Shape){dim[0], dim[1], dim[2], false};
+  Shape s;
+  char why[NET_WHY];
+  if (!net_output_shape(net, 1, &in, &s, why)) {
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
   }
   size_t out[3] = {s.c, s.h, s.w};
   int m = s.flat ? 1 : 3;

@@ -15,6 +15,9 @@
 /* PARAMS keeps the parameters alive; M and V are lists of moment tensors. */
 enum { UV_PARAMS = 1, UV_M, UV_V, UV_COUNT = 3 };
 
+/* Far more than any model has; no size computed from it overflows. */
+#define OPTIM_MAX ((size_t)1 << 20)
+
 typedef struct Optimizer {
   bool adam;
   uint64_t t; /* steps taken */
@@ -33,6 +36,39 @@ static Tensor *push_moment(lua_State *L) {
   return t;
 }
 
+/* Push element i of the list of parameters at index 1. */
+static Param *push_parameter(lua_State *L, size_t i) {
+  lua_rawgeti(L, 1, (lua_Integer)i + 1);
+  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
+  if (p == NULL)
+    luaL_argerror(L, 1, lua_pushfstring(L, "element [%d]: " PARAM_TYPE " expected, got %s",
+                                        (int)i + 1, luaL_typename(L, -1)));
+  return p;
+}
+
+/* Enter the parameter on top of the stack in the table at index 7. */
+static void claim(lua_State *L, const Param *p, size_t i) {
+  if (lua_rawgetp(L, 7, p) != LUA_TNIL) {
+    lua_getfield(L, -2, "name");
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "each parameter once expected, got '%s' as [%d] and [%d]",
+                                  lua_tostring(L, -1), (int)lua_tointeger(L, -2), (int)i + 1));
+  }
+  lua_pop(L, 1);
+  lua_pushinteger(L, (lua_Integer)i + 1);
+  lua_rawsetp(L, 7, p);
+}
+
+static double check_scale(lua_State *L, size_t i) {
+  lua_rawgeti(L, 2, (lua_Integer)i + 1);
+  double scale = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || !(scale >= 0 && scale <= 1e9))
+    luaL_argerror(L, 2, lua_pushfstring(L, "element [%d]: number from 0 to 1e9 expected, got %s",
+                                        (int)i + 1, luaL_tolstring(L, -1, NULL)));
+  lua_pop(L, 1);
+  return scale;
+}
+
 /* new({Param, …}, {scale, …}, adam) */
 static int new_optimizer(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -40,6 +76,7 @@ static int new_optimizer(lua_State *L) {
   bool adam = lua_toboolean(L, 3);
   lua_settop(L, 2);
   size_t n = lua_rawlen(L, 1);
+  luaL_argcheck(L, n > 0 && n <= OPTIM_MAX, 1, "list of 1 to 2^20 parameters expected");
   size_t bytes = sizeof(Optimizer) + n * sizeof(OptimSlot);
   Optimizer *o = lua_newuserdatauv(L, bytes, UV_COUNT);
   memset(o, 0, bytes);
@@ -50,13 +87,12 @@ static int new_optimizer(lua_State *L) {
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 3, uv);
   }
+  lua_newtable(L); /* place of each parameter: none may be updated twice */
   for (size_t i = 0; i < n; i++) {
     OptimSlot *s = &o->slot[i];
-    lua_rawgeti(L, 1, (lua_Integer)i + 1);
-    s->param = param_check(L, -1);
-    lua_rawgeti(L, 2, (lua_Integer)i + 1);
-    s->scale = luaL_checknumber(L, -1);
-    lua_pop(L, 1);
+    s->param = push_parameter(L, i);
+    claim(L, s->param, i);
+    s->scale = check_scale(L, i);
     s->m = push_moment(L)->data;
     lua_rawseti(L, 5, (lua_Integer)i + 1);
     if (adam) {
@@ -77,11 +113,19 @@ static int refuse_step(lua_State *L, size_t slot) {
   lua_getiuservalue(L, 1, UV_PARAMS);
   lua_rawgeti(L, -1, (lua_Integer)slot + 1);
   lua_getfield(L, -1, "name");
-  lua_pushfstring(L, "the gradient of '%s' is not finite: no step was taken",
+  lua_pushfstring(L, "the gradient of '%s' is not finite, or too large to square: no step was "
+                     "taken",
                   lua_tostring(L, -1));
   lua_replace(L, -4);
   lua_pop(L, 2);
   return 2;
+}
+
+static double check_hyper(lua_State *L, int arg) {
+  double v = luaL_checknumber(L, arg);
+  if (!(v >= 0 && v <= 1e30))
+    luaL_argerror(L, arg, lua_pushfstring(L, "number from 0 to 1e30 expected, got %f", v));
+  return v;
 }
 
 /* step(lr, a, b, eps, clip_value, clip_norm): Adam's β1, β2; SGD's momentum in
@@ -91,7 +135,7 @@ static int refuse_step(lua_State *L, size_t slot) {
 static int step(lua_State *L) {
   Optimizer *o = check(L);
   double arg[6];
-  for (int i = 0; i < 6; i++) arg[i] = luaL_checknumber(L, i + 2);
+  for (int i = 0; i < 6; i++) arg[i] = check_hyper(L, i + 2);
   lua_settop(L, 1);
   int threads = parallel_threads();
   size_t scratch = OPTIM_SCRATCH * (size_t)threads;
@@ -104,7 +148,9 @@ static int step(lua_State *L) {
                                   (double *)(void *)(work + scratch), work, threads));
     if (norm > arg[5]) scale = arg[5] / norm;
   } else {
-    bad = optim_first_bad(o->slot, o->count, (bool *)(void *)(work + scratch), work, threads);
+    double most = o->adam && arg[4] == 0 ? OPTIM_GRADIENT_MAX : HUGE_VAL;
+    bad = optim_first_bad(o->slot, o->count, most, (bool *)(void *)(work + scratch), work,
+                          threads);
   }
   if (bad < o->count) return refuse_step(L, bad);
   o->t++;
@@ -122,11 +168,24 @@ static int step(lua_State *L) {
   return 1;
 }
 
+/* A new list of what the list in user value uv holds: the optimizer relies on
+ * its own to keep the moments in memory. */
+static void push_list(lua_State *L, int uv) {
+  lua_getiuservalue(L, 1, uv);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  lua_createtable(L, (int)n, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, -2, i);
+    lua_rawseti(L, -2, i);
+  }
+  lua_remove(L, -2);
+}
+
 /* moments() -> {m, …}, {v, …}, steps: the tensors themselves, not copies. */
 static int moments(lua_State *L) {
   Optimizer *o = check(L);
-  lua_getiuservalue(L, 1, UV_M);
-  lua_getiuservalue(L, 1, UV_V);
+  push_list(L, UV_M);
+  push_list(L, UV_V);
   lua_pushinteger(L, (lua_Integer)o->t);
   return 3;
 }
@@ -134,7 +193,8 @@ static int moments(lua_State *L) {
 static int set_steps(lua_State *L) {
   Optimizer *o = check(L);
   lua_Integer t = luaL_checkinteger(L, 2);
-  luaL_argcheck(L, t >= 0, 2, "0 or more steps");
+  if (t < 0)
+    luaL_argerror(L, 2, lua_pushfstring(L, "0 or more steps expected, got %I", (LUAI_UACINT)t));
   o->t = (uint64_t)t;
   return 0;
 }

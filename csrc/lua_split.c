@@ -24,15 +24,23 @@ typedef struct Split {
   Param *weight, *bias;
 } Split;
 
-enum { SPLIT_Z1 = FLOW_Z, SPLIT_Z2 = FLOW_COND, SPLIT_MS = FLOW_SAVED };
+enum {
+  SPLIT_Z1 = FLOW_Z,
+  SPLIT_Z2 = FLOW_COND,
+  SPLIT_MS = FLOW_SAVED,
+  SPLIT_SAMPLE_MS = FLOW_PASSING
+};
 
 static Split *check_split(lua_State *L) { return luaL_checkudata(L, 1, SPLIT_TYPE); }
 
-/* Keep tanh(conv(z1)), [n, 2·rest, h, w]: m and s by turns. */
-static Tensor *moments(lua_State *L, const Split *s, const Tensor *z1) {
-  size_t dim[4] = {z1->dim[0], 2 * s->rest, z1->dim[2], z1->dim[3]};
-  Tensor *ms = owned_tensor(L, 1, SPLIT_MS, 4, dim);
-  lua_pop(L, 1);
+/* Push room for m and s by turns, [n, 2·rest, h, w], kept in user value uv. */
+static Tensor *push_moments(lua_State *L, int uv, const Split *s, const Tensor *like) {
+  size_t dim[4] = {like->dim[0], 2 * s->rest, like->dim[2], like->dim[3]};
+  return owned_tensor(L, 1, uv, 4, dim);
+}
+
+/* ms = tanh(conv(z1)) */
+static void find_moments(lua_State *L, const Split *s, const Tensor *z1, const Tensor *ms) {
   Act in = flow_act(z1), out = flow_act(ms);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, conv_scratch(&conv3x3, &in, &out, threads));
@@ -41,7 +49,6 @@ static Tensor *moments(lua_State *L, const Split *s, const Tensor *z1) {
                threads);
   blas_end();
   for (size_t i = 0; i < ms->count; i++) ms->data[i] = v_tanh(ms->data[i]);
-  return ms;
 }
 
 static void copy_half(const Tensor *from, size_t from_channel, const Tensor *to,
@@ -65,12 +72,13 @@ static int split_forward(lua_State *L) {
   lua_settop(L, 2);
   size_t n = y->dim[0], hw = y->dim[2] * y->dim[3];
   size_t dim[4] = {n, s->half, y->dim[2], y->dim[3]};
+  Tensor *ms = push_moments(L, SPLIT_MS, s, y);
   Tensor *z1 = owned_tensor(L, 1, SPLIT_Z1, 4, dim);
   dim[1] = s->rest;
   Tensor *z2 = owned_tensor(L, 1, SPLIT_Z2, 4, dim);
   copy_half(y, 0, z1, 0, s->half);
   copy_half(y, s->half, z2, 0, s->rest);
-  Tensor *ms = moments(L, s, z1);
+  find_moments(L, s, z1, ms);
   double *logp = (double *)tensor_workspace(L, flow_doubles(n));
   for (size_t i = 0; i < n; i++) {
     logp[i] = 0;
@@ -120,7 +128,8 @@ static int split_sample(lua_State *L) {
   Tensor *z1 = check_half(L, 2, s->half, NULL), *eps = check_half(L, 3, s->rest, z1);
   real temperature = (real)luaL_checknumber(L, 4);
   lua_settop(L, 4);
-  Tensor *y = push_joined(L, s, z1), *ms = moments(L, s, z1);
+  Tensor *ms = push_moments(L, SPLIT_SAMPLE_MS, s, z1), *y = push_joined(L, s, z1);
+  find_moments(L, s, z1, ms);
   size_t hw = z1->dim[2] * z1->dim[3];
   for (size_t n = 0; n < z1->dim[0]; n++)
     for (size_t c = 0; c < s->rest; c++) {
@@ -131,6 +140,11 @@ static int split_sample(lua_State *L) {
   return 1;
 }
 
+/* Out of step only when forward stopped half-way, for want of memory. */
+static bool same_batch(const Tensor *a, const Tensor *b) {
+  return a->dim[0] == b->dim[0] && a->dim[2] == b->dim[2] && a->dim[3] == b->dim[3];
+}
+
 /*** Gradient of g·log-density of the last `forward`.
 @function Split:backward
 @tparam Tensor dz1
@@ -138,12 +152,12 @@ static int split_sample(lua_State *L) {
 @treturn Tensor dy, N×C×H×W */
 static int split_backward(lua_State *L) {
   Split *s = check_split(L);
+  lua_settop(L, 3);
   Tensor *z1 = flow_kept(L, SPLIT_Z1), *z2 = flow_kept(L, SPLIT_Z2);
   Tensor *ms = flow_kept(L, SPLIT_MS);
   Tensor *dz1 = tensor_check_shape(L, 2, 4, z1->dim);
-  if (!(ms->dim[0] == z1->dim[0] && ms->dim[2] == z1->dim[2] && ms->dim[3] == z1->dim[3]))
+  if (!same_batch(ms, z1) || !same_batch(z2, z1))
     return luaL_error(L, "backward: call forward first");
-  lua_settop(L, 3);
   size_t n = z1->dim[0], hw = z1->dim[2] * z1->dim[3];
   size_t dim[4] = {n, s->c, z1->dim[2], z1->dim[3]};
   Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, dim);
@@ -246,8 +260,8 @@ static void add_rows(Param *param, const real *rows, size_t n) {
 @treturn Tensor dz */
 static int prior_backward(lua_State *L) {
   Prior *p = check_prior(L);
-  Tensor *z = flow_kept(L, FLOW_Y);
   lua_settop(L, 2);
+  Tensor *z = flow_kept(L, FLOW_Y);
   size_t n = z->dim[0], d = z->count / n, weights = (n + 15) & ~(size_t)15;
   Tensor *dz = owned_tensor(L, 1, FLOW_DY, 4, z->dim);
   if (p->mean) flow_prepare_params(L);

@@ -39,11 +39,36 @@ static void place(Net *net, size_t i, const Shape *s) {
   if (!v->in_output) net->arena += round_up(net->n * shape_count(s));
 }
 
+static bool same_shape(const Shape *a, const Shape *b) {
+  return a->c == b->c && a->h == b->h && a->w == b->w && a->flat == b->flat;
+}
+
+static bool too_many(char *why, const char *what, size_t n, const Shape *s) {
+  snprintf(why, NET_WHY, "%s%zux%zux%zux%zu activations are too many", what, n, s->c, s->h,
+           s->w);
+  return false;
+}
+
+bool net_output_shape(const Net *net, size_t n, const Shape *in, Shape *out, char *why) {
+  *out = *in;
+  for (size_t i = 0; i < net->count; i++) {
+    const Layer *l = net->node[i].layer;
+    Shape s = *out;
+    char reason[160], at[40];
+    if (!l->ops->shape(l, &s, out, reason)) {
+      snprintf(why, NET_WHY, "layer %zu: %s", i + 1, reason);
+      return false;
+    }
+    snprintf(at, sizeof at, "layer %zu: ", i + 1);
+    if (!fits(n, out)) return too_many(why, at, n, out);
+  }
+  return fits(n, in) || too_many(why, "", n, in);
+}
+
 bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
-  if (net->planned && net->n == n &&
-      memcmp(&net->in_shape, in, sizeof *in) == 0)
-    return true;
+  if (net->planned && net->n == n && same_shape(&net->in_shape, in)) return true;
   net->planned = net->ran = false;
+  if (!net_output_shape(net, n, in, &net->out_shape, why)) return false;
   net->n = n;
   net->in_shape = *in;
   net->arena = net->grad = 0;
@@ -55,22 +80,12 @@ bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
                   !net->node[i - 1].layer->ops->needs_out;
   }
   for (size_t i = 0; i < net->count; i++) {
-    Shape next;
-    char reason[160];
-    if (!net->node[i].layer->ops->shape(net->node[i].layer, &s, &next, reason)) {
-      snprintf(why, NET_WHY, "layer %zu: %s", i + 1, reason);
-      return false;
-    }
-    s = next;
-    if (!fits(n, &s)) {
-      snprintf(why, NET_WHY, "layer %zu: %zux%zux%zux%zu activations are too many",
-               i + 1, n, s.c, s.h, s.w);
-      return false;
-    }
+    const Layer *l = net->node[i].layer;
+    Shape from = s;
+    l->ops->shape(l, &from, &s, why);
     place(net, i, &s);
     net->grad = max_size(net->grad, round_up(n * shape_count(&s)));
   }
-  net->out_shape = s;
   net->out = act_nchw(NULL, n, s.c, s.h, s.w);
   net->planned = true;
   return true;

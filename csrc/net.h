@@ -25,10 +25,15 @@ typedef struct Net {
   size_t n;
   bool planned;
   bool ran; /* forward has run on this plan, so backward may */
+  size_t uses; /* counts runs, so that a caller sees whether there was another */
   Act in, out;
   size_t arena, grad; /* reals: kept activations; one gradient buffer */
   NetNode node[];
 } Net;
+
+/* What comes out of n samples of this shape; false with a reason in
+ * why[NET_WHY]. */
+bool net_output_shape(const Net *net, size_t n, const Shape *in, Shape *out, char *why);
 
 /* Lay out a batch of n samples of this shape; false with a reason in why[NET_WHY].
  * Sets arena and grad. */

@@ -116,29 +116,35 @@ CLONES static bool all_finite(const real *g, size_t n, real *most) {
   return bad == 0;
 }
 
-/* Could no sum of products of these factors overflow? */
+/* Could no sum of products of these factors come near that? */
 static bool factors_safe(const Param *p) {
   real u, v;
   if (!all_finite(p->u, p->pending * p->rows, &u)) return false;
   if (!all_finite(p->v, p->pending * p->cols, &v)) return false;
-  return isfinite((real)2 * u * v * (real)p->pending);
+  return (real)2 * u * v * (real)p->pending <= (real)OPTIM_GRADIENT_MAX;
 }
 
+typedef struct BadChunks {
+  real most;
+  bool *found;
+} BadChunks;
+
 static void finite_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
-  bool *found = context;
-  real unused;
-  found[p->chunk] = false;
+  const BadChunks *c = context;
+  real top;
+  c->found[p->chunk] = false;
   if (s->param->pending > 0 && !s->param->dense && factors_safe(s->param)) return;
   for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
     n = span(s->param, at, end - at);
-    if (!all_finite(param_gradient(s->param, at, n, buf), n, &unused))
-      found[p->chunk] = true;
+    if (!all_finite(param_gradient(s->param, at, n, buf), n, &top) || top > c->most)
+      c->found[p->chunk] = true;
   }
 }
 
-size_t optim_first_bad(const OptimSlot *slots, size_t count, bool *found, real *scratch,
-                       int threads) {
-  for_each_piece(slots, count, finite_piece, found, scratch, threads);
+size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *found,
+                       real *scratch, int threads) {
+  BadChunks context = {(real)most, found};
+  for_each_piece(slots, count, finite_piece, &context, scratch, threads);
   for (size_t i = 0, at = 0; i < count; i++)
     for (size_t k = slot_chunks(slots + i); k > 0; k--, at++)
       if (found[at]) return i;

@@ -36,11 +36,19 @@ size_t optim_layout(OptimSlot *slots, size_t count);
 double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size_t *bad,
                          double *sums, real *scratch, int threads);
 
-/* The first slot whose gradient is not finite, or count; cheaper than the norm,
- * because a pending gradient is judged by its factors.  found: one bool for
- * each chunk. */
-size_t optim_first_bad(const OptimSlot *slots, size_t count, bool *found, real *scratch,
-                       int threads);
+/* Adam squares what it is given: a larger gradient, unclipped, would make its
+ * second moment infinite for ever. */
+#ifdef CGLOW_DOUBLE
+#define OPTIM_GRADIENT_MAX 1e150
+#else
+#define OPTIM_GRADIENT_MAX 1e18
+#endif
+
+/* The first slot whose gradient is not finite or exceeds `most`, which is at
+ * least OPTIM_GRADIENT_MAX, or count; cheaper than the norm, because a pending
+ * gradient is judged by its factors.  found: one bool for each chunk. */
+size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *found,
+                       real *scratch, int threads);
 
 void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
                 int threads);

@@ -5,8 +5,10 @@
 
 #include "tensor.h"
 
-/* Push the tensor in user value uv of the object at idx; when it is missing or
- * has another shape, first put a new one there (undefined contents). */
+/* Push the tensor in user value uv of the object at idx.  First put a new one
+ * there (undefined contents) when it is missing, has another shape, or shares
+ * numbers with a tensor on the stack: a caller may hand an output back as an
+ * input. */
 Tensor *owned_tensor(lua_State *L, int idx, int uv, int ndim, const size_t *dim);
 
 #endif

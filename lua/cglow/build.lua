@@ -1,5 +1,6 @@
 --- From a configuration to layers: what `cglow.Model` is made of.
 -- @module cglow.build
+local check = require "cglow.check"
 local core = require "cglow.core"
 local networks = require "cglow.networks"
 local options = require "cglow.options"
@@ -25,17 +26,19 @@ local MODEL = {
   init = { type = "string", default = "orthogonal", one_of = { "paper", "orthogonal", "live" } },
   learned_prior = { type = "boolean", default = false },
   recompute = { type = "boolean", default = false },
-  rng = {},
+  rng = { type = "rng" },
 }
+
+local MOST_SIDE = 1 << 20 -- so that no product of sizes overflows
 
 local function check_shape(key, shape)
   local ok = #shape == 3
-  for i = 1, 3 do ok = ok and math.type(shape[i]) == "integer" and shape[i] >= 1 end
+  for i = 1, 3 do ok = ok and math.type(shape[i]) == "integer" and shape[i] >= 1 and shape[i] <= MOST_SIDE end
   if not ok then
     local got = {}
     for i = 1, #shape do got[i] = tostring(shape[i]) end
-    error(("cglow.Model: option '%s' must be {channels, height, width}, got {%s}")
-      :format(key, table.concat(got, ", ")), 4)
+    error(("cglow.Model: option '%s' must be {channels, height, width}, three integers from 1 to %d, got {%s}")
+      :format(key, MOST_SIDE, table.concat(got, ", ")), 4)
   end
 end
 
@@ -44,14 +47,14 @@ end
 -- @treturn table configuration with defaults
 -- @treturn Rng
 function M.check(opts)
-  local o = options.check("cglow.Model", opts, MODEL)
-  o.cn = options.check("cglow.Model: option 'cn'", o.cn, CN)
-  o.coupling = options.check("cglow.Model: option 'coupling'", o.coupling, COUPLING)
+  local o = options.check("cglow.Model", opts, MODEL, 1)
+  o.cn = options.check("cglow.Model: option 'cn'", o.cn, CN, 1)
+  o.coupling = options.check("cglow.Model: option 'coupling'", o.coupling, COUPLING, 1)
   check_shape("y", o.y)
   if o.x then check_shape("x", o.x) end
   local unit = 1 << o.levels
   if o.y[2] % unit ~= 0 or o.y[3] % unit ~= 0 then
-    error(("cglow.Model: with %d levels y's height and width must be multiples of %d, got %dx%d")
+    error(("cglow.Model: option 'y': with %d levels height and width must be multiples of %d, got %dx%d")
       :format(o.levels, unit, o.y[2], o.y[3]), 3)
   end
   local rng = o.rng or core.rng()
@@ -80,6 +83,25 @@ local function outputs(kind, c, h, w)
   return { c // 2, h, w }
 end
 
+--- Can v be the network of a part's condition? Raises when it cannot. Of
+-- networks in Lua only the methods are looked at.
+-- @string fname the public function, and where the network is to stand
+-- @param v
+-- @tparam {int,...} x shape of one sample
+-- @tparam ?int|{int,...} wanted shape of its output; nil when only the layer knows
+-- @int level where the error points, as in `error`
+function M.check_network(fname, v, x, wanted, level)
+  check.methods(fname, "cn", v, { "forward", "backward", "parameters" }, level + 1)
+  if core.type(v) ~= "cglow.Net" or wanted == nil then return end
+  if type(wanted) == "number" then wanted = { wanted } end
+  local shape, why = v:output_shape(x)
+  local got = shape and table.concat(shape, "x") or why
+  if got ~= table.concat(wanted, "x") then
+    error(("%s: option 'cn' must be a network from %s to %s, got %s"):format(fname, table.concat(x, "x"),
+      table.concat(wanted, "x"), got), level)
+  end
+end
+
 local function part(config, kind, at, c, h, w, rng)
   local conditional = config.x ~= nil
   local cn
@@ -93,6 +115,8 @@ local function part(config, kind, at, c, h, w, rng)
       error(("cglow.Model: level %d, step %d, %s: %s"):format(at.level, at.step, kind, result), 5)
     end
     cn = result
+    M.check_network(("cglow.Model: level %d, step %d, %s"):format(at.level, at.step, kind), cn,
+      config.x, outputs(kind, c, h, w), 6)
   end
   local flow
   if kind == "actnorm" then
@@ -104,7 +128,7 @@ local function part(config, kind, at, c, h, w, rng)
     flow = core.flow.coupling(c, conditional and c // 2 or 0, config.coupling.width)
     networks.start_coupling(flow, rng)
   end
-  return { kind = kind, flow = flow, cn = cn }
+  return { kind = kind, flow = flow, cn = cn, standard = flow, outputs = outputs(kind, c, h, w) }
 end
 
 local function step(config, at, c, h, w, rng)
@@ -148,7 +172,7 @@ end
 function M.share_stores(parts)
   local first
   for _, p in ipairs(parts) do
-    if p.kind == "coupling" and type(p.flow) == "userdata" then
+    if core.type(p.flow) == "cglow.Coupling" then
       if first then p.flow:share_store(first) else first = p.flow end
     end
   end

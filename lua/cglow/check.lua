@@ -15,27 +15,38 @@ end
 -- @string name of the argument
 -- @param v what came
 -- @tparam table shape sizes; a string such as "N" stands for any
-function M.shape(fname, name, v, shape)
+-- @int[opt=0] up how many functions lie between the public one and this call
+function M.shape(fname, name, v, shape, up)
   local ok = core.type(v) == "cglow.Tensor" and v:dim() == #shape
   if ok then
     for i, want in ipairs(shape) do ok = ok and (type(want) == "string" or v:size(i) == want) end
   end
   if not ok then
-    error(("%s: %s must be a tensor of shape %s, got %s"):format(fname, name, table.concat(shape, "x"), show(v)), 3)
+    error(("%s: %s must be a tensor of shape %s, got %s"):format(fname, name, table.concat(shape, "x"), show(v)),
+      3 + (up or 0))
   end
 end
 
---- Has v all of these methods?
+--- Has v a method of this name? Some userdata raise on names they do not know.
+-- @param v
+-- @string method
+function M.has(v, method)
+  if type(v) ~= "table" and type(v) ~= "userdata" then return false end
+  local ok, f = pcall(function() return v[method] end)
+  return ok and f ~= nil
+end
+
+--- Has v all of these methods? Raises when it has not.
 -- @string fname
 -- @string name of the option
 -- @param v
 -- @tparam {string,...} methods
-function M.methods(fname, name, v, methods)
-  local kind = type(v)
+-- @int[opt=3] level where the error points, as in `error`
+function M.methods(fname, name, v, methods, level)
   for _, method in ipairs(methods) do
-    if not ((kind == "table" or kind == "userdata") and v[method]) then
+    if not M.has(v, method) then
       error(("%s: option '%s' must have methods %s; %s has no '%s'"):format(fname, name,
-        table.concat(methods, ", "), show(v), method), 3)
+        table.concat(methods, ", "), show(v), method), level or 3)
     end
   end
 end

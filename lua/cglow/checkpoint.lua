@@ -1,6 +1,7 @@
 --- Models as safetensors files (design section 2, checkpoints).
 -- @module cglow.checkpoint
 local json = require "cglow.json"
+local options = require "cglow.options"
 local safetensors = require "cglow.safetensors"
 
 local M = {}
@@ -17,15 +18,18 @@ local function config_of(model)
   }
 end
 
+local EXTRA = { tensors = { type = "table" }, metadata = { type = "table" } }
+
 --- See `Model:save`.
 function M.save(model, path, extra)
+  extra = options.check("Model:save", extra, EXTRA, 1)
   local tensors, metadata = {}, { config = json.encode(config_of(model)) }
   for _, p in ipairs(model:parameters()) do tensors[p.name] = p.value end
-  for name, t in pairs(extra and extra.tensors or {}) do
+  for name, t in pairs(extra.tensors or {}) do
     if tensors[name] then error(("Model:save: tensor '%s' is a parameter's name"):format(name), 3) end
     tensors[name] = t
   end
-  for key, value in pairs(extra and extra.metadata or {}) do metadata[key] = value end
+  for key, value in pairs(extra.metadata or {}) do metadata[key] = value end
   return safetensors.save(path, tensors, metadata)
 end
 
@@ -52,6 +56,7 @@ end
 -- @treturn {[string]=Tensor} all tensors of the file
 -- @treturn {[string]=string} its metadata
 function M.load(path, override)
+  options.arg("cglow.load", 2, "override", override, { type = "table", optional = true })
   local tensors, metadata, code = safetensors.load(path)
   if not tensors then return nil, metadata, code end
   if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not a cglow model"):format(path) end

@@ -1,5 +1,6 @@
 --- Sampling and prediction.
 -- @module cglow.inference
+local check = require "cglow.check"
 local core = require "cglow.core"
 local options = require "cglow.options"
 
@@ -16,6 +17,14 @@ end
 --- Is v what `condition` makes?
 function M.is_condition(v) return getmetatable(v) == Condition end
 
+-- What a part's inverse needs of its condition, or false when that is nothing.
+local function prepare(part, cond)
+  if not check.has(part.flow, "prepare") then return cond and cond:clone() or false end
+  local ok, prepared = pcall(part.flow.prepare, part.flow, cond)
+  if not ok then error(("Model:condition: %s: %s"):format(part.name, prepared), 0) end
+  return prepared or false
+end
+
 --- Prepare every layer's inverse for the given conditions.
 -- @tparam Model model
 -- @tparam Tensor x
@@ -24,18 +33,14 @@ function M.is_condition(v) return getmetatable(v) == Condition end
 function M.condition(model, x, conds)
   local prepared = {}
   for i, part in ipairs(model.parts) do
-    if part.flow.prepare then
-      prepared[i] = part.flow:prepare(conds[i]) or false
-    else
-      prepared[i] = conds[i] and conds[i]:clone() or false
-    end
+    prepared[i] = prepare(part, conds[i])
   end
   return setmetatable({ model = model, prepared = prepared, n = x and x:size(1) or 1 }, Condition)
 end
 
 local function invert(part, z, prepared)
   prepared = prepared or nil
-  if part.flow.prepare then return part.flow:inverse_prepared(z, prepared) end
+  if check.has(part.flow, "prepare") then return part.flow:inverse_prepared(z, prepared) end
   return part.flow:inverse(z, prepared)
 end
 
@@ -69,30 +74,33 @@ local function draw(model, cond, n, temperature, rng)
   return z
 end
 
+local TEMPERATURE = { type = "number", default = 1, min = 0, max = 1e9 }
+local RNG = { type = "rng" }
+
 local SAMPLE = {
-  n = { type = "integer", default = 1, min = 1 },
-  temperature = { type = "number", default = 1, min = 0 },
-  rng = {},
+  n = { type = "integer", default = 1, min = 1, max = 1 << 20 },
+  temperature = TEMPERATURE,
+  rng = RNG,
 }
 
 --- See `Model:sample`.
 function M.sample(model, cond, opts)
   if cond.model ~= model then
-    error("Model:sample: argument 1 (cond) must come from this model's condition(x)", 3)
+    error("Model:sample: cond must come from this model's condition(x), got another model's", 3)
   end
-  local o = options.check("Model:sample", opts or {}, SAMPLE)
+  local o = options.check("Model:sample", opts, SAMPLE, 1)
   return draw(model, cond, o.n, o.temperature, o.rng or core.rng()):clone()
 end
 
 local PREDICT = {
-  samples = { type = "integer", default = 10, min = 1 },
-  temperature = { type = "number", default = 1, min = 0 },
-  rng = {},
+  samples = { type = "integer", default = 10, min = 1, max = 1 << 20 },
+  temperature = TEMPERATURE,
+  rng = RNG,
 }
 
 --- See `Model:predict`.
 function M.predict(model, x, opts)
-  local o = options.check("Model:predict", opts or {}, PREDICT)
+  local o = options.check("Model:predict", opts, PREDICT, 1)
   local cond = model:condition(x)
   local ys = draw(model, cond, o.samples, o.temperature, o.rng or core.rng())
   local y = model.config.y
@@ -102,22 +110,26 @@ end
 
 local MAXIMIZE = {
   steps = { type = "integer", default = 200, min = 1 },
-  lr = { type = "number", default = 0.01, min = 0 },
+  lr = { type = "number", default = 0.01, min = 0, max = 1e9 },
   start = { type = "tensor" },
 }
 
 --- See `Model:maximize`.
 function M.maximize(model, x, opts)
-  local o = options.check("Model:maximize", opts or {}, MAXIMIZE)
+  local o = options.check("Model:maximize", opts, MAXIMIZE, 1)
   local n = x and x:size(1) or o.start and o.start:size(1) or 1
+  if o.start then
+    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(model.config.y) }, 1)
+  end
   local y = core.Param(o.start or core.zeros(n, table.unpack(model.config.y)), "y")
   local adam = require("cglow.optim").Adam({ y }, { lr = o.lr })
   for _ = 1, o.steps do
     local loss, dy = model:loss_and_grad(x, y.value)
     model:zero_grad()
-    if not loss then error("Model:maximize: " .. dy, 3) end
+    if not loss then return nil, dy end
     y.grad:copy(dy)
-    adam:step()
+    local moved, why = adam:step()
+    if not moved then return nil, why end
   end
   local logp = model:log_prob(x, y.value)
   return y.value:clone(), logp:mean()

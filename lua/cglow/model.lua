@@ -12,6 +12,7 @@ local check = require "cglow.check"
 local inference = require "cglow.inference"
 
 local function is_net(v) return core.type(v) == "cglow.Net" end
+local function is_tensor(v) return core.type(v) == "cglow.Tensor" end
 
 local Model = {}
 Model.__index = Model
@@ -67,27 +68,29 @@ function Model.new(opts)
   return self
 end
 
---- All parameters, named as in checkpoints (design section 2).
--- @treturn {Param,...}
-function Model:parameters()
-  if not self.parameter_list then
-    local all = {}
-    local function add(object, prefix)
-      for _, p in ipairs(object:parameters(prefix)) do all[#all + 1] = p end
-    end
-    for l, level in ipairs(self.levels) do
-      for _, step in ipairs(level.steps) do
-        for _, part in ipairs(step) do
-          if part.cn then add(part.cn, part.name .. ".cn.") end
-          add(part.flow, part.name .. ".")
-        end
-      end
-      if level.split then add(level.split, ("level.%d.split."):format(l)) end
-    end
-    add(self.prior, "prior.")
-    self.parameter_list = all
+local function collect_parameters(self)
+  local all = {}
+  local function add(object, prefix)
+    for _, p in ipairs(object:parameters(prefix)) do all[#all + 1] = p end
   end
-  return self.parameter_list
+  for l, level in ipairs(self.levels) do
+    for _, step in ipairs(level.steps) do
+      for _, part in ipairs(step) do
+        if part.cn then add(part.cn, part.name .. ".cn.") end
+        add(part.flow, part.name .. ".")
+      end
+    end
+    if level.split then add(level.split, ("level.%d.split."):format(l)) end
+  end
+  add(self.prior, "prior.")
+  return all
+end
+
+--- All parameters, named as in checkpoints (design section 2).
+-- @treturn {Param,...} a list of the caller's own
+function Model:parameters()
+  self.parameter_list = self.parameter_list or collect_parameters(self)
+  return table.move(self.parameter_list, 1, #self.parameter_list, 1, {})
 end
 
 --- The parameters in groups for an optimizer: with `init = "live"` the weights
@@ -96,6 +99,8 @@ end
 -- @number[opt] cn_step default 1/20 for "live", else 1
 -- @treturn {table,...} {params = {…}, scale = …}
 function Model:parameter_groups(cn_step)
+  cn_step = options.arg("Model:parameter_groups", 1, "cn_step", cn_step,
+    { type = "number", optional = true, min = 0, max = 1e9 })
   cn_step = cn_step or (self.config.init == "live" and 1 / 20 or 1)
   if cn_step == 1 then return { { params = self:parameters(), scale = 1 } } end
   local body, slow = {}, {}
@@ -124,14 +129,23 @@ function Model:replace(where)
   })
   local part = self.levels[o.level].steps[o.step][o.part]
   if o.cn ~= nil then
-    check.methods("Model:replace", "cn", o.cn, { "forward", "backward", "parameters" })
-    part.cn = o.cn
+    if not self.config.x then
+      error("Model:replace: option 'cn' must be absent in plain Glow, which has no x; got " .. options.show(o.cn), 2)
+    end
+    local standard = (o.flow or part.flow) == part.standard
+    build.check_network("Model:replace", o.cn, self.config.x, standard and part.outputs or nil, 3)
   end
   if o.flow ~= nil then
     check.methods("Model:replace", "flow", o.flow, { "forward", "inverse", "backward", "parameters" })
-    part.flow = o.flow
   end
-  refresh(self)
+  local cn, flow = part.cn, part.flow
+  part.cn, part.flow = o.cn or cn, o.flow or flow
+  local ok, message = pcall(refresh, self)
+  if not ok then
+    part.cn, part.flow = cn, flow
+    refresh(self)
+    error("Model:replace: " .. message, 2)
+  end
 end
 
 -- Conditions of all parts for x, in the order of self.parts.
@@ -141,7 +155,12 @@ local function conditions(self, x)
     for i, out in ipairs(self.bundle:forward(x)) do conds[self.bundled[i]] = out end
   end
   for i, part in ipairs(self.parts) do
-    if part.cn and not is_net(part.cn) then conds[i] = part.cn:forward(x) end
+    if part.cn and not is_net(part.cn) then
+      conds[i] = part.cn:forward(x)
+      if not is_tensor(conds[i]) then
+        error(("%s: its network's forward must return a tensor, got %s"):format(part.name, options.show(conds[i])), 0)
+      end
+    end
   end
   return conds
 end
@@ -161,6 +180,10 @@ local function encode(self, y, conds, keep, visit)
     for _ = 1, #level.steps * 3 do
       i = i + 1
       z, ld = self.parts[i].flow:forward(z, conds[i], keep)
+      if not (is_tensor(z) and type(ld) == "table" and #ld == #logp) then
+        error(("%s: its forward must return a tensor and a list of %d log-determinants, got %s and %s"):format(
+          self.parts[i].name, #logp, options.show(z), options.show(ld)), 0)
+      end
       add(logp, ld)
       if visit and visit(self.parts[i].name, z, ld) then return end
     end
@@ -192,13 +215,19 @@ local function first_sick(self, y, conds)
   return sick or "prior"
 end
 
-local function check_batch(self, fname, x, y)
-  check.shape(fname, "y", y, { "N", table.unpack(self.config.y) })
+local function check_x(self, fname, x, up)
   if self.config.x then
-    check.shape(fname, "x", x, { "N", table.unpack(self.config.x) })
-    if x:size(1) ~= y:size(1) then
-      error(("%s: x has %d samples, y has %d"):format(fname, x:size(1), y:size(1)), 3)
-    end
+    check.shape(fname, "x", x, { "N", table.unpack(self.config.x) }, 1 + (up or 0))
+  elseif x ~= nil then
+    error(("%s: x must be nil in plain Glow, got %s"):format(fname, options.show(x)), 3 + (up or 0))
+  end
+end
+
+local function check_batch(self, fname, x, y)
+  check.shape(fname, "y", y, { "N", table.unpack(self.config.y) }, 1)
+  check_x(self, fname, x, 1)
+  if x and x:size(1) ~= y:size(1) then
+    error(("%s: x and y of equally many samples expected, got %d and %d"):format(fname, x:size(1), y:size(1)), 3)
   end
 end
 
@@ -222,12 +251,13 @@ end
 function Model:decode(x, latents)
   options.arg("Model:decode", 2, "latents", latents, "table")
   if #latents ~= #self.levels then
-    error(("Model:decode: %d latents expected, got %d"):format(#self.levels, #latents), 2)
+    error(("Model:decode: latents: %d tensors expected, got %d"):format(#self.levels, #latents), 2)
   end
+  check_x(self, "Model:decode", x)
+  local n = x and x:size(1) or is_tensor(latents[1]) and latents[1]:size(1) or "N"
   for l, z in ipairs(latents) do
-    check.shape("Model:decode", ("latents[%d]"):format(l), z, { "N", table.unpack(self.latent_shapes[l]) })
+    check.shape("Model:decode", ("latents[%d]"):format(l), z, { n, table.unpack(self.latent_shapes[l]) })
   end
-  if self.config.x then check.shape("Model:decode", "x", x, { "N", table.unpack(self.config.x) }) end
   local conds, i, z = conditions(self, x), #self.parts, latents[#latents]
   for l = #self.levels, 1, -1 do
     local level = self.levels[l]
@@ -267,20 +297,22 @@ local function backward_conditions(self)
   end
 end
 
+local CELL = { cell_width = { type = "number", default = 1, min = 1e-30, max = 1e30 } }
+
 --- Mean −log p in bits per dimension of y, and its gradient: adds to every
 -- parameter's gradient.
 -- @tparam Tensor x
 -- @tparam Tensor y dequantised, if it is discrete
 -- @tparam[opt] table opts `cell_width` (1): y's values are this far apart, so
 -- the loss is −(log p + D·log w)/(D·ln 2) (design section 2, Discrete y)
--- @treturn number loss; nil when it is not finite
--- @treturn Tensor d loss/d y, owned by the model; or a message that names the
--- first layer whose result is not finite, and no gradient has changed
+-- @treturn number loss; nil when x, y or the loss is not finite
+-- @treturn Tensor d loss/d y, owned by the model; or a message that names what is
+-- not finite, x, y or the first layer whose result is not, and no gradient has changed
 function Model:loss_and_grad(x, y, opts)
   check_batch(self, "Model:loss_and_grad", x, y)
-  local o = opts and options.check("Model:loss_and_grad", opts, {
-    cell_width = { type = "number", default = 1, above = 0 },
-  })
+  local o = options.check("Model:loss_and_grad", opts, CELL)
+  if x and not x:isfinite() then return nil, "x is not finite" end
+  if not y:isfinite() then return nil, "y is not finite" end
   local conds = conditions(self, x)
   local logp = encode(self, y, conds, true)
   local sum, n = 0, #logp
@@ -291,14 +323,14 @@ function Model:loss_and_grad(x, y, opts)
   end
   local dy = backward(self, -1 / (n * self.dimensions * LN2))
   backward_conditions(self)
-  return loss - (o and math.log(o.cell_width) / LN2 or 0), dy
+  return loss - math.log(o.cell_width) / LN2, dy
 end
 
 --- Everything that depends on x alone, computed once for many samples.
 -- @tparam Tensor x N×C×H×W
 -- @treturn Condition for `sample`
 function Model:condition(x)
-  if self.config.x then check.shape("Model:condition", "x", x, { "N", table.unpack(self.config.x) }) end
+  check_x(self, "Model:condition", x)
   return inference.condition(self, x, self.config.x and conditions(self, x) or {})
 end
 
@@ -308,7 +340,10 @@ end
 -- latents, `rng`
 -- @treturn Tensor N·n × C×H×W: the n samples of the first x, then of the second, …
 function Model:sample(cond, opts)
-  if not inference.is_condition(cond) then cond = self:condition(cond) end
+  if not inference.is_condition(cond) then
+    check_x(self, "Model:sample", cond)
+    cond = self:condition(cond)
+  end
   return inference.sample(self, cond, opts)
 end
 
@@ -316,15 +351,22 @@ end
 -- @tparam Tensor x
 -- @tparam[opt] table opts `samples` (10), `temperature` (1), `rng`
 -- @treturn Tensor N×C×H×W
-function Model:predict(x, opts) return inference.predict(self, x, opts) end
+function Model:predict(x, opts)
+  check_x(self, "Model:predict", x)
+  return inference.predict(self, x, opts)
+end
 
 --- Predict y by climbing log p(y|x) with Adam on y. Parameter gradients are
 -- zeroed on the way.
 -- @tparam Tensor x
 -- @tparam[opt] table opts `steps` (200), `lr` (0.01), `start` (a tensor; zeros)
--- @treturn Tensor y
--- @treturn number its log p in nats, mean over the batch
-function Model:maximize(x, opts) return inference.maximize(self, x, opts) end
+-- @treturn Tensor y; nil when a loss or a gradient on the way is not finite
+-- @treturn number its log p in nats, mean over the batch; or a message that says
+-- what was not finite
+function Model:maximize(x, opts)
+  check_x(self, "Model:maximize", x)
+  return inference.maximize(self, x, opts)
+end
 
 --- A table of what each layer does to y given x; see `cglow.diagnose`.
 -- @tparam Tensor x

@@ -9,18 +9,36 @@ local Optimizer = {}
 Optimizer.__index = Optimizer
 Optimizer.__name = "cglow.Optimizer"
 
-local NUMBER = { type = "number", min = 0 }
-local function number(default, max) return { type = "number", default = default, min = 0, max = max } end
+local MOST = 1e9 -- for step sizes and limits: no sum or product with it overflows
+local NUMBER = { type = "number", min = 0, max = MOST }
+local function number(default) return { type = "number", default = default, min = 0, max = MOST } end
+-- Of 1 an average would never forget, and Adam's correction divide by 0.
+local function decay(default) return { type = "number", default = default, min = 0, below = 1 } end
 
 local ADAM = {
-  lr = number(1e-3), beta1 = number(0.9, 1), beta2 = number(0.999, 1), eps = number(1e-8),
+  lr = number(1e-3), beta1 = decay(0.9), beta2 = decay(0.999),
+  eps = { type = "number", default = 1e-8, min = 1e-30, max = MOST }, -- less is 0 in single precision
   clip_value = NUMBER, clip_norm = NUMBER,
 }
-local SGD = { lr = number(1e-2), momentum = number(0, 1), clip_value = NUMBER, clip_norm = NUMBER }
+local SGD = { lr = number(1e-2), momentum = decay(0), clip_value = NUMBER, clip_norm = NUMBER }
+
+local function check_params(fname, params)
+  local place = {}
+  for i, p in ipairs(params) do
+    if core.type(p) ~= "cglow.Param" then
+      error(("%s: params: element %d must be a cglow.Param, got %s"):format(fname, i, options.show(p)), 4)
+    end
+    if place[p] then
+      error(("%s: params: each parameter once expected, got '%s' as number %d and %d"):format(
+        fname, p.name, place[p], i), 4)
+    end
+    place[p] = i
+  end
+end
 
 -- A list of parameters, or a list of {params = …, scale = …}.
 local function flatten(fname, groups)
-  options.arg(fname, 1, "params", groups, "table")
+  options.arg(fname, 1, "params", groups, "table", 2)
   local params, scales = {}, {}
   local function add(list, scale)
     for _, p in ipairs(list) do
@@ -31,18 +49,19 @@ local function flatten(fname, groups)
     for i, g in ipairs(groups) do
       local o = options.check(("%s: group %d"):format(fname, i), g, {
         params = { type = "table", required = true }, scale = number(1),
-      })
+      }, 2)
       add(o.params, o.scale)
     end
   else
     add(groups, 1)
   end
-  if #params == 0 then error(fname .. ": at least one parameter expected", 3) end
+  if #params == 0 then error(fname .. ": params: at least one parameter expected, got none", 4) end
+  check_params(fname, params)
   return params, scales
 end
 
 local function new(fname, groups, opts, spec, adam)
-  local o = options.check(fname, opts or {}, spec)
+  local o = options.check(fname, opts, spec, 1)
   local params, scales = flatten(fname, groups)
   local self = setmetatable(o, Optimizer)
   self.kind = adam and "Adam" or "SGD"
@@ -56,7 +75,7 @@ end
 -- whose step size is scale·lr
 -- @tparam[opt] table opts `lr` (1e-3), `beta1` (0.9), `beta2` (0.999), `eps` (1e-8),
 -- `clip_value`: clip each gradient element to ±this, `clip_norm`: then scale all
--- gradients so that their global 2-norm is at most this
+-- gradients so that their global 2-norm is at most this (either absent or 0: do not)
 -- @treturn Optimizer
 function M.Adam(params, opts) return new("optim.Adam", params, opts, ADAM, true) end
 
@@ -69,7 +88,8 @@ function M.SGD(params, opts) return new("optim.SGD", params, opts, SGD, false) e
 --- Update every parameter by its gradient.
 -- @return with `clip_norm` the norm of the gradient (after `clip_value`), else
 -- true; or nil and a message that names the first parameter whose gradient is
--- not finite, and then nothing has changed
+-- not finite (or, in Adam without clipping, too large to square), and then
+-- nothing has changed
 function Optimizer:step()
   if self.kind == "Adam" then
     return self.core:step(self.lr, self.beta1, self.beta2, self.eps, self.clip_value or 0, self.clip_norm or 0)
@@ -80,17 +100,21 @@ end
 --- Set the step size.
 -- @number lr
 function Optimizer:set_lr(lr)
-  self.lr = options.check("Optimizer:set_lr", { lr = lr }, { lr = { type = "number", required = true, min = 0 } }).lr
+  self.lr = options.arg("Optimizer:set_lr", 1, "lr", lr, { type = "number", min = 0, max = MOST })
 end
 
 --- The state for a checkpoint: the moment tensors themselves by
 -- `<parameter name>.m` and `.v`, and how many steps were taken.
 -- @treturn {[string]=Tensor}
 -- @treturn int
+-- @raise when two parameters have the same name
 function Optimizer:state()
   local m, v, steps = self.core:moments()
   local t = {}
   for i, p in ipairs(self.params) do
+    if t[p.name .. ".m"] then
+      error(("Optimizer:state: parameters with names of their own expected, got two called '%s'"):format(p.name), 2)
+    end
     t[p.name .. ".m"] = m[i]
     if v[i] then t[p.name .. ".v"] = v[i] end
   end
@@ -102,10 +126,16 @@ end
 -- @int steps
 -- @return true, or nil and a message when a tensor is missing or has another shape
 function Optimizer:set_state(tensors, steps)
+  options.arg("Optimizer:set_state", 1, "tensors", tensors, "table")
+  steps = options.arg("Optimizer:set_state", 2, "steps", steps, { type = "integer", min = 0 })
   local own = self:state()
   for name, t in pairs(own) do
     local from = tensors[name]
     if not from then return nil, ("optimizer state lacks '%s'"):format(name) end
+    if core.type(from) ~= "cglow.Tensor" then
+      return nil, ("optimizer state '%s' is no tensor but %s"):format(name, options.show(from))
+    end
+    if not from:isfinite() then return nil, ("optimizer state '%s' is not finite"):format(name) end
     if table.concat(from:size(), "x") ~= table.concat(t:size(), "x") then
       return nil, ("optimizer state '%s' has shape %s, expected %s"):format(name,
         table.concat(from:size(), "x"), table.concat(t:size(), "x"))

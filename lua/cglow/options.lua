@@ -3,7 +3,7 @@
 -- A public function describes its options in a table, one entry for each key:
 --
 -- * `type`: "number", "integer", "string", "boolean", "table", "function",
---   "tensor", "userdata", or several as in "string|boolean"; any value without it
+--   "tensor", "rng", "userdata", or several as in "string|boolean"; any value without it
 -- * `required` = true, or `default`: the value when the key is absent
 -- * `min`, `max` (inclusive), `above`, `below` (exclusive): bounds of a number
 -- * `finite` = false: NaN and infinities are welcome (they are refused otherwise)
@@ -23,6 +23,9 @@ local type_name = require("cglow.core").type
 
 -- Kinds that are more than a `type` of Lua: the value as it is passed on, or nil.
 local kinds = {
+  rng = function(value)
+    if type_name(value) == "cglow.Rng" then return value end
+  end,
   integer = function(value) return math.type(value) and math.tointeger(value) end,
   tensor = function(value)
     if type_name(value) == TENSOR then return value end
