@@ -92,7 +92,7 @@ static int new_optimizer(lua_State *L) {
     OptimSlot *s = &o->slot[i];
     s->param = push_parameter(L, i);
     claim(L, s->param, i);
-    s->scale = check_scale(L, i);
+    s->scale = check_scale(L, i) * s->param->step_scale;
     s->m = push_moment(L)->data;
     lua_rawseti(L, 5, (lua_Integer)i + 1);
     if (adam) {

@@ -18,6 +18,7 @@ Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim) {
   Tensor *t = tensor_zeros(L, ndim, dim);
   lua_setiuservalue(L, -2, UV_VALUE);
   p->value = t->data;
+  p->step_scale = 1;
   p->count = t->count;
   p->rows = dim[0];
   p->cols = t->count / dim[0];
@@ -75,6 +76,8 @@ static int param_index(lua_State *L) {
     lua_getiuservalue(L, 1, UV_GRAD);
   } else if (strcmp(key, "name") == 0) {
     lua_getiuservalue(L, 1, UV_NAME);
+  } else if (strcmp(key, "step_scale") == 0) {
+    lua_pushnumber(L, p->step_scale);
   } else if (strcmp(key, "has_grad") == 0) {
     lua_pushboolean(L, p->dense || p->pending > 0);
   } else {
@@ -82,19 +85,28 @@ static int param_index(lua_State *L) {
     if (lua_getfield(L, -1, key) == LUA_TNIL || key[0] == '_')
       return luaL_error(L,
                         "a cglow.Param has no field '%s' (it has name, value, "
-                        "grad, has_grad, zero_grad)",
+                        "grad, has_grad, step_scale, zero_grad)",
                         key);
   }
   return 1;
 }
 
+static void set_step_scale(lua_State *L, Param *p) {
+  double scale = luaL_checknumber(L, 3);
+  if (!(scale >= 0 && scale <= 1e9))
+    luaL_error(L, "cglow.Param: step_scale must be from 0 to 1e9, got %f", scale);
+  p->step_scale = scale;
+}
+
 static int param_newindex(lua_State *L) {
-  param_check(L, 1);
+  Param *p = param_check(L, 1);
   const char *key = luaL_checkstring(L, 2);
+  if (strcmp(key, "step_scale") == 0) return set_step_scale(L, p), 0;
   if (strcmp(key, "name") != 0)
     return luaL_error(L,
-                      "cannot assign to '%s' of a cglow.Param: only its name can "
-                      "be set; use p.value:copy(t) to change its numbers",
+                      "cannot assign to '%s' of a cglow.Param: only its name and "
+                      "step_scale can be set; use p.value:copy(t) to change its "
+                      "numbers",
                       key);
   luaL_checktype(L, 3, LUA_TSTRING);
   lua_settop(L, 3);
@@ -125,7 +137,8 @@ For layers written in Lua; C layers make their own.
 @tparam Tensor value its numbers are copied
 @string[opt="param"] name
 @treturn Param with fields `name`, `value`, `grad` (formed when asked for),
-`has_grad` (false while the gradient is zero by construction) */
+`has_grad` (false while the gradient is zero by construction), `step_scale` (1:
+what optimizers made from now on multiply their step size by) */
 static int new_param(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
   Param *p = param_new(L, luaL_optstring(L, 2, "param"), t->ndim, t->dim);

@@ -17,6 +17,7 @@
 typedef struct Param {
   size_t count, rows, cols; /* rows = first dimension */
   real *value;
+  double step_scale; /* optimizers multiply their step size by it */
   real *grad;   /* NULL until somebody needs it dense */
   bool dense;   /* grad holds numbers; otherwise it counts as zero */
   bool exposed; /* Lua holds grad, so it must always be up to date */

@@ -37,8 +37,10 @@ local function block()
 end
 
 -- Layers start with zero parameters: give every weight but the last N(0, 2/fan-in).
+-- Conditioning networks learn best with small steps, as the standard ones take.
 local function start(net)
   local params = net:parameters ""
+  for i = 1, #params - 1 do params[i].step_scale = 1 / 20 end
   for i = 1, #params - 2 do
     local w = params[i].value
     if params[i].name:match "weight$" then w:copy(cglow.randn(w:size()) * math.sqrt(2 * w:size(1) / w:count())) end

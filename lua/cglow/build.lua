@@ -23,7 +23,7 @@ local MODEL = {
   depth = { type = "integer", default = 8, min = 1, max = 1024 },
   cn = { type = "table", default = {} },
   coupling = { type = "table", default = {} },
-  init = { type = "string", default = "orthogonal", one_of = { "paper", "orthogonal", "live" } },
+  init = { type = "string", default = "live", one_of = { "paper", "orthogonal", "live" } },
   learned_prior = { type = "boolean", default = false },
   recompute = { type = "boolean", default = false },
   rng = { type = "rng" },

@@ -54,7 +54,7 @@ end
 --   networks of actnorm and the 1×1 convolution; `make` may build others from
 --   spec = {kind, level, step, x, outputs}
 -- * `coupling` = {width = 256, make = function(spec) … end}
--- * `init` = "orthogonal" | "paper" | "live" (design section 2)
+-- * `init` = "live" | "orthogonal" | "paper" (design section 2; examples/RESULTS.md)
 -- * `learned_prior` (false)
 -- * `recompute` (false): keep less for backward and compute it again
 -- * `rng`: the generator that starts the parameters (the default one)
@@ -93,23 +93,31 @@ function Model:parameters()
   return table.move(self.parameter_list, 1, #self.parameter_list, 1, {})
 end
 
---- The parameters in groups for an optimizer: with `init = "live"` the weights
--- of actnorm's and the 1×1's conditioning networks take steps of `cn_step`
--- times the size, which their last biases do not (design section 2).
--- @number[opt] cn_step default 1/20 for "live", else 1
+--- The parameters in groups for an optimizer, to let the weights of actnorm's
+-- and the 1×1's conditioning networks (but not their last biases) take other
+-- steps than the rest. With `init = "live"` they take 1/20 of the step without
+-- this already, by their `step_scale` (design section 2).
+-- @number[opt] cn_step what to multiply their steps by; nil: leave all as they are
 -- @treturn {table,...} {params = {…}, scale = …}
 function Model:parameter_groups(cn_step)
   cn_step = options.arg("Model:parameter_groups", 1, "cn_step", cn_step,
     { type = "number", optional = true, min = 0, max = 1e9 })
-  cn_step = cn_step or (self.config.init == "live" and 1 / 20 or 1)
-  if cn_step == 1 then return { { params = self:parameters(), scale = 1 } } end
-  local body, slow = {}, {}
+  if not cn_step then return { { params = self:parameters(), scale = 1 } } end
+  local body = { params = {}, scale = 1 }
+  local groups, slow = { body }, {}
   for _, p in ipairs(self:parameters()) do
     local in_cn = p.name:find("%.actnorm%.cn%.") or p.name:find("%.invconv%.cn%.")
-    local list = in_cn and not p.name:find("fc3.bias", 1, true) and slow or body
-    list[#list + 1] = p
+    local group = body
+    if in_cn and not p.name:find("fc3.bias", 1, true) and p.step_scale > 0 then
+      group = slow[p.step_scale]
+      if not group then
+        group = { params = {}, scale = cn_step / p.step_scale }
+        slow[p.step_scale], groups[#groups + 1] = group, group
+      end
+    end
+    group.params[#group.params + 1] = p
   end
-  return { { params = body, scale = 1 }, { params = slow, scale = cn_step } }
+  return groups
 end
 
 --- Every gradient counts as zero from now on.

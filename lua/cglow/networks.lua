@@ -104,6 +104,9 @@ local function by_name(params)
   return t
 end
 
+-- "live": these learn best with small steps (examples/RESULTS.md).
+local LIVE_STEP <const> = 1 / 20
+
 local function he(rng, weight) normal(rng, weight, math.sqrt(2 / fan_in(weight))) end
 
 --- Start a standard network of actnorm or the 1×1 convolution.
@@ -120,6 +123,9 @@ function M.start_cn(net, init, rng, channels)
     for _, name in ipairs { "conv1", "conv2", "conv3", "fc1", "fc2" } do
       he(rng, p[name .. ".weight"])
       p[name .. ".bias"]:fill(0)
+    end
+    for _, param in ipairs(net:parameters()) do
+      if param.name ~= "fc3.bias" then param.step_scale = LIVE_STEP end
     end
   end
   if not channels then return end

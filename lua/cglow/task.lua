@@ -16,7 +16,7 @@ local DEFINITION = {
   size = {type = "integer", required = true, min = 1},
   sample_size = {type = "integer", min = 1},
   steps = {type = "integer", default = 4000, min = 1},
-  init = {type = "string", default = "orthogonal", one_of = {"paper", "orthogonal", "live"}},
+  init = {type = "string", default = "live", one_of = {"paper", "orthogonal", "live"}},
   defaults = {type = "table", default = {}},
   x = {type = "function", required = true},
   y = {type = "function", required = true},

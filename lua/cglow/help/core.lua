@@ -298,7 +298,8 @@ For layers written in Lua; C layers make their own.
 @tparam Tensor value its numbers are copied
 @string[opt="param"] name
 @treturn Param with fields `name`, `value`, `grad` (formed when asked for),
-`has_grad` (false while the gradient is zero by construction) */
+`has_grad` (false while the gradient is zero by construction), `step_scale` (1:
+what optimizers made from now on multiply their step size by) */
 ]====],
 ["cglow.Net"] = [====[
 /*** Networks in C. `cglow.nn` makes them.

@@ -18,7 +18,7 @@ local KNOWN = {
   {"optimizer.eps", "number", "added to the root of the second", 1e-8},
   {"optimizer.clip_value", "number", "clip each gradient element to ± this; 0: do not", 0.25},
   {"optimizer.clip_norm", "number", "clip the whole gradient to this norm; 0: do not", 0},
-  {"optimizer.cn_step", "number", "factor on the step of conditioning networks (live: 0.05)"},
+  {"optimizer.cn_step", "number", "step of conditioning networks, as a factor (live: 0.05)"},
   {"batch", "integer", "samples in a step", 2},
   {"warmup", "integer", "steps over which the step size grows to its full value", 0},
   {"samples", "integer", "samples averaged in a prediction, M", 10},
