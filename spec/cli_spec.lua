@@ -56,7 +56,7 @@ describe("command line", function()
 
     it("shows defaults", function()
       local _, out = run(TOY, "train --help")
-      for _, part in ipairs {"8, 16 (8)", "steps (12)", "(orthogonal)", "(runs/binary_segmentation)"} do
+      for _, part in ipairs {"8, 16 (8)", "steps (12)", "(live)", "(runs/binary_segmentation)"} do
         assert.matches(part, out, 1, true)
       end
     end)
