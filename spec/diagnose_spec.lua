@@ -122,7 +122,7 @@ describe("Model:diagnose", function()
   it("explains parameters without gradient by weights that start at zero", function()
     local rng = core.Rng(72)
     local model = require("cglow").Model {
-      x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 2, coupling = { width = 8 }, rng = rng,
+      x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 2, coupling = { width = 8 }, init = "orthogonal", rng = rng,
     }
     local d = model:diagnose(rng:uniform(2, 1, 8, 8), rng:uniform(2, 1, 4, 4))
     assert.same({}, d.sick)
