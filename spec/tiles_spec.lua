@@ -35,6 +35,6 @@ describe("cglow.tiles.apply", function()
 
   it("refuses what is no image, and unknown options", function()
     assert.error_matches(function() tiles.apply({}, { size = 8 }, identity) end, "tiles.apply")
-    assert.error_matches(function() tiles.apply(core.zeros(1, 8, 8), { sise = 8 }, identity) end, "unknown option 'sise'")
+    X
   end)
 end)
