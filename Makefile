@@ -7,6 +7,9 @@ BUILD  ?= build
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PKG    ?= pkg-config
 SYSTEM := $(shell uname -s)
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(JOBS)
+endif
 ifeq ($(origin LUA),undefined)
 LUA = $(shell command -v lua5.4 || echo lua)
 endif
@@ -15,6 +18,10 @@ Q = $(if $(V),,@)
 
 # ---------------------------------------------------------------- compiling
 
+# Where LuaRocks was told to look, before anything else.
+ifdef PKG_CONFIG_DIRS
+export PKG_CONFIG_PATH := $(PKG_CONFIG_DIRS):$(PKG_CONFIG_PATH)
+endif
 LUA_PC       = $(shell for p in lua5.4 lua-5.4 lua; do $(PKG) --exists $$p && echo $$p && break; done)
 LUA_CFLAGS  ?= $(shell $(PKG) --cflags $(LUA_PC))
 LUA_LIBS    ?= $(shell $(PKG) --libs $(LUA_PC))
@@ -43,9 +50,13 @@ WERROR ?=
 # without them the compiler may vectorise.
 OPT    ?= -O3 -fno-math-errno -fno-trapping-math
 CFLAGS ?= -g
+# LuaRocks' own flags: all but the level of optimisation.
+ROCK_CFLAGS ?=
 BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(OPENMP) \
-              $(LUA_CFLAGS) $(BLAS_CFLAGS) $(IMG_CFLAGS)
+              $(LUA_CFLAGS) $(BLAS_CFLAGS) $(IMG_CFLAGS) $(filter-out -O% -fPIC,$(ROCK_CFLAGS))
 CORE_LIBS   = $(LDFLAGS) $(BLAS_LIBS) $(IMG_LIBS) $(OPENMP_LIBS) -lm
+
+COMPILER = $(shell $(CC) -dumpmachine) $(shell $(CC) -dumpversion)
 
 SRC := $(sort $(wildcard csrc/*.c))
 
@@ -65,8 +76,7 @@ define core
 $(2): $(SRC:csrc/%.c=$(BUILD)/obj/$(1)/%.o)
 	@mkdir -p $$(@D)
 	@echo "  link     $$@"
-	$$(Q)$$(CC) $(SHARED) $(3) -o $$@.new $$^ $$(CORE_LIBS)
-	@mv $$@.new $$@
+	$$(Q)$$(CC) $(SHARED) $(3) -o $$@.$$$$$$$$ $$^ $$(CORE_LIBS) && mv $$@.$$$$$$$$ $$@
 
 $(BUILD)/obj/$(1)/%.o: csrc/%.c $(BUILD)/obj/$(1)/flags
 	@echo "  cc       $$@"
@@ -75,7 +85,8 @@ $(BUILD)/obj/$(1)/%.o: csrc/%.c $(BUILD)/obj/$(1)/flags
 # Rewritten only when the flags differ from last time; then all is compiled again.
 $(BUILD)/obj/$(1)/flags: FORCE
 	@mkdir -p $$(@D)
-	@echo '$$(CC) $$(BASE_CFLAGS) $(3)' | cmp -s - $$@ || echo '$$(CC) $$(BASE_CFLAGS) $(3)' >$$@
+	@echo '$$(strip $$(COMPILER) $$(BASE_CFLAGS) $(3))' >$$@.$$$$$$$$; \
+	  cmp -s $$@.$$$$$$$$ $$@ && rm $$@.$$$$$$$$ || mv $$@.$$$$$$$$ $$@
 
 -include $(wildcard $(BUILD)/obj/$(1)/*.d)
 endef
@@ -125,8 +136,7 @@ $(BUILD)/obj/fuzz/%.o: csrc/%.c
 packages-%:
 	@sh .ci/packages.sh $*
 
-PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS))
-AGAIN = @$(MAKE) --no-print-directory $(PARALLEL)
+AGAIN = @$(MAKE) --no-print-directory
 CHECKS = $(LUA) spec/tools/run.lua
 
 demo: packages-demo ## train, predict and draw on the sample pictures: a few minutes
@@ -136,6 +146,9 @@ demo: packages-demo ## train, predict and draw on the sample pictures: a few min
 test: packages-test ## build with warnings as errors, run every spec and lint, count
 	$(AGAIN) WERROR=-Werror all double runners
 	@$(CHECKS) $(TEST)
+
+specs: all ## the specs of the float core, by plain busted
+	@$(LUA) spec/tools/busted.lua
 
 # ----------------------------------------------------------------- checking
 
@@ -222,9 +235,36 @@ BINDIR    ?= $(PREFIX)/bin
 SHAREDIR  ?= $(PREFIX)/share/cglow
 DESTDIR   ?=
 
-install: all ## install below PREFIX (/usr/local) without LuaRocks
-	@sh .ci/install.sh "$(DESTDIR)$(LUADIR)" "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(SHAREDIR)"
-	@sh .ci/install-command.sh "$(DESTDIR)$(BINDIR)" "$(LUADIR)" "$(LIBDIR)" "$(SHAREDIR)" "$(LUA)"
+install: install-modules ## install below PREFIX (/usr/local) without LuaRocks
+	@mkdir -p "$(DESTDIR)$(SHAREDIR)" "$(DESTDIR)$(BINDIR)"
+	@cp -R data examples "$(DESTDIR)$(SHAREDIR)"
+	@printf '#!/bin/sh\nexec %s -e "%s" %s "$$@"\n' "$(LUA)" "$(INSTALLED_PATHS)" "$(SHAREDIR)/examples/cglow.lua" \
+	  >"$(DESTDIR)$(BINDIR)/cglow"
+	@chmod 755 "$(DESTDIR)$(BINDIR)/cglow"
+	@echo "installed below $(DESTDIR)$(PREFIX); try $(BINDIR)/cglow"
+
+# What the command sets, because $(LUA) looks in its own prefix only.
+INSTALLED_PATHS = package.path='$(LUADIR)/?.lua;$(LUADIR)/?/init.lua;'..package.path \
+  package.cpath='$(LIBDIR)/?.so;'..package.cpath
+
+# Also what LuaRocks calls, which installs the rest by itself.
+install-modules: all
+	@cd lua && find . -name '*.lua' | while read -r f; do \
+	  mkdir -p "$(DESTDIR)$(LUADIR)/$${f%/*}" && install -m 644 "$$f" "$(DESTDIR)$(LUADIR)/$$f" || exit 1; \
+	done
+	@mkdir -p "$(DESTDIR)$(LIBDIR)/cglow"
+	@install -m 755 lua/cglow/core.so "$(DESTDIR)$(LIBDIR)/cglow/core.so"
+
+uninstall: ## undo install
+	rm -rf "$(DESTDIR)$(LUADIR)/cglow" "$(DESTDIR)$(LIBDIR)/cglow" "$(DESTDIR)$(SHAREDIR)" "$(DESTDIR)$(BINDIR)/cglow"
+
+# A source rock: the last commit and the rockspec of its version, in one file.
+VERSION = $(shell sed -n 's/.*_VERSION = "\(.*\)".*/\1/p' lua/cglow/init.lua)
+rock: packages-test ## pack a source rock of this version into build/rock
+	@mkdir -p $(BUILD)/rock
+	@git archive --format=tar.gz --prefix=cglow-$(VERSION)/ -o $(BUILD)/rock/cglow-$(VERSION).tar.gz HEAD
+	@cp cglow-$(VERSION)-1.rockspec $(BUILD)/rock
+	@cd $(BUILD)/rock && luarocks --lua-version=5.4 pack cglow-$(VERSION)-1.rockspec
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD) lua/cglow/core.so
@@ -234,5 +274,5 @@ help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
 
 .PHONY: all double runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
-  stress fuzz docs oracle install clean help FORCE
+  stress fuzz docs oracle install install-modules uninstall rock specs clean help FORCE
 .DELETE_ON_ERROR:

@@ -15,7 +15,7 @@ usage: lua5.4 spec/tools/run.lua [options] [WORD ...]
   --suites LIST      of float,double,runners,soak,lint; default all but soak
   --wrap COMMAND     put before every command, e.g. "valgrind -q"
   --helper FILE      busted helper to load first
-  --seconds N        time limit of one check, default 300
+  --seconds N        time limit of one check, default 900
   --slow N           also list the N slowest
 ]]
 
@@ -25,7 +25,7 @@ local function fail(message)
 end
 
 local function parse(args)
-  local opts = { core = "lua", double = "build/double", runners = "build/runners", seconds = "300", slow = "0",
+  local opts = { core = "lua", double = "build/double", runners = "build/runners", seconds = "900", slow = "0",
     suites = "float,double,runners,lint", wrap = "", helper = "", words = {} }
   local i = 1
   while args[i] do
