@@ -35,6 +35,7 @@ describe("cglow.tiles.apply", function()
 
   it("refuses what is no image, and unknown options", function()
     assert.error_matches(function() tiles.apply({}, { size = 8 }, identity) end, "tiles.apply")
-    X
+    local image = core.zeros(1, 8, 8)
+    assert.error_matches(function() tiles.apply(image, { sise = 8 }, identity) end, "unknown option 'sise'")
   end)
 end)
