@@ -1,6 +1,7 @@
 rockspec_format = "3.0"
 package = "cglow"
 version = "scm-1"
+-- `luarocks make` builds the checkout that this file lies in and fetches nothing.
 source = {
   url = "git+file://.",
 }
