@@ -1,0 +1,27 @@
+local cglow = require "cglow"
+local core = require "cglow.core"
+
+describe("recompute", function()
+  local function gradients(recompute)
+    cglow.seed(3)
+    local model = cglow.Model {
+      x = { 3, 16, 16 }, y = { 3, 16, 16 }, levels = 2, depth = 3, cn = { channels = 4, width = 8 },
+      coupling = { width = 16 }, recompute = recompute,
+    }
+    local rng = core.Rng(4)
+    for _, p in ipairs(model:parameters()) do p.value:add(rng:normal(p.value:size()), 0.02) end
+    local x, y = rng:uniform(3, 3, 16, 16), rng:uniform(3, 3, 16, 16)
+    model:zero_grad()
+    local loss, dy = model:loss_and_grad(x, y)
+    return model, loss, dy:clone()
+  end
+
+  it("changes no bit of loss or gradients", function()
+    local plain, loss, dy = gradients(false)
+    local lean, lean_loss, lean_dy = gradients(true)
+    assert.equal(loss, lean_loss)
+    assert.is_true(dy == lean_dy)
+    local other = lean:parameters()
+    for i, p in ipairs(plain:parameters()) do assert.is_true(p.grad == other[i].grad, p.name) end
+  end)
+end)
