@@ -1,8 +1,7 @@
 rockspec_format = "3.0"
 package = "cglow"
 version = "0.1.0-1"
--- `make rock` puts the archive of this version beside this file and packs both
--- into a source rock.
+-- `make rock` packs the archive of this version and this file into a source rock.
 source = {
   url = "cglow-0.1.0.tar.gz",
   dir = "cglow-0.1.0",
@@ -58,5 +57,5 @@ build = {
 }
 test = {
   type = "command",
-  command = "make --no-print-directory specs",
+  command = "make --no-print-directory all && ${LUA:-lua5.4} spec/tools/busted.lua",
 }

@@ -56,5 +56,5 @@ build = {
 }
 test = {
   type = "command",
-  command = "make --no-print-directory specs",
+  command = "make --no-print-directory all && ${LUA:-lua5.4} spec/tools/busted.lua",
 }
