@@ -126,9 +126,9 @@ static double fuse_pixel(real *z, size_t n, double own, const FusionOptions *opt
 
 void depth_fuse(const real *stack, const real *own, size_t views, size_t height,
                 size_t width, const FusionOptions *options, real *scratch, real *clean,
-                real *count) {
+                real *count, int threads) {
   size_t pixels = height * width;
-#pragma omp parallel for schedule(static) num_threads(parallel_threads())
+#pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t y = 0; y < height; y++) {
     real *z = scratch + (size_t)omp_get_thread_num() * (views + 1);
     for (size_t p = y * width; p < (y + 1) * width; p++) {

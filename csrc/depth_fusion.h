@@ -26,9 +26,9 @@ typedef struct FusionOptions {
 /* stack: views x height x width of reprojected depths; own: the frame's own
  * depth; 0 = no reading in both.  clean, count: height x width; the fused depth
  * and how many readings agree on it, both 0 where there is no such surface.
- * scratch: views + 1 reals for each thread's row (threads x (views + 1)). */
+ * scratch: views + 1 reals for each thread. */
 void depth_fuse(const real *stack, const real *own, size_t views, size_t height,
                 size_t width, const FusionOptions *options, real *scratch, real *clean,
-                real *count);
+                real *count, int threads);
 
 #endif

@@ -124,7 +124,7 @@ static int backward(lua_State *L) {
 false: s and b are the parameters `logs` and `bias`
 @return a flow layer on N×C×H×W */
 static int new_actnorm(lua_State *L) {
-  size_t c = flow_check_size(L, 1, "channels");
+  size_t c = flow_check_size(L, 1, "channels", 1, FLOW_SIZE_MAX);
   bool conditional = lua_toboolean(L, 2);
   ActNorm *a = flow_new(L, ACTNORM_TYPE, sizeof *a);
   a->c = c;

@@ -279,15 +279,13 @@ section 3.3).
 @int width channels of the two hidden layers
 @return a flow layer on N×C×H×W with condition N×cond×H×W */
 static int new_coupling(lua_State *L) {
-  size_t channels = flow_check_size(L, 1, "channels");
-  lua_Integer cond = luaL_checkinteger(L, 2);
-  size_t width = flow_check_size(L, 3, "width");
-  luaL_argcheck(L, channels >= 2, 1, "at least 2 channels");
-  luaL_argcheck(L, cond >= 0 && cond < INT32_MAX / 16, 2, "0 or more channels");
+  size_t channels = flow_check_size(L, 1, "channels", 2, FLOW_SIZE_MAX);
+  size_t cond = flow_check_size(L, 2, "cond", 0, FLOW_SIZE_MAX);
+  size_t width = flow_check_size(L, 3, "width", 1, FLOW_SIZE_MAX);
   lua_settop(L, 3);
   CouplingLayer *k = flow_new(L, COUPLING_TYPE, sizeof *k);
   k->c.channels = channels;
-  k->c.cond = (size_t)cond;
+  k->c.cond = cond;
   k->c.width = width;
   new_store(L);
   k->store = lua_touserdata(L, -1);

@@ -1,6 +1,7 @@
 /* Reading tensors out of a file, straight into their memory. */
 #include <fcntl.h>
 
+#include "lua_check.h"
 #include "lua_file.h"
 #include "tensor.h"
 
@@ -29,7 +30,9 @@ static int check_range(lua_State *L, const FileHandle *h, lua_Integer at, size_t
   int64_t size;
   int e = file_size(h->fd, &size);
   if (e != 0) return e;
-  luaL_argcheck(L, at >= 0 && at <= size, 2, "place outside the file");
+  if (at < 0 || at > size)
+    luaL_argerror(L, 2, lua_pushfstring(L, "place outside the file of %I bytes: got %I",
+                                        (LUAI_UACINT)size, (LUAI_UACINT)at));
   return (uint64_t)n > (uint64_t)(size - at) ? FILE_SHORT : 0;
 }
 
@@ -56,7 +59,8 @@ static int reader_size(lua_State *L) {
 static int reader_read(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
-  luaL_argcheck(L, n >= 0, 3, "a count of bytes expected");
+  if (n < 0)
+    luaL_argerror(L, 3, lua_pushfstring(L, "a count of bytes expected, got %I", (LUAI_UACINT)n));
   int e = check_range(L, h, at, (size_t)n);
   if (e != 0) return file_reason(L, e);
   luaL_Buffer b;
@@ -70,7 +74,8 @@ static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, FileDtype d
   size_t bytes = file_dtype_size(dtype);
   for (int i = 0; i < ndim; i++)
     if (!checked_mul(bytes, dim[i], &bytes))
-      luaL_argerror(L, 4, "the shape's size overflows");
+      luaL_argerror(L, 4, lua_pushfstring(L, "the shape's size overflows: got %s",
+                                          tensor_push_shape(L, ndim, dim)));
   return bytes;
 }
 
@@ -87,7 +92,7 @@ static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, FileDtype d
 static int reader_read_tensor(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2);
-  FileDtype dtype = (FileDtype)luaL_checkoption(L, 3, NULL, file_dtype_names);
+  FileDtype dtype = (FileDtype)check_word(L, 3, NULL, file_dtype_names);
   luaL_checktype(L, 4, LUA_TTABLE);
   size_t dim[TENSOR_MAX_DIM];
   int ndim = tensor_check_dims(L, 4, dim);

@@ -55,6 +55,7 @@ static int put(lua_State *L, const void *from, size_t n) {
 @treturn[2] string message
 @treturn[2] integer code */
 static int writer_write(lua_State *L) {
+  check_open(L);
   size_t n;
   const char *bytes = luaL_checklstring(L, 2, &n);
   return put(L, bytes, n);
@@ -69,6 +70,7 @@ the double build).
 @treturn[2] string message
 @treturn[2] integer code */
 static int writer_write_tensor(lua_State *L) {
+  check_open(L);
   const Tensor *t = tensor_check(L, 2);
   return put(L, t->data, t->count * sizeof(real));
 }

@@ -56,12 +56,13 @@ void flow_prepare_params(lua_State *L) {
   lua_pop(L, 1);
 }
 
-size_t flow_check_size(lua_State *L, int arg, const char *what) {
+size_t flow_check_size(lua_State *L, int arg, const char *what, lua_Integer least,
+                       lua_Integer most) {
   lua_Integer v = luaL_checkinteger(L, arg);
-  if (v < 1 || v > INT32_MAX / 16)
+  if (v < least || v > most)
     luaL_argerror(L, arg,
-                  lua_pushfstring(L, "%s must be from 1 to %d, got %I", what,
-                                  INT32_MAX / 16, (LUAI_UACINT)v));
+                  lua_pushfstring(L, "%s must be from %I to %I, got %I", what,
+                                  (LUAI_UACINT)least, (LUAI_UACINT)most, (LUAI_UACINT)v));
   return (size_t)v;
 }
 
@@ -206,7 +207,7 @@ static int run_squeeze(lua_State *L, int uv) {
   Tensor *y = flow_check_input(L, 2, 0);
   if (y->dim[2] % 2 != 0 || y->dim[3] % 2 != 0)
     luaL_argerror(L, 2,
-                  lua_pushfstring(L, "squeeze wants even height and width, got %dx%d",
+                  lua_pushfstring(L, "even height and width expected, got %dx%d",
                                   (int)y->dim[2], (int)y->dim[3]));
   size_t dim[4] = {y->dim[0], y->dim[1] * 4, y->dim[2] / 2, y->dim[3] / 2};
   Tensor *z = owned_tensor(L, 1, uv, 4, dim);

@@ -46,8 +46,11 @@ Param *flow_add_param(lua_State *L, const char *name, int ndim, const size_t *di
 /* Ready every parameter of the layer at index 1 for a backward pass. */
 void flow_prepare_params(lua_State *L);
 
-/* A size from 1 to 2^31−1. */
-size_t flow_check_size(lua_State *L, int arg, const char *what);
+/* Most channels, rows or columns: no product with a kernel's size overflows. */
+#define FLOW_SIZE_MAX (INT32_MAX / 16)
+/* A size from least to most. */
+size_t flow_check_size(lua_State *L, int arg, const char *what, lua_Integer least,
+                       lua_Integer most);
 /* A 4-D tensor with c channels. */
 Tensor *flow_check_input(lua_State *L, int arg, size_t c);
 /* A condition of shape n'×… with n' dividing n; sets repeat = n/n'. */

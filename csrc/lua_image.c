@@ -6,6 +6,7 @@
 
 #include "image_codec.h"
 #include "image_geometry.h"
+#include "lua_check.h"
 #include "open.h"
 #include "tensor.h"
 
@@ -28,8 +29,9 @@ static int decode(lua_State *L) {
   bool raw = lua_toboolean(L, 3);
   ImageHeader h;
   ImageError e;
-  luaL_argcheck(L, channels == 0 || channels == 1 || channels == 3 || channels == 4, 2,
-                "channels must be 1, 3 or 4");
+  if (!lua_isnoneornil(L, 2) && channels != 1 && channels != 3 && channels != 4)
+    luaL_argerror(L, 2, lua_pushfstring(L, "channels must be 1, 3 or 4, got %I",
+                                        (LUAI_UACINT)channels));
   if (!image_read_header(bytes, n, raw, &h, &e)) return fail(L, &e);
   if (channels == 0) channels = h.channels >= 3 ? 3 : 1;
   size_t dim[3] = {(size_t)channels, h.height, h.width};
@@ -85,13 +87,17 @@ static ImageSource check_source(lua_State *L, bool alpha) {
 /* encode(image, format, bits, quality, raw) → string | nil, message, code */
 static int encode(lua_State *L) {
   static const char *const formats[] = {"png", "jpeg", "ppm", "pgm", NULL};
-  int format = luaL_checkoption(L, 2, NULL, formats);
+  int format = check_word(L, 2, NULL, formats);
   lua_Integer bits = luaL_optinteger(L, 3, 8);
   lua_Integer quality = luaL_optinteger(L, 4, 95);
   ImageSource s = check_source(L, format == 0);
-  luaL_argcheck(L, bits == 8 || (bits == 16 && format != 1), 3,
-                "bits must be 8, or 16 for a format other than jpeg");
-  luaL_argcheck(L, quality >= 1 && quality <= 100, 4, "quality must be from 1 to 100");
+  if (!(bits == 8 || (bits == 16 && format != 1)))
+    luaL_argerror(L, 3,
+                  lua_pushfstring(L, "bits must be 8%s, got %I", format != 1 ? " or 16" : "",
+                                  (LUAI_UACINT)bits));
+  if (quality < 1 || quality > 100)
+    luaL_argerror(L, 4, lua_pushfstring(L, "quality must be from 1 to 100, got %I",
+                                        (LUAI_UACINT)quality));
   luaL_argcheck(L, format != 2 || s.channels == 3, 1,
                 "a ppm holds 3 channels: use pgm or png for a grey image");
   luaL_argcheck(L, format != 3 || s.channels == 1, 1,
@@ -174,7 +180,7 @@ static int resize(lua_State *L) {
   ImageSize from = size_of(t), to;
   to.height = check_count(L, 2, "height", 1);
   to.width = check_count(L, 3, "width", 1);
-  int option = luaL_checkoption(L, 4, "auto", names);
+  int option = check_word(L, 4, "auto", names);
   ImageAxis rows =
       push_axis(L, from.height, to.height, method_for(option, from.height, to.height));
   ImageAxis columns =
@@ -217,8 +223,10 @@ static int paste(lua_State *L) {
   size_t top = check_count(L, 3, "top", 1);
   size_t left = check_count(L, 4, "left", 1);
   ImageSize room = size_of(whole), size = size_of(part);
-  luaL_argcheck(L, planes_of(whole) == planes_of(part), 2,
-                "both images must have the same number of channels");
+  if (planes_of(whole) != planes_of(part))
+    luaL_argerror(L, 2, lua_pushfstring(L, "the same number of channels expected, %I, got %I",
+                                        (LUAI_UACINT)planes_of(whole),
+                                        (LUAI_UACINT)planes_of(part)));
   luaL_argcheck(L, !tensor_overlap(whole, part), 2,
                 "an image cannot be pasted into itself");
   check_window(L, 3, "rows", top, size.height, room.height);
@@ -232,7 +240,7 @@ static int paste(lua_State *L) {
 static int flip(lua_State *L) {
   static const char *const directions[] = {"horizontal", "vertical", NULL};
   const Tensor *t = check_planes(L, 1);
-  int direction = luaL_checkoption(L, 2, NULL, directions);
+  int direction = check_word(L, 2, NULL, directions);
   Tensor *out = tensor_like(L, t);
   (direction == 0 ? image_flip_columns : image_flip_rows)(t->data, planes_of(t),
                                                           size_of(t), out->data);
@@ -249,7 +257,7 @@ static int pad(lua_State *L) {
   size_t bottom = check_count(L, 3, "bottom", 0);
   size_t left = check_count(L, 4, "left", 0);
   size_t right = check_count(L, 5, "right", 0);
-  ImageBorder border = borders[luaL_checkoption(L, 6, "constant", modes)];
+  ImageBorder border = borders[check_word(L, 6, "constant", modes)];
   real value = (real)luaL_optnumber(L, 7, 0);
   whole.height = size.height + top + bottom;
   whole.width = size.width + left + right;

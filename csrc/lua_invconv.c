@@ -231,8 +231,7 @@ section 3.2).
 false: W is the parameter `weight`, C×C
 @return a flow layer on N×C×H×W */
 static int new_invconv(lua_State *L) {
-  size_t c = flow_check_size(L, 1, "channels");
-  luaL_argcheck(L, c <= 4096, 1, "at most 4096 channels");
+  size_t c = flow_check_size(L, 1, "channels", 1, 4096);
   bool conditional = lua_toboolean(L, 2);
   InvConv *v = flow_new(L, INVCONV_TYPE, sizeof *v);
   v->c = c;

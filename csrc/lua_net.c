@@ -400,8 +400,10 @@ static int backward(lua_State *L) {
 static int output_shape(lua_State *L) {
   Net *net = net_check(L, 1);
   size_t dim[TENSOR_MAX_DIM];
+  luaL_checktype(L, 2, LUA_TTABLE);
   int n = tensor_check_dims(L, 2, dim);
-  luaL_argcheck(L, n == 1 || n == 3, 2, "{C, H, W} or {F} expected");
+  if (n != 1 && n != 3)
+    luaL_argerror(L, 2, lua_pushfstring(L, "{C, H, W} or {F} expected, got %d sizes", n));
   Shape in = n == 1 ? (Shape){dim[0], 1, 1, true} : (Shape){dim[0], dim[1], dim[2], false};
   Shape s;
   char why[NET_WHY];

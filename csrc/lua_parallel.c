@@ -32,7 +32,8 @@ on every thread, for the given time.
 @treturn number flop/s of the library's scalar type, all threads together */
 static int measure_peak(lua_State *L) {
   double seconds = luaL_optnumber(L, 1, 0.2);
-  luaL_argcheck(L, seconds > 0 && seconds <= 60, 1, "0 to 60 seconds expected");
+  if (!(seconds > 0 && seconds <= 60))
+    luaL_argerror(L, 1, lua_pushfstring(L, "0 to 60 seconds expected, got %f", seconds));
   lua_pushnumber(L, peak_flops(seconds, parallel_threads()));
   return 1;
 }

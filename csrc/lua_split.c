@@ -200,8 +200,7 @@ whose moments a convolution reads off the other half.
 @int channels C, at least 2
 @return an object with forward, inverse, sample, backward, parameters */
 static int new_split(lua_State *L) {
-  size_t c = flow_check_size(L, 1, "channels");
-  luaL_argcheck(L, c >= 2, 1, "at least 2 channels");
+  size_t c = flow_check_size(L, 1, "channels", 2, FLOW_SIZE_MAX);
   Split *s = flow_new(L, SPLIT_TYPE, sizeof *s);
   s->c = c;
   s->half = c / 2;
@@ -305,8 +304,9 @@ static int prior_sample(lua_State *L) {
 @bool learned false: N(0, 1); true: parameters `mean` and `logs`, C×H×W
 @return an object with log_prob, sample, backward, parameters */
 static int new_prior(lua_State *L) {
-  size_t dim[3] = {flow_check_size(L, 1, "channels"), flow_check_size(L, 2, "height"),
-                   flow_check_size(L, 3, "width")};
+  static const char *const names[] = {"channels", "height", "width"};
+  size_t dim[3];
+  for (int i = 0; i < 3; i++) dim[i] = flow_check_size(L, i + 1, names[i], 1, FLOW_SIZE_MAX);
   bool learned = lua_toboolean(L, 4);
   Prior *p = flow_new(L, PRIOR_TYPE, sizeof *p);
   memcpy(p->dim, dim, sizeof dim);

@@ -75,7 +75,8 @@ static int system_memory(lua_State *L) {
 
 static int check_descriptor(lua_State *L) {
   lua_Integer fd = luaL_checkinteger(L, 1);
-  luaL_argcheck(L, fd >= 0 && fd <= 2, 1, "expected 0, 1 or 2");
+  if (fd < 0 || fd > 2)
+    luaL_argerror(L, 1, lua_pushfstring(L, "expected 0, 1 or 2, got %I", (LUAI_UACINT)fd));
   return (int)fd;
 }
 
@@ -219,7 +220,9 @@ at most 255 bytes
 static int system_catch_interrupt(lua_State *L) {
   size_t length;
   const char *message = luaL_optlstring(L, 1, "", &length);
-  luaL_argcheck(L, length < sizeof notice, 1, "expected at most 255 bytes");
+  if (length >= sizeof notice)
+    luaL_argerror(L, 1, lua_pushfstring(L, "at most 255 bytes expected, got %I",
+                                        (LUAI_UACINT)length));
   int *open = lua_newuserdatauv(L, sizeof *open, 0);
   *open = 0;
   luaL_setmetatable(L, CATCH_TYPE);

@@ -53,7 +53,9 @@ static double check_above_zero(lua_State *L, int arg, const char *what) {
 /* slic(image, segments, compactness, iterations) → labels H×W, count */
 static int vision_slic(lua_State *L) {
   Planes image = check_planes(L, 1);
-  luaL_argcheck(L, image.channels <= 3, 1, "at most 3 channels expected");
+  if (image.channels > 3)
+    luaL_argerror(L, 1, lua_pushfstring(L, "at most 3 channels expected, got %I",
+                                        (LUAI_UACINT)image.channels));
   SlicOptions options = {check_count(L, 2, "segments", 1),
                          check_above_zero(L, 3, "compactness"),
                          check_count(L, 4, "iterations", 1)};
@@ -85,7 +87,9 @@ static int vision_fill_median(lua_State *L) {
   Planes image = check_planes(L, 1);
   Tensor *valid = check_valid(L, 2, image);
   size_t radius = check_count(L, 3, "radius", 1);
-  luaL_argcheck(L, radius <= 32, 3, "radius of at most 32 expected");
+  if (radius > 32)
+    luaL_argerror(L, 3, lua_pushfstring(L, "radius of at most 32 expected, got %I",
+                                        (LUAI_UACINT)radius));
   size_t window = (2 * radius + 1) * (2 * radius + 1);
   real *scratch = tensor_workspace(L, 2 * valid->count + window);
   fill_median(image.tensor->data, valid->data, image.channels, image.height, image.width,
@@ -115,7 +119,8 @@ static void check_numbers(lua_State *L, int arg, size_t count, double *out) {
     lua_rawgeti(L, arg, (lua_Integer)i + 1);
     out[i] = lua_tonumberx(L, -1, &is_number);
     if (!is_number || !isfinite(out[i]))
-      luaL_argerror(L, arg, lua_pushfstring(L, "%d finite numbers expected", (int)count));
+      luaL_argerror(L, arg, lua_pushfstring(L, "%d finite numbers expected, got %s as [%d]",
+                                            (int)count, luaL_tolstring(L, -1, NULL), (int)i + 1));
     lua_pop(L, 1);
   }
 }
@@ -145,10 +150,11 @@ static int vision_fuse(lua_State *L) {
   Tensor *own = check_map(L, 2, stack->dim[1], stack->dim[2]);
   FusionOptions options = {check_above_zero(L, 3, "tolerance"),
                            check_count(L, 4, "support", 1)};
-  real *scratch = tensor_workspace(L, (size_t)parallel_threads() * (stack->dim[0] + 1));
   Tensor *clean = tensor_like(L, own), *count = tensor_like(L, own);
+  int threads = parallel_threads();
+  real *scratch = tensor_workspace(L, (size_t)threads * (stack->dim[0] + 1));
   depth_fuse(stack->data, own->data, stack->dim[0], own->dim[0], own->dim[1], &options,
-             scratch, clean->data, count->data);
+             scratch, clean->data, count->data, threads);
   return 2;
 }
 
@@ -160,18 +166,24 @@ static void copy_row(const real *from, real *to, size_t n, bool mirror) {
   for (size_t i = 0; i < n; i++) to[i] = from[n - 1 - i];
 }
 
+static void check_inside(lua_State *L, int arg, size_t start, size_t count, size_t whole) {
+  if (count > whole || start > whole - count)
+    luaL_argerror(L, arg, lua_pushfstring(L, "window within 1 to %I expected, got %I to %I",
+                                          (LUAI_UACINT)whole, (LUAI_UACINT)(start + 1),
+                                          (LUAI_UACINT)(start + count)));
+}
+
 /* window(image, top, left, out[, mirror]) → out: the rows and columns from
  * (top, left) on that out has room for, left and right exchanged on request. */
 static int vision_window(lua_State *L) {
   Planes image = check_planes(L, 1), out = check_planes(L, 4);
   size_t top = check_count(L, 2, "top", 1) - 1, left = check_count(L, 3, "left", 1) - 1;
   bool mirror = lua_toboolean(L, 5);
-  luaL_argcheck(L, out.channels == image.channels, 4,
-                "as many channels as the image expected");
-  luaL_argcheck(L, out.height <= image.height && top <= image.height - out.height, 2,
-                "the window must lie inside the image");
-  luaL_argcheck(L, out.width <= image.width && left <= image.width - out.width, 3,
-                "the window must lie inside the image");
+  if (out.channels != image.channels)
+    luaL_argerror(L, 4, lua_pushfstring(L, "%I channels expected, got %I",
+                                        (LUAI_UACINT)image.channels, (LUAI_UACINT)out.channels));
+  check_inside(L, 2, top, out.height, image.height);
+  check_inside(L, 3, left, out.width, image.width);
   luaL_argcheck(L, !tensor_overlap(image.tensor, out.tensor), 4,
                 "out must not share memory with the image");
   for (size_t c = 0; c < image.channels; c++)

@@ -177,7 +177,9 @@ int tensor_check_dims(lua_State *L, int arg, size_t dim[TENSOR_MAX_DIM]) {
 int tensor_check_dims_to(lua_State *L, int arg, int last, size_t dim[TENSOR_MAX_DIM]) {
   bool list = lua_istable(L, arg);
   if (list && last > arg)
-    luaL_argerror(L, arg + 1, "nothing expected after the list of dimensions");
+    luaL_argerror(L, arg + 1,
+                  lua_pushfstring(L, "nothing expected after the list of dimensions, got %s",
+                                  luaL_typename(L, arg + 1)));
   lua_Integer n = list ? (lua_Integer)lua_rawlen(L, arg) : last - arg + 1;
   if (n < 1 || n > TENSOR_MAX_DIM)
     luaL_argerror(L, arg,

@@ -392,7 +392,7 @@ describe("image", function()
       {"crop", {t, 0, 1, 1, 1}, "top must be from 1"},
       {"crop", {t, 2, 1, 2, 1}, "rows 2 to 3 lie outside the image's 2"},
       {"crop", {t, 1, 2147483647, 1, 2147483647}, "columns 2147483647 to 4294967293 lie outside the image's 2"},
-      {"flip", {t, "left"}, "invalid option 'left'"},
+      {"flip", {t, "left"}, "one of horizontal, vertical expected, got 'left'"},
       {"flip", {t}, "string expected, got no value"},
       {"paste", {t, three, 1, 1}, "the same number of channels"},
       {"paste", {t, t, 1, 1}, "an image cannot be pasted into itself"},

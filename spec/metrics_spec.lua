@@ -105,7 +105,7 @@ mean IoU 0.5833, pixel accuracy 0.7500]], text)
   it("is misused with an error that tells", function()
     local c = metrics.confusion(3)
     local cases = {
-      {"classes must be an integer >= 2, got 1", function() metrics.confusion(1) end},
+      {"classes must be an integer >= 2 and <= 4096, got 1", function() metrics.confusion(1) end},
       {"Confusion:add: truth must be a tensor of shape 2x2, got 2x3", function()
         c:add(core.ones(2, 2), core.ones(2, 3))
       end},

@@ -30,6 +30,7 @@ local MODEL = {
 }
 
 local MOST_SIDE = 1 << 20 -- so that no product of sizes overflows
+local MOST_CHANNELS = 4096 -- of an invertible 1×1 convolution
 
 local function check_shape(key, shape)
   local ok = #shape == 3
@@ -56,6 +57,11 @@ function M.check(opts)
   if o.y[2] % unit ~= 0 or o.y[3] % unit ~= 0 then
     error(("cglow.Model: option 'y': with %d levels height and width must be multiples of %d, got %dx%d")
       :format(o.levels, unit, o.y[2], o.y[3]), 3)
+  end
+  local widest = o.y[1] << (o.levels + 1) -- a level doubles the channels, the last one splits none off
+  if widest > MOST_CHANNELS then
+    error(("cglow.Model: option 'y' must not lead to more than %d channels, got %d after %d levels")
+      :format(MOST_CHANNELS, widest, o.levels), 3)
   end
   local rng = o.rng or core.rng()
   o.rng = nil
@@ -92,6 +98,9 @@ end
 -- @int level where the error points, as in `error`
 function M.check_network(fname, v, x, wanted, level)
   check.methods(fname, "cn", v, { "forward", "backward", "parameters" }, level + 1)
+  if check.has(v, "inverse") then
+    error(("%s: option 'cn' must be a network, got a flow layer, %s"):format(fname, core.type(v)), level)
+  end
   if core.type(v) ~= "cglow.Net" or wanted == nil then return end
   if type(wanted) == "number" then wanted = { wanted } end
   local shape, why = v:output_shape(x)

@@ -22,6 +22,7 @@ local EXTRA = { tensors = { type = "table" }, metadata = { type = "table" } }
 
 --- See `Model:save`.
 function M.save(model, path, extra)
+  options.arg("Model:save", 1, "path", path, { type = "string", path = true }, 1)
   extra = options.check("Model:save", extra, EXTRA, 1)
   local tensors, metadata = {}, { config = json.encode(config_of(model)) }
   for _, p in ipairs(model:parameters()) do tensors[p.name] = p.value end
@@ -56,6 +57,7 @@ end
 -- @treturn {[string]=Tensor} all tensors of the file
 -- @treturn {[string]=string} its metadata
 function M.load(path, override)
+  options.arg("cglow.load", 1, "path", path, {type = "string", path = true})
   options.arg("cglow.load", 2, "override", override, { type = "table", optional = true })
   local tensors, metadata, code = safetensors.load(path)
   if not tensors then return nil, metadata, code end

@@ -29,7 +29,7 @@ local M = {}
 local kinds = {}
 
 local function shape(required)
-  return {type = "table", length = 3, each = {type = "integer", min = 1}, required = required}
+  return {type = "table", length = 3, each = {type = "integer", min = 1, max = 1 << 20}, required = required}
 end
 
 local function integer(default, min, max) return {type = "integer", default = default, min = min, max = max} end
@@ -46,7 +46,7 @@ local function is_mask(config) return config.y[1] ~= config.classes end
 kinds.Segmenter = {
   options = {
     x = shape(true), y = shape(), classes = {type = "integer", required = true, min = 2, max = 4096},
-    channels = integer(32, 1, 4096), depth = integer(3, 1, 8), rng = {},
+    channels = integer(32, 1, 4096), depth = integer(3, 1, 8), rng = {type = "rng"},
   },
 }
 
@@ -88,7 +88,7 @@ end
 kinds.Residual = {
   options = {
     x = shape(true), y = shape(), channels = integer(32, 1, 4096), depth = integer(8, 2, 64),
-    target = {type = "string", default = "residual", one_of = {"residual", "clean"}}, rng = {},
+    target = {type = "string", default = "residual", one_of = {"residual", "clean"}}, rng = {type = "rng"},
   },
 }
 
@@ -171,6 +171,9 @@ local function measure(fname, self, x, y, opts)
   local o = options.check(fname, opts, LOSS, 1)
   check_x(fname, self, x)
   check.shape(fname, "y", y, {x:size(1), table.unpack(self.config.y)})
+  if o.mask then
+    check.shape(fname, "option 'mask'", o.mask, {x:size(1), self.config.x[2], self.config.x[3]})
+  end
   return kinds[self.kind].measure(self.config, self.net:forward(x), x, y, o)
 end
 
@@ -239,21 +242,27 @@ end
 
 -- ---- files -------------------------------------------------------------------
 
+local EXTRA = {tensors = {type = "table"}, metadata = {type = "table"}}
+
 --- Write parameters and configuration as a safetensors file.
 -- @string path
 -- @tparam[opt] table extra `tensors` and `metadata` to write beside them, which
 -- `load` ignores
 -- @return true, or nil, message, code
 function Network:save(path, extra)
+  options.arg("Network:save", 1, "path", path, {type = "string", path = true})
+  extra = options.check("Network:save", extra, EXTRA)
   local tensors, config = {}, {kind = self.kind}
   for key, value in pairs(self.config) do config[key] = value end
   for _, p in ipairs(self.parameter_list) do tensors[p.name] = p.value end
-  for name, t in pairs(extra and extra.tensors or {}) do
-    if tensors[name] then error(("Network:save: tensor '%s' is a parameter's name"):format(name), 2) end
+  for name, t in pairs(extra.tensors or {}) do
+    if tensors[name] then
+      error(("Network:save: tensor '%s' is a parameter's name"):format(name), 2)
+    end
     tensors[name] = t
   end
   local metadata = {config = json.encode(config)}
-  for key, value in pairs(extra and extra.metadata or {}) do metadata[key] = value end
+  for key, value in pairs(extra.metadata or {}) do metadata[key] = value end
   return safetensors.save(path, tensors, metadata)
 end
 
@@ -274,7 +283,7 @@ end
 -- @treturn {[string]=Tensor} all tensors of the file
 -- @treturn {[string]=string} its metadata
 function M.load(path)
-  options.arg("feedforward.load", 1, "path", path, "string")
+  options.arg("feedforward.load", 1, "path", path, {type = "string", path = true})
   local tensors, metadata, code = safetensors.load(path)
   if not tensors then return nil, metadata, code end
   if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not a network"):format(path) end

@@ -30,7 +30,7 @@ end
 -- @treturn tensor 3×H×W
 function M.text(text, opts)
   options.arg("text", 1, "text", text, "string")
-  if text == "" then error("bad argument #1 to 'text': text must not be empty", 2) end
+  if text == "" then error("bad argument #1 to 'text': text must not be empty, got ''", 2) end
   local o = options.check("text", opts, TEXT)
   local dots, width = font.draw(text)
   local numbers = {}

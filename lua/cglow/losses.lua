@@ -24,7 +24,7 @@ local function pixels_like(t) return {t:size(1), t:size(3), t:size(4)} end
 local function check_mask(fname, mask, like)
   check.shape(fname, "option 'mask'", mask, pixels_like(like))
   if not (mask:isfinite() and mask:min() >= 0) then
-    error(("%s: option 'mask' must hold finite numbers >= 0"):format(fname), 3)
+    error(("%s: option 'mask' must hold finite numbers >= 0, got a least one of %g"):format(fname, mask:min()), 3)
   end
 end
 
@@ -32,7 +32,8 @@ local function check_classes(classes, logits)
   check.shape("losses.cross_entropy", "classes", classes, pixels_like(logits))
   local count = logits:size(2)
   if not (classes:min() >= 1 and classes:max() <= count and classes == classes:round()) then
-    error(("losses.cross_entropy: classes must be whole numbers from 1 to %d"):format(count), 3)
+    error(("losses.cross_entropy: classes must be whole numbers from 1 to %d, got numbers from %g to %g"):format(
+      count, classes:min(), classes:max()), 3)
   end
 end
 

@@ -8,12 +8,13 @@ local options = require "cglow.options"
 local M = {}
 
 local POSITIVE = {type = "integer", min = 1}
+local MOST_CLASSES <const> = 4096
 
-local function same_shape(fname, index, name, t, like)
-  options.arg(fname, index, name, t, "tensor", 1)
+local function same_shape(fname, index, name, t, like, up)
+  options.arg(fname, index, name, t, "tensor", 1 + (up or 0))
   local got, want = table.concat(t:size(), "x"), table.concat(like:size(), "x")
   if got ~= want then
-    error(("%s: %s must be a tensor of shape %s, got %s"):format(fname, name, want, got), 3)
+    error(("%s: %s must be a tensor of shape %s, got %s"):format(fname, name, want, got), 3 + (up or 0))
   end
 end
 
@@ -51,7 +52,7 @@ end
 -- @treturn Tensor classes×H×W
 function M.one_hot(labels, classes)
   options.arg("metrics.one_hot", 1, "labels", labels, "tensor")
-  classes = options.arg("metrics.one_hot", 2, "classes", classes, POSITIVE)
+  classes = options.arg("metrics.one_hot", 2, "classes", classes, {type = "integer", min = 1, max = MOST_CLASSES})
   local channels = {}
   for c = 1, classes do channels[c] = labels:eq(c) end
   return core.stack(channels)
@@ -70,7 +71,7 @@ Confusion.__name = "cglow.Confusion"
 -- c:add(metrics.binarise(prediction), metrics.binarise(sample.y))
 -- print(c:mean_iou())
 function M.confusion(classes)
-  classes = options.arg("metrics.confusion", 1, "classes", classes, {type = "integer", min = 2})
+  classes = options.arg("metrics.confusion", 1, "classes", classes, {type = "integer", min = 2, max = MOST_CLASSES})
   local counts = {}
   for truth = 1, classes do
     counts[truth] = {}
@@ -286,6 +287,13 @@ local function check_samples(fname, samples, least)
   if #samples < least then
     error(("%s: samples must be at least %d, got %d"):format(fname, least, #samples), 3)
   end
+  for i = 1, type(samples) == "table" and #samples or 0 do
+    if i == 1 then
+      options.arg(fname, 1, "samples[1]", samples[1], "tensor", 1)
+    else
+      same_shape(fname, 1, ("samples[%d]"):format(i), samples[i], samples[1], 1)
+    end
+  end
 end
 
 --- How much samples of one y differ: the mean over all pairs of the root of
@@ -317,6 +325,9 @@ function M.best_of(samples, truth, score)
   local best, which = -math.huge, 1
   for i = 1, #samples do
     local s = score(samples[i], truth)
+    if type(s) ~= "number" then
+      error(("metrics.best_of: score must return a number, got %s"):format(options.show(s)), 2)
+    end
     if s > best then best, which = s, i end
   end
   return best, which

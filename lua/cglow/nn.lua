@@ -4,17 +4,21 @@
 -- and `net:parameters(prefix)`. A network written in Lua needs only these three
 -- methods to stand wherever a `Net` can.
 -- @module cglow.nn
+local check = require "cglow.check"
 local core = require "cglow.core"
 local options = require "cglow.options"
 
 local M = {}
 
-local function pair(fname, key, value)
-  if math.type(value) == "integer" then return value, value end
-  if type(value) == "table" and math.type(value[1]) == "integer" and math.type(value[2]) == "integer" then
-    return value[1], value[2]
-  end
-  error(("%s: option '%s' must be an integer or {height, width}, got %s"):format(fname, key, tostring(value)), 3)
+local function in_range(v, least) return math.type(v) == "integer" and v >= least and v < 1 << 31 end
+
+local function pair(fname, key, value, least)
+  local h, w = value, value
+  if type(value) == "table" then h, w = value[1], value[2] end
+  if in_range(h, least) and in_range(w, least) then return h, w end
+  local got = type(value) == "table" and ("{%s, %s}"):format(options.show(h), options.show(w)) or options.show(value)
+  error(("%s: option '%s' must be an integer of at least %d or two, {height, width}, got %s"):format(
+    fname, key, least, got), 3)
 end
 
 --- Convolution (cross-correlation) of N×in×H×W.
@@ -30,16 +34,16 @@ function M.Conv2d(opts)
     padding = { default = 0 },
     bias = { type = "boolean", default = true },
   })
-  local kh, kw = pair("nn.Conv2d", "kernel", o.kernel)
-  local sh, sw = pair("nn.Conv2d", "stride", o.stride)
-  local ph, pw = pair("nn.Conv2d", "padding", o.padding)
+  local kh, kw = pair("nn.Conv2d", "kernel", o.kernel, 1)
+  local sh, sw = pair("nn.Conv2d", "stride", o.stride, 1)
+  local ph, pw = pair("nn.Conv2d", "padding", o.padding, 0)
   return core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, ph, pw, o.bias)
 end
 
 -- Stride and kernel that take `from` pixels to `to` (design section 2, RConv).
 local function resize_side(from, to, what)
-  if to < 1 or from < to then
-    error(("nn.RConv: cannot take %s %d to %d"):format(what, from, to), 3)
+  if from < to then
+    error(("nn.RConv: option 'to' must be at most 'from', got %s %d to %d"):format(what, from, to), 3)
   end
   local stride = from // to
   return stride, from - (to - 1) * stride
@@ -56,8 +60,10 @@ function M.RConv(opts)
     from = { type = "table", required = true },
     to = { type = "table", required = true },
   })
-  local sh, kh = resize_side(o.from[1], o.to[1], "height")
-  local sw, kw = resize_side(o.from[2], o.to[2], "width")
+  local from_h, from_w = pair("nn.RConv", "from", o.from, 1)
+  local to_h, to_w = pair("nn.RConv", "to", o.to, 1)
+  local sh, kh = resize_side(from_h, to_h, "height")
+  local sw, kw = resize_side(from_w, to_w, "width")
   return core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, 0, 0, true)
 end
 
@@ -119,6 +125,7 @@ function Chain:backward(dout)
 end
 
 function Chain:parameters(prefix)
+  options.arg("Chain:parameters", 1, "prefix", prefix, { type = "string", optional = true })
   local all = {}
   for i, net in ipairs(self.nets) do
     for _, p in ipairs(net:parameters(prefix and prefix .. self.names[i] .. ".")) do all[#all + 1] = p end
@@ -134,6 +141,13 @@ function Chain:__tostring()
   return table.concat(lines, "\n")
 end
 
+local function is_network(v)
+  for _, method in ipairs { "forward", "backward", "parameters" } do
+    if not check.has(v, method) then return false end
+  end
+  return true
+end
+
 --- Networks one after the other. A string names the network that follows it;
 -- its parameters are then called `name.weight` and so on (without a name: its
 -- place in the list).
@@ -147,16 +161,16 @@ function M.Sequential(list)
   for i, item in ipairs(list) do
     if type(item) == "string" then
       name = item
-    elseif type(item) == "userdata" or (type(item) == "table" and item.forward and item.backward) then
+    elseif is_network(item) then
       nets[#nets + 1] = item
       names[#names + 1] = name or tostring(#nets)
       name = nil
       pure = pure and M.is_net(item)
     else
-      error(("nn.Sequential: item %d must be a name or a network, got %s"):format(i, type(item)), 2)
+      error(("nn.Sequential: item %d must be a name or a network, got %s"):format(i, options.show(item)), 2)
     end
   end
-  if #nets == 0 then error("nn.Sequential: at least one network expected", 2) end
+  if #nets == 0 then error("nn.Sequential: at least one network expected, got none", 2) end
   if pure then return core.net.sequential(nets, names) end
   return setmetatable({ nets = nets, names = names }, Chain)
 end

@@ -9,6 +9,7 @@
 -- * `finite` = false: NaN and infinities are welcome (they are refused otherwise)
 -- * `one_of`: list of the values that are allowed
 -- * `length`: how many elements a list must have; `each`: what each one must be
+-- * `path` = true: a string that can name a file, so one without a NUL
 -- * `fields`: a table that is itself a table of options
 --
 -- Errors name the function, the option, what was expected and what came, and
@@ -150,6 +151,9 @@ local function check_value(label, value, rule, path)
   if not ok then
     local what = type(got) == "table" and rule.length and ("a list of %d"):format(#got) or show(got)
     return nil, ("%s must be %s, got %s"):format(label, expectation(rule), what)
+  end
+  if rule.path and type(value) == "string" and value:find("\0", 1, true) then
+    return nil, ("%s holds a zero byte, as no path can, got %s"):format(label, show(value))
   end
   if rule.fields and type(value) == "table" then return check_fields(value, rule.fields, path) end
   if rule.each and type(value) == "table" then

@@ -16,8 +16,8 @@ local SHEETS = 8 -- contact sheets of a single run; of several only the last eac
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.render(paths)
-  options.arg("report.render", 1, "paths", paths, {type = "table", each = {type = "string"}})
-  if #paths == 0 then error("report.render: at least one run folder expected", 2) end
+  options.arg("report.render", 1, "paths", paths, {type = "table", each = {type = "string", path = true}})
+  if #paths == 0 then error("report.render: paths: at least one run folder expected, got none", 2) end
   local runs = {}
   for i, path in ipairs(paths) do
     local found, message = run.read(path, #paths == 1 and SHEETS or 1)
@@ -34,6 +34,9 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.save(paths, to)
+  options.arg("report.save", 1, "paths", paths, {type = "table", each = {type = "string", path = true}})
+  if #paths == 0 then error("report.save: paths: at least one run folder expected, got none", 2) end
+  options.arg("report.save", 2, "to", to, {type = "string", path = true, optional = true})
   local text, message = M.render(paths)
   if not text then return nil, message end
   to = to or paths[1] .. "/report.html"

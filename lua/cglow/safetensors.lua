@@ -105,7 +105,7 @@ end
 -- @raise on names that are no UTF-8 strings, values that are no tensors,
 -- metadata that are no strings
 function M.save(path, tensors, metadata)
-  options.arg("save_tensors", 1, "path", path, "string")
+  options.arg("save_tensors", 1, "path", path, {type = "string", path = true})
   options.arg("save_tensors", 2, "tensors", tensors, "table")
   metadata = options.arg("save_tensors", 3, "metadata", metadata, {type = "table", default = {}})
   check_tensors(tensors)
@@ -298,7 +298,7 @@ end
 -- @treturn[2] string message
 -- @treturn[2] integer code
 function M.load(path)
-  options.arg("load_tensors", 1, "path", path, "string")
+  options.arg("load_tensors", 1, "path", path, {type = "string", path = true})
   local reader <close>, message, code = file.open(path)
   if not reader then return nil, message, code end
   local tensors, metadata

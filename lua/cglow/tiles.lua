@@ -1,6 +1,7 @@
 --- Whole images of any size through a model of one size: overlapping tiles whose
 -- answers fade into each other.
 -- @module cglow.tiles
+local check = require "cglow.check"
 local core = require "cglow.core"
 local image = require "cglow.image"
 local options = require "cglow.options"
@@ -40,9 +41,14 @@ end
 -- @treturn Tensor K×H×W
 function M.apply(t, opts, f)
   options.arg("tiles.apply", 1, "t", t, "tensor")
+  if t:dim() ~= 3 then
+    error(("tiles.apply: t must be C×H×W, got %s"):format(table.concat(t:size(), "x")), 2)
+  end
   local o = options.check("tiles.apply", opts, {
-    size = { type = "integer", required = true, min = 1 }, overlap = { type = "integer", min = 0 },
+    size = { type = "integer", required = true, min = 1, max = 65535 },
+    overlap = { type = "integer", min = 0, max = 65535 },
   })
+  options.arg("tiles.apply", 3, "f", f, "function")
   local size = o.size
   local overlap = math.min(o.overlap or size // 4, size - 1)
   local h, w = t:size(2), t:size(3)
@@ -55,6 +61,7 @@ function M.apply(t, opts, f)
   for _, top in ipairs(starts(height, size, size - overlap)) do
     for _, left in ipairs(starts(width, size, size - overlap)) do
       local y = f(image.crop(padded, top, left, size, size))
+      check.shape("tiles.apply", "what f returns", y, { sum and sum:size(1) or "K", size, size })
       if not sum then
         weight = fade(y:size(1), size, overlap)
         sum, weights = core.zeros(y:size(1), height, width), core.zeros(y:size(1), height, width)

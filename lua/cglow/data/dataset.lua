@@ -15,6 +15,8 @@ local options = require "cglow.options"
 
 local M = {}
 
+local RNG <const> = {type = "rng", optional = true}
+
 local Dataset = {}
 local meta = {__name = "cglow.Dataset"}
 
@@ -79,13 +81,14 @@ function Dataset:size() return self.count end
 -- @treturn[2] string message
 function Dataset:get(i, rng, scratch)
   i = options.arg("Dataset:get", 1, "i", i, {type = "integer", min = 1, max = self.count})
-  return self.fetch(i, rng or core.rng(), scratch)
+  return self.fetch(i, options.arg("Dataset:get", 2, "rng", rng, RNG) or core.rng(), scratch)
 end
 
 --- All samples in order: `for i, sample in ds:samples() do`.
 -- @tparam[opt] Rng rng
 -- @raise when one cannot be read
 function Dataset:samples(rng)
+  options.arg("Dataset:samples", 1, "rng", rng, RNG)
   local i = 0
   return function()
     if i == self.count then return nil end

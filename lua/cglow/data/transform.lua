@@ -80,7 +80,8 @@ end
 -- @tparam[opt] table opts `channels` = 3
 -- @treturn table transform
 function M.copy_channels(opts)
-  local o = options.check("transform.copy_channels", opts, {channels = {type = "integer", default = 3, min = 1}})
+  local o = options.check("transform.copy_channels", opts,
+    {channels = {type = "integer", default = 3, min = 1, max = 4096}})
   return transform(("copy to %d channels"):format(o.channels), function(sample)
     local list = {}
     for c = 1, o.channels do list[c] = sample.y end

@@ -30,7 +30,7 @@ function M.check(given)
   local o = options.check("Trainer", given, SPEC, 1)
   check.methods("Trainer", "model", o.model, MODEL)
   check.methods("Trainer", "train", o.train, DATA)
-  if o.valid then check.methods("Trainer", "valid", o.valid, DATA) end
+  if o.valid ~= nil then check.methods("Trainer", "valid", o.valid, DATA) end
   o.cell_width = o.cell_width or o.train.info and o.train.info.cell_width or 1
   if o.resume and not o.run then error("Trainer: option 'resume' needs 'run', the folder to go on from", 3) end
   return o

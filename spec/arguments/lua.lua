@@ -1,0 +1,298 @@
+-- Modules of cglow in Lua: networks, models, optimizers, data, metrics, training.
+local cglow = require "cglow"
+local core = require "cglow.core"
+local feedforward = require "cglow.feedforward"
+local K = require "spec.support.arguments"
+
+local optim, nn, data = cglow.optim, cglow.nn, cglow.data
+local boolean = K.object(true, "boolean")
+local channels = K.int(2, 1)
+local function pair(good) return K.object(good, "number table", { { "a string inside", function() return { 1,
+  "x" } end },
+  { "one", function() return { 1 } end }, { "0.5", function() return 0.5 end }, { "NaN",
+    function() return 0 / 0 end } }) end
+local rng = K.object(function() return core.Rng(1) end, "cglow.Rng")
+local function shape(good) return K.list(good, { { "two sizes", function() return { 4, 4 } end },
+  { "{}", function() return {} end }, { "0 channels", function() return { 0, 4, 4 } end },
+  { "strings", function() return { "1", 4, 4 } end }, { "-8", function() return { 1, -8, 8 } end },
+  { "1.5", function() return { 1.5, 8, 8 } end }, { "2^62", function() return { 1 << 62, 1 << 62, 8 } end },
+  { "2^21", function() return { 1 << 21, 8, 8 } end } }) end
+
+local function parameters() return { core.Param(core.zeros(2), "a"), core.Param(core.zeros(3), "b") } end
+local function adam() return optim.Adam(parameters()) end
+local params = K.list(parameters, { { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
+  { "twice the same", function()
+    local p = core.Param(core.zeros(2))
+    return { p, p }
+  end }, { "an empty group", function() return { { params = {} } } end },
+  { "a group's unknown option", function() return { { params = parameters(), lr = 1 } } end },
+  { "a group's scale", function() return { { params = parameters(), scale = -1 } } end } })
+local lr = K.num(0.1, { -1, 1e10 })
+local limit = K.num(1, { -1, 1e10 })
+local decay = K.num(0.9, { -0.1, 1, 2 })
+
+local function model()
+  return cglow.Model { x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 1, cn = { channels = 2, width = 4 },
+    coupling = { width = 4 } }
+end
+local m = model()
+local same = function() return m end
+local x = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 1, 8, 8 }, { 2, 2, 8, 8 }, { 2, 1, 4, 4 } })
+local x_for_y = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 3, 1, 8, 8 }, { 2, 2, 8, 8 } })
+local y = K.tensor({ 2, 1, 4, 4 }, { { 4 }, { 1, 4, 4 }, { 2, 2, 4, 4 }, { 2, 1, 8, 8 }, { 3, 1, 4, 4 } })
+local temperature = K.num(1, { -1, 1e10 })
+local many = K.int(2, 1, 1 << 20)
+local network = K.object(function() return m.levels[1].steps[1].actnorm.cn end, "cglow.Net",
+  { { "another output", function() return nn.Conv2d { in_channels = 1, out_channels = 1 } end },
+    { "half a network", function() return { forward = print } end } })
+local level = K.int(1, 1, 1)
+local plain = cglow.Glow { y = { 1, 4, 4 }, levels = 1, depth = 1, coupling = { width = 4 } }
+
+local cn = K.opts { channels = channels, width = channels, make = K.object(nil, "nil function") }
+local coupling = K.opts { width = channels, make = K.object(nil, "nil function") }
+local model_options = { levels = K.int(1, 1, 16), depth = K.int(1, 1, 1024), cn = cn, coupling = coupling,
+  init = K.word "live", learned_prior = boolean, recompute = boolean, rng = rng }
+local function with(fields)
+  local all = {}
+  for k, v in pairs(model_options) do all[k] = v end
+  for k, v in pairs(fields) do all[k] = v end
+  return all
+end
+
+-- A sequence with a member in Lua, between two in C.
+local function chain()
+  return nn.Sequential { nn.ReLU(), { forward = function(_, v) return v end, backward = function(_, v) return v end,
+    parameters = function() return {} end }, nn.Tanh() }
+end
+
+local function dataset(n)
+  return data.Dataset { size = n or 4, get = function(i)
+    return { x = core.full(1, 8, 8, i), y = core.full(1, 4, 4, i / 10), name = "sample " .. i }
+  end }
+end
+local four = function() return dataset() end
+local index = K.int(2, 1, 4)
+local a_set = K.object(four, "cglow.Dataset")
+
+local function segmenter() return feedforward.Segmenter { x = { 1, 8, 8 }, classes = 2, channels = 2, depth = 1 } end
+local seg = segmenter()
+local seg_x = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 2, 2, 8, 8 }, { 2, 1, 8, 4 } })
+local seg_y = K.tensor({ 2, 2, 8, 8 }, { { 8 }, { 2, 1, 8, 8 }, { 1, 2, 8, 8 } })
+local seg_loss = K.opts { mask = K.tensor({ 2, 8, 8 }, { { 8, 8 }, { 1, 8, 8 } }), cell_width = K.num(1, { 0, -1 }) }
+
+local labels = K.object(function() return core.ones(4, 4) end, "cglow.Tensor")
+local labels_like = K.object(function() return core.ones(4, 4) end, "cglow.Tensor", { { "shape 4x5",
+  function() return core.ones(4, 5) end } })
+local function confusion() return cglow.metrics.confusion(2) end
+local samples = K.object(function() return core.ones(3, 1, 4, 4) end, "cglow.Tensor table",
+  { { "none", function() return {} end }, { "numbers", function() return { 1, 2 } end } })
+
+local size = K.int(4, 1, 65535)
+local dir = K.str("/nonexistent", nil, true)
+local seed = K.int(1)
+local function splits() return K.word "train" end
+local logits = K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 3, 4, 4 } })
+
+local rows = {
+  { "cglow.nn.Conv2d", K.opts { ["in_channels!"] = channels, ["out_channels!"] = channels, kernel = pair(3),
+    stride = pair(1), padding = pair(0), bias = boolean }, wrong = {
+      { label = "kernel 0", args = { { in_channels = 1, out_channels = 1, kernel = 0 } },
+        says = "must be an integer of at least 1" },
+      { label = "padding -1", args = { { in_channels = 1, out_channels = 1, padding = -1 } },
+        says = "must be an integer of at least 0" } } },
+  { "cglow.nn.RConv", K.opts { ["in_channels!"] = channels, ["out_channels!"] = channels,
+    ["from!"] = K.list({ 8, 8 }, { { "{}", function() return {} end }, { "strings", function() return { "8",
+      "8" } end },
+      { "0", function() return { 0, 8 } end }, { "1.5", function() return { 8, 7.5 } end } }),
+    ["to!"] = K.list({ 4, 4 }, { { "{}", function() return {} end }, { "9", function() return { 9, 9 } end },
+      { "0", function() return { 0, 4 } end }, { "-1", function() return { 4, -1 } end } }) } },
+  { "cglow.nn.Linear", K.opts { ["in_features!"] = channels, ["out_features!"] = channels } },
+  { "cglow.nn.Norm", K.opts { ["channels!"] = channels, factor = K.num(1) } },
+  { "cglow.nn.Upsample", K.opts { factor = K.int(2, 1, 1 << 15) } },
+  { "cglow.nn.ReLU" }, { "cglow.nn.Tanh" }, { "cglow.nn.Sigmoid" },
+  { "cglow.nn.Sequential", K.list(function() return { "a", nn.ReLU(), nn.Tanh() } end, {
+    { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
+    { "only a name", function() return { "a" } end }, { "a tensor", function() return { core.zeros(1) } end },
+    { "half a network", function() return { { forward = print } } end } }) },
+  { "cglow.nn.is_net", K.any(1) },
+
+  { "cglow.optim.Adam", params, K.opts { lr = lr, beta1 = decay, beta2 = decay, eps = K.num(1e-8, { 0, -1, 1e-46 }),
+    clip_value = limit, clip_norm = limit } },
+  { "cglow.optim.SGD", params, K.opts { lr = lr, momentum = decay, clip_value = limit, clip_norm = limit } },
+  { "Optimizer:step", self = adam },
+  { "Optimizer:set_lr", lr, self = adam },
+  { "Optimizer:state", self = adam, wrong = { { label = "two of one name", says = "two called 'a'", args = {},
+    self = function() return optim.SGD { core.Param(core.zeros(1), "a"), core.Param(core.zeros(1), "a") } end } } },
+  { "Optimizer:set_state", K.list(function() return (adam():state()) end), K.int(1, 0), self = adam },
+
+  { "cglow.Model", K.opts(with { x = shape { 1, 8, 8 }, ["y!"] = shape { 1, 8, 8 } }), wrong = {
+    { label = "sizes that do not divide", args = { { y = { 1, 6, 8 }, levels = 2 } },
+      says = "multiples of 4, got 6x8" },
+    { label = "x too small", args = { { x = { 1, 4, 4 }, y = { 1, 4, 4 }, levels = 1 } },
+      says = "at least 8x8 pixels" },
+    { label = "x smaller than y", args = { { x = { 1, 8, 8 }, y = { 1, 32, 32 }, levels = 1 } }, says = "8x8" },
+    { label = "make gives nothing", args = { { x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 1,
+      cn = { make = function() end } } }, says = "level 1, step 1, actnorm: option 'cn' must have methods" },
+    { label = "make gives another shape", args = { { x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 1,
+      cn = { make = function() return nn.Linear { in_features = 64, out_features = 7 } end } } },
+      says = "must be a network from 1x8x8 to 8, got 7" } } },
+  { "cglow.Model.new", K.opts(with { x = shape { 1, 8, 8 }, ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model" },
+  { "cglow.Glow", K.opts(with { ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model", wrong = {
+    { label = "x", args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 } } }, says = "option 'x' is not for plain Glow" } } },
+  { "Model:parameters", self = same },
+  { "Model:parameter_count", self = same },
+  { "Model:parameter_groups", K.optional(K.num(0.5, { -1 })), self = same },
+  { "Model:zero_grad", self = same },
+  { "Model:replace", K.opts { ["level!"] = level, ["step!"] = level, ["part!"] = K.word "actnorm", cn = network,
+    flow = K.object(function() return core.flow.actnorm(4, true) end, "cglow.Squeeze", { { "half a layer",
+      function() return { forward = print } end } }) }, self = model, wrong = { { label = "cn of plain Glow",
+      self = function() return plain end, args = { { level = 1, step = 1, part = "actnorm", cn = nn.ReLU() } } } } },
+  { "Model:log_prob", x_for_y, y, self = same, wrong = { { label = "x for plain Glow",
+    self = function() return plain end,
+    args = { core.zeros(2, 1, 8, 8), core.zeros(2, 1, 4, 4) } } } },
+  { "Model:loss_and_grad", x_for_y, y, K.opts { cell_width = K.num(1, { 0, -1 }) }, self = same },
+  { "Model:decode", x_for_y, K.list(function() return { core.zeros(2, 4, 2, 2) } end, {
+    { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
+    { "another shape", function() return { core.zeros(2, 4, 4, 2) } end },
+    { "two", function() return { core.zeros(2, 4, 2, 2), core.zeros(2, 4, 2, 2) } end } }), self = same },
+  { "Model:condition", x, self = same },
+  { "Model:sample", K.also(x, "table"), K.opts { n = many, temperature = temperature, rng = rng }, self = same,
+    wrong = {
+    { label = "another model's condition", args = function() return model():condition(core.zeros(1, 1, 8, 8)) end } } },
+  { "Model:predict", x, K.opts { samples = many, temperature = temperature, rng = rng }, self = same },
+  { "Model:maximize", x, K.opts { steps = K.int(1, 1), lr = lr, start = K.tensor({ 2, 1, 4, 4 }, { { 4 }, { 1, 1, 4,
+    4 },
+    { 2, 1, 8, 8 } }) }, self = same },
+  { "Model:diagnose", x_for_y, y, self = same },
+  { "Model:save", K.str("/nonexistent/x", { "a\0b" }, true), K.opts { tensors = K.list({}, { { "a parameter's name",
+    function() return { [m:parameters()[1].name] = core.zeros(1) } end } }), metadata = K.list {} }, self = same },
+  { "cglow.load", dir, K.optional(K.list {}) },
+  { "Chain:forward", K.tensor { 2, 3 }, self = chain },
+  { "Chain:backward", K.tensor({ 2, 3 }, { { 3, 2 } }), self = function()
+    local c = chain()
+    c:forward(core.zeros(2, 3))
+    return c
+  end },
+  { "Chain:parameters", K.optional(K.str("p.", nil, true)), self = chain },
+
+  { "feedforward.Segmenter", K.opts { ["x!"] = shape { 1, 8, 8 }, ["classes!"] = K.int(2, 2, 4096),
+    channels = K.int(2, 1, 4096),
+    depth = K.int(1, 1, 8), rng = rng, y = shape { 2, 8, 8 } } },
+  { "feedforward.Residual", K.opts { ["x!"] = shape { 1, 8, 8 }, y = shape { 1, 8, 8 }, channels = K.int(2, 1, 4096),
+    depth = K.int(2, 2, 64), target = K.word "clean", rng = rng } },
+  { "feedforward.load", dir },
+  { "Network:loss", seg_x, seg_y, seg_loss, self = function() return seg end },
+  { "Network:loss_and_grad", seg_x, seg_y, seg_loss, self = function() return seg end },
+  { "Network:predict", seg_x, self = function() return seg end },
+  { "Network:parameters", self = function() return seg end },
+  { "Network:parameter_count", self = function() return seg end },
+  { "Network:zero_grad", self = function() return seg end },
+  { "Network:save", K.str("/nonexistent/x", nil, true), K.optional(K.list {}), self = function() return seg end },
+  { "losses.softmax", logits },
+  { "losses.cross_entropy", logits, K.object(function() return core.ones(2, 4, 4) end, "cglow.Tensor", {
+    { "class 0", function() return core.zeros(2, 4, 4) end }, { "class 4", function() return core.full(2, 4, 4,
+      4) end },
+    { "class 1.5", function() return core.full(2, 4, 4, 1.5) end }, { "NaN", function() return core.full(2, 4, 4,
+      0 / 0) end },
+    { "another shape", function() return core.ones(2, 4, 5) end } }), K.opts { mask = K.tensor({ 2, 4, 4 }, { { 4,
+      4 } }) } },
+  { "losses.squared_error", logits, K.tensor({ 2, 3, 4, 4 }, { { 2, 3, 4, 5 } }), K.opts { mask = K.tensor({ 2, 4, 4 },
+    { { 4, 4 } }) } },
+
+  { "cglow.data.Dataset", K.opts { ["size!"] = K.int(1, 0), ["get!"] = K.fn(print), name = K.str("n", nil, true),
+    random = boolean,
+    info = K.list {}, recipe = K.str("r", nil, true), files = K.list {} } },
+  { "cglow.data.is_dataset", K.any(1) },
+  { "cglow.data.cache_dir" },
+  { "cglow.data.sample_dir", K.word "denoising" },
+  { "Dataset:size", self = four },
+  { "Dataset:get", index, K.optional(rng), self = four },
+  { "Dataset:samples", K.optional(rng), self = four },
+  { "Dataset:batch", K.list({ 1, 2 }, { { "{}", function() return {} end }, { "0", function() return { 0 } end },
+    { "5", function() return { 5 } end }, { "a string", function() return { "x" } end } }),
+    K.optional(K.tensor({ 2, 1, 8, 8 }, { { 2 }, { 3, 1, 8, 8 } })), K.optional(K.tensor({ 2, 1, 4, 4 }, { { 2 } })),
+    K.optional(rng), self = four, as = "Dataset" },
+  { "Dataset:map", K.object(function() return function(s) return s end end, "function", { { "no transform",
+    function() return { apply = 1 } end } }), K.opts { random = boolean, recipe = K.str("r", nil, true) },
+      self = four },
+  { "Dataset:dequantise", self = four },
+  { "Dataset:seeded", K.optional(seed), self = four },
+  { "Dataset:subset", K.object(1, "number table", { { "0", function() return 0 end }, { "{5}",
+    function() return { 5 } end },
+    { "{'x'}", function() return { "x" } end } }), K.optional(K.int(2, nil, 4)), self = four },
+  { "Dataset:split", K.num(0.5, { -1, 5, 1.5 }), K.optional(seed), self = four },
+  { "Dataset:concat", a_set, self = four },
+  { "Dataset:cache", K.opts { limit = K.num(1, { -1 }) }, self = four },
+  { "Dataset:disk_cache", K.opts { dir = K.str("/nonexistent", nil, true), recipe = K.str("r", nil, true) },
+    self = four, good = false },
+  { "cglow.data.transform.resize", K.opts { ["height!"] = size, ["width!"] = size } },
+  { "cglow.data.transform.centre_crop", K.opts { ["height!"] = size, ["width!"] = size } },
+  { "cglow.data.transform.random_crop", K.opts { ["height!"] = size, ["width!"] = size, valid = K.num(0.5, { -1,
+    2 }) } },
+  { "cglow.data.transform.hide_centre", K.opts { ["height!"] = size, ["width!"] = size, value = K.num(0) } },
+  { "cglow.data.transform.copy_channels", K.opts { channels = K.int(3, 1, 4096) } },
+  { "cglow.data.transform.flip" }, { "cglow.data.transform.random_flip" },
+  { "cglow.data.transform.dequantise", K.opts { ["width!"] = K.num(0.5, { 0, -1, 2 }) } },
+  { "cglow.data.transform.undo", K.tensor { 2 }, K.optional(K.num(0.5, { 0, -1, 2 })) },
+  { "cglow.data.transform.quantise", K.opts { levels = K.int(2, 2) } },
+  { "cglow.data.transform.gaussian_noise", K.opts { sigma = K.num(0.1, { -1 }) } },
+  { "cglow.data.horses", dir, K.opts { split = splits(), size = K.int(32, 1, 4096) }, good = false },
+  { "cglow.data.lfw", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), superpixels = boolean,
+    segments = K.int(9, 1, 1 << 20) }, good = false },
+  { "cglow.data.bsds", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), shrink = K.int(1, 1, 16),
+    sigma = K.num(0.1, { -1 }), seed = seed, flip = boolean }, good = false },
+  { "cglow.data.celeba", dir, K.opts { split = splits(), size = K.int(32, 2, 4096), crop = K.int(9, 1, 4096),
+    held_out = K.int(1, 1), seed = seed }, good = false, wrong = { { label = "an odd size", args = { "/x",
+      { size = 3 } } } } },
+  { "cglow.data.seven_scenes", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), frames = K.int(1, 1),
+    range = K.num(4, { 0, 7 }), radius = K.int(1, 1, 200), valid = K.num(0.5, { -1, 2 }), holes = K.word "zero",
+    references = K.str("x", nil, true), seed = seed }, good = false },
+  { "cglow.data.pairs", dir, K.opts { split = splits(), x = K.str("x", nil, true), y = K.str("y", nil, true),
+    size = K.object(32, "number table"),
+    y_size = K.object(32, "number table"), kind = K.word "image", classes = K.int(2, 2, 256),
+    held_out = K.num(0.2, { 0, 1 }), seed = seed }, good = false },
+
+  { "cglow.metrics.argmax", K.tensor({ 2, 4, 4 }, { { 4 }, { 4, 4 } }) },
+  { "cglow.metrics.binarise", K.tensor({ 2, 4, 4 }, { { 4 }, { 4, 4 } }) },
+  { "cglow.metrics.one_hot", labels, K.int(2, 1, 4096) },
+  { "cglow.metrics.confusion", K.int(2, 2, 4096) },
+  { "Confusion:add", labels, K.object(function() return core.ones(4, 4) end, "cglow.Tensor", { { "class 0",
+    function() return core.zeros(4, 4) end }, { "NaN", function() return core.full(4, 4, 0 / 0) end },
+    { "another shape", function() return core.ones(4, 5) end } }), self = confusion },
+  { "Confusion:iou", K.int(1, 1, 2), self = confusion },
+  { "Confusion:mean_iou", self = confusion }, { "Confusion:image_iou", self = confusion },
+  { "Confusion:pixel_accuracy", self = confusion },
+  { "Confusion:foreground_iou", self = confusion, wrong = { { label = "3 classes", args = {},
+    self = function() return cglow.metrics.confusion(3) end } } },
+  { "cglow.metrics.superpixel_accuracy", labels, labels_like, labels_like },
+  { "cglow.metrics.psnr", K.tensor({ 3, 4, 4 }, { { 4 } }), K.tensor({ 3, 4, 4 }, { { 3, 4, 5 } }),
+    K.opts { peak = K.num(1, { 0, -1 }), mask = K.tensor({ 4, 4 }, { { 4 }, { 4, 5 } }) } },
+  { "cglow.metrics.bits_per_dim", K.also(K.num(1, nil, true), "cglow.Tensor"), K.int(1, 1), K.optional(K.num(1, { 0,
+    -1 })) },
+  { "cglow.metrics.diversity", samples },
+  { "cglow.metrics.best_of", samples, K.tensor { 1, 4, 4 }, K.fn(function() return 1 end),
+    wrong = { { label = "a score that is none", args = { core.ones(2, 1), core.ones(1),
+      function() return {} end } } } },
+  { "baselines.mean", a_set }, { "baselines.majority", a_set }, { "baselines.zero" }, { "baselines.mean_colour" },
+  { "baselines.diffusion" }, { "baselines.median_depth", K.opts { radius = K.int(2, 1, 32) } },
+
+  { "cglow.train.Trainer", K.opts { ["model!"] = K.object(same, "table", { { "half a model", function()
+      return { zero_grad = print }
+    end } }), ["train!"] = K.object(four, "table", { { "half a set", function() return { size = print } end } }),
+      valid = a_set,
+    steps = K.int(1, 1), batch = K.int(1, 1), seed = K.int(1, 0), warmup = K.int(0, 0), optimizer = K.list {},
+    cell_width = K.num(1, { 0, -1 }), validate = K.fn(print), picture = K.fn(print), on_step = K.fn(print),
+    log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1), run = K.str("/nonexistent/x",
+      nil, true),
+    keep = K.int(1, 1), resume = K.object(false, "boolean"), calm = K.int(1, 1), give_up = K.int(1, 1),
+      config = K.list {},
+    progress = K.word "quiet" }, wrong = { { label = "an optimizer's unknown option", says = "unknown option 'speed'",
+      args = function() return { model = model(), train = dataset(), optimizer = { speed = 1 } } end },
+      { label = "resume without run", says = "needs 'run'", args = function()
+        return { model = model(), train = dataset(), resume = true }
+      end } } },
+  { "cglow.Model", K.any { y = { 1, 4, 4 }, levels = 1, depth = 1, coupling = { width = 4 } }, wrong = {
+    { label = "too many channels", args = { { y = { 1 << 20, 8, 8 } } },
+      says = "must not lead to more than 4096 channels" } } },
+}
+return rows
