@@ -422,9 +422,9 @@ describe("Finalizers", function()
       end })
     end
     for _ = 1, 4 do arm() end
-    local before = collectgarbage("generational")
+    collectgarbage("incremental", 1, 1000, 1) -- a whole cycle at every few allocations
     for i = 1, 300 do f(i) end
-    collectgarbage(before)
+    collectgarbage("incremental", 200, 100, 13) -- Lua's defaults
     on = false
     collectgarbage()
   end
