@@ -1,5 +1,6 @@
 --- Models as safetensors files (design section 2, checkpoints).
 -- @module cglow.checkpoint
+local core = require "cglow.core"
 local json = require "cglow.json"
 local options = require "cglow.options"
 local safetensors = require "cglow.safetensors"
@@ -49,6 +50,28 @@ function M.fill(model, tensors)
   return true
 end
 
+local function numbers_in(tensors)
+  local n = 0
+  for _, t in pairs(tensors) do n = n + t:count() end
+  return n
+end
+
+-- So much more is no matter, and then `fill` can say what does not fit.
+local SLACK <const> = 1 << 20
+
+--- Make a model with hardly more parameters than a file has numbers: a few bytes
+-- of configuration must not take gigabytes.
+-- @tparam {[string]=Tensor} tensors all of the file
+-- @tparam function make
+-- @param ... its arguments
+-- @return as `pcall`
+function M.build_within(tensors, make, ...)
+  core.parameter_limit(numbers_in(tensors) + SLACK)
+  local ok, model = pcall(make, ...)
+  core.parameter_limit(nil)
+  return ok, model
+end
+
 --- Read a model.
 -- @string path
 -- @tparam[opt] table override options that replace the file's, e.g. `cn = {make = …}`
@@ -67,7 +90,7 @@ function M.load(path, override)
     return nil, ("%s: config is not a JSON object: %s"):format(path, err or type(config))
   end
   for key, value in pairs(override or {}) do config[key] = value end
-  local ok, model = pcall(require("cglow.model").new, config)
+  local ok, model = M.build_within(tensors, require("cglow.model").new, config)
   if not ok then return nil, ("%s: %s"):format(path, model) end
   local filled, why = M.fill(model, tensors)
   if not filled then return nil, ("%s: %s"):format(path, why) end

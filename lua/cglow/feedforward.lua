@@ -266,13 +266,13 @@ function Network:save(path, extra)
   return safetensors.save(path, tensors, metadata)
 end
 
-local function build(path, config)
+local function build(path, config, tensors)
   local kind = kinds[config.kind] and config.kind
   if not kind then
     return nil, ("%s: not a feed-forward network, but of kind %s"):format(path, options.show(config.kind))
   end
   config.kind = nil
-  local ok, network = pcall(new, kind, config)
+  local ok, network = checkpoint.build_within(tensors, new, kind, config)
   if not ok then return nil, ("%s: %s"):format(path, network) end
   return network
 end
@@ -290,7 +290,7 @@ function M.load(path)
   local config, why = json.decode(metadata.config)
   if type(config) ~= "table" then return nil, ("%s: config is not a JSON object: %s"):format(path, why) end
   local network, ok
-  network, why = build(path, config)
+  network, why = build(path, config, tensors)
   if not network then return nil, why end
   ok, why = checkpoint.fill(network, tensors)
   if not ok then return nil, ("%s: %s"):format(path, why) end

@@ -56,6 +56,7 @@ return {
     K.int(1, 0, (1 << 32) - 1), K.int(1, 0, (1 << 32) - 1), K.int(1, 0, (1 << 32) - 1) },
   { "core.threads", hundred },
   { "core.peak_flops", K.optional(K.num(0.001, { 0, -1, 61 })) },
+  { "core.parameter_limit", K.optional(K.int(nil, 0)) },
   { "core.Param", K.tensor { 2, 3 }, K.optional(K.str "weight") },
 
   { "core.net.conv2d", K.int(2, 1, (1 << 31) - 1), K.int(2, 1, (1 << 31) - 1), K.int(3, 1, (1 << 31) - 1),

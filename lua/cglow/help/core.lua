@@ -300,6 +300,10 @@ For layers written in Lua; C layers make their own.
 @treturn Param with fields `name`, `value`, `grad` (formed when asked for),
 `has_grad` (false while the gradient is zero by construction), `step_scale` (1:
 what optimizers made from now on multiply their step size by) */
+/*** How many numbers the parameters made from now on may hold together, so that
+a small file cannot ask for a large model; making more raises.
+@function parameter_limit
+@int[opt] n 0 or more; nil: any number */
 ]====],
 ["cglow.Net"] = [====[
 /*** Networks in C. `cglow.nn` makes them.
