@@ -47,8 +47,9 @@ WERROR ?=
 # One binary for every processor of its kind: no -march.  Kernels that gain
 # from AVX are compiled several times over and chosen when the library loads
 # (CLONES in csrc/real.h).  Neither errno nor floating-point traps are used;
-# without them the compiler may vectorise.
-OPT    ?= -O3 -fno-math-errno -fno-trapping-math
+# without them the compiler may vectorise.  ISO C alone forbids a·b + c in one
+# instruction.
+OPT    ?= -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast
 CFLAGS ?= -g
 # LuaRocks' own flags: all but the level of optimisation.
 ROCK_CFLAGS ?=

@@ -1,24 +1,50 @@
-/* C = alpha·op(A)·op(B) + beta·C, row-major, by BLAS in either precision.
- * m×k times k×n; lda, ldb, ldc are row lengths. */
+/* Matrix products for the kernels of this library, row-major.
+ *
+ * Right factors are cut into panels of PANEL columns: a panel is [k][PANEL],
+ * contiguous, and stays in the first-level cache while rows of the left factor
+ * pass by; eight of them times a panel are summed in registers.  Kernels that
+ * produce and consume panels (coupling.c) call panel_product themselves and
+ * copy nothing; gemm() is for everything else. */
 #ifndef CGLOW_GEMM_H
 #define CGLOW_GEMM_H
 
-#include <cblas.h>
-
 #include "real.h"
 
-typedef enum { NO_TRANS = CblasNoTrans, TRANS = CblasTrans } Trans;
+#define PANEL 32
 
-static inline void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k,
-                        const real *a, size_t lda, const real *b, size_t ldb,
-                        real beta, real *c, size_t ldc) {
-#ifdef CGLOW_DOUBLE
-  cblas_dgemm(
-#else
-  cblas_sgemm(
-#endif
-      CblasRowMajor, (enum CBLAS_TRANSPOSE)ta, (enum CBLAS_TRANSPOSE)tb, (int)m,
-      (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+/* The left factor: element (i, k) lies at p[i·row + k·col] for k < run, and
+ * another run begins every `jump` numbers. */
+typedef struct Left {
+  const real *p;
+  size_t row, col, run, jump;
+} Left;
+
+static inline Left left_rows(const real *p, size_t ld) {
+  return (Left){p, ld, 1, SIZE_MAX, 0};
 }
+/* The transpose of a row-major matrix. */
+static inline Left left_columns(const real *p, size_t ld) {
+  return (Left){p, 1, ld, SIZE_MAX, 0};
+}
+/* Rows of a matrix that lies in panels of `rows` rows. */
+static inline Left left_panels(const real *p, size_t rows) {
+  return (Left){p, PANEL, 1, PANEL, rows * PANEL};
+}
+
+/* c = a·b + beta·c (beta 0: c is only written): m×k times k×n, n ≤ PANEL.  Rows
+ * of b are ldb apart and readable up to the next PANEL numbers. */
+void panel_product(size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb,
+                   real beta, real *c, size_t ldc);
+
+/* Panel from n ≤ PANEL columns of a row-major matrix; zeros fill it up. */
+void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel);
+/* Panel from the transpose: panel[i][r] = src[r·ld + i] for i < k, r < n. */
+void panel_transpose(const real *src, size_t ld, size_t k, size_t n, real *panel);
+
+typedef enum { NO_TRANS, TRANS } Trans;
+
+/* C = op(A)·op(B) + beta·C; m×k times k×n; lda, ldb, ldc are row lengths. */
+void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
+          const real *b, size_t ldb, real beta, real *c, size_t ldc);
 
 #endif

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "few_rows.h"
-#include "gemm.h"
+#include "blas.h"
 #include "layer.h"
 #include "parallel.h"
 
@@ -46,7 +46,7 @@ static void forward(const Layer *l, const Act *in, const Act *out,
     if (in->n <= FEW_ROWS)
       few_rows_times_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
     else
-      gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
+      blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
            out->data + o, l->out);
     for (size_t n = 0; n < in->n; n++)
       for (size_t j = 0; j < m; j++)
@@ -64,7 +64,7 @@ static void weight_gradient(const Layer *l, const Act *in, const Act *dout) {
   if (w->grad == NULL) return;
   real beta;
   real *dw = param_accumulate(w, &beta);
-  gemm(TRANS, NO_TRANS, l->out, l->in, in->n, dout->data, l->out, in->data,
+  blas_gemm(TRANS, NO_TRANS, l->out, l->in, in->n, dout->data, l->out, in->data,
        l->in, beta, dw, l->in);
 }
 
@@ -92,7 +92,7 @@ static void backward(const Layer *l, const Act *in, const Act *out,
     if (in->n <= FEW_ROWS)
       few_rows_times(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);
     else
-      gemm(NO_TRANS, NO_TRANS, in->n, m, l->out, dout->data, l->out, w, l->in, 0,
+      blas_gemm(NO_TRANS, NO_TRANS, in->n, m, l->out, dout->data, l->out, w, l->in, 0,
            din->data + j, l->in);
   }
 }

@@ -3,6 +3,7 @@
 #ifndef CGLOW_REAL_H
 #define CGLOW_REAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,9 +23,11 @@ typedef float real;
  * carry it into the functions that it outlines for OpenMP. */
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && \
     !defined(__clang__) && !defined(CGLOW_NO_CLONES)
+#define HAVE_CLONES 1
 #define CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
+#define HAVE_CLONES 0
 #define CLONES
 #endif
 
