@@ -49,7 +49,11 @@ WERROR ?=
 # (CLONES in csrc/real.h).  Neither errno nor floating-point traps are used;
 # without them the compiler may vectorise.  ISO C alone forbids a·b + c in one
 # instruction.
-OPT    ?= -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast
+OPT    ?= -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast $(WIDE)
+ifeq ($(shell uname -m),x86_64)
+# Only said where a kernel is compiled for AVX-512: all of its 512 bits.
+WIDE   ?= -mprefer-vector-width=512
+endif
 CFLAGS ?= -g
 # LuaRocks' own flags: all but the level of optimisation.
 ROCK_CFLAGS ?=

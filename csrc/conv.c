@@ -20,15 +20,14 @@ typedef ptrdiff_t Index;
 
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
   size_t padded = in + 2 * pad;
-  return kernel == 0 || stride == 0 || padded < kernel
-             ? 0
-             : (padded - kernel) / stride + 1;
+  return kernel == 0 || stride == 0 || padded < kernel ? 0
+                                                       : (padded - kernel) / stride + 1;
 }
 
 /* dst[x] = src[x·stride + first] for x < n, 0 where that falls outside
  * 0..width-1. */
-static inline void gather_row(const real *src, Index width, Index first,
-                              Index stride, real *dst, Index n) {
+static inline void gather_row(const real *src, Index width, Index first, Index stride,
+                              real *dst, Index n) {
   Index lo = first < 0 ? (-first + stride - 1) / stride : 0;
   Index hi = first < width ? (width - 1 - first) / stride + 1 : 0;
   if (hi > n) hi = n;
@@ -61,9 +60,8 @@ static void moved_rows(const real *plane, Index h, Index w, Index y0, Index rows
 }
 
 /* One row of the column matrix: input channel c at kernel offset (di, dj). */
-static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh,
-                       Index sw, size_t oh, size_t ow, size_t row0, size_t rows,
-                       real *dst) {
+static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh, Index sw,
+                       size_t oh, size_t ow, size_t row0, size_t rows, real *dst) {
   bool moved = sh == 1 && sw == 1 && ow == in->w;
   for (size_t r = row0, count; r < row0 + rows; r += count, dst += count * ow) {
     const real *plane = act_plane(in, r / oh, c);
@@ -71,8 +69,8 @@ static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh,
     count = 1;
     if (moved) {
       count = oh - r % oh < row0 + rows - r ? oh - r % oh : row0 + rows - r;
-      moved_rows(plane, (Index)in->h, (Index)in->w, (Index)(r % oh), (Index)count, di,
-                 dj, dst);
+      moved_rows(plane, (Index)in->h, (Index)in->w, (Index)(r % oh), (Index)count, di, dj,
+                 dst);
     } else if (y < 0 || y >= (Index)in->h) {
       memset(dst, 0, ow * sizeof *dst);
     } else {
@@ -123,8 +121,8 @@ static void im2col_halves(const Act *in, size_t row0, size_t rows, real *cols,
     }
 }
 
-void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow,
-            size_t row0, size_t rows, real *cols, size_t ld) {
+void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow, size_t row0,
+            size_t rows, real *cols, size_t ld) {
   if (halves(g, in)) {
     im2col_halves(in, row0, rows, cols, ld);
     return;
@@ -132,17 +130,17 @@ void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow,
   for (size_t c = 0; c < in->c; c++)
     for (size_t i = 0; i < g->kh; i++)
       for (size_t j = 0; j < g->kw; j++, cols += ld)
-        im2col_row(in, c, (Index)i - (Index)g->ph, (Index)j - (Index)g->pw,
-                   (Index)g->sh, (Index)g->sw, oh, ow, row0, rows, cols);
+        im2col_row(in, c, (Index)i - (Index)g->ph, (Index)j - (Index)g->pw, (Index)g->sh,
+                   (Index)g->sw, oh, ow, row0, rows, cols);
 }
 
-void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0,
-                    size_t rows, real *cols, size_t ld) {
+void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0, size_t rows,
+                    real *cols, size_t ld) {
   for (size_t c = 0; c < in->c; c++)
     for (size_t i = 0; i < g->kh; i++)
       for (size_t j = 0; j < g->kw; j++, cols += ld)
-        im2col_row(in, c, (Index)g->ph - (Index)i, (Index)g->pw - (Index)j, 1, 1,
-                   in->h, in->w, row0, rows, cols);
+        im2col_row(in, c, (Index)g->ph - (Index)i, (Index)g->pw - (Index)j, 1, 1, in->h,
+                   in->w, row0, rows, cols);
 }
 
 void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
@@ -158,8 +156,7 @@ void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
           if (iy < 0 || iy >= (Index)in->h) continue;
           real *dst = plane + (size_t)iy * in->w + dj;
           const real *src = cols + y * ow;
-          for (Index x = lo; x < (Index)ow && x * (Index)g->sw + dj < (Index)in->w;
-               x++)
+          for (Index x = lo; x < (Index)ow && x * (Index)g->sw + dj < (Index)in->w; x++)
             dst[x * (Index)g->sw] += src[x];
         }
       }
@@ -190,8 +187,8 @@ static inline size_t tile_count(const Tiling *t) {
 
 /* Tile i covers `rows` rows from row0, counted over all samples; returns where
  * its pixels start within a channel of out. */
-static inline size_t tile_at(const Tiling *t, const Act *out, size_t i,
-                             size_t *row0, size_t *rows) {
+static inline size_t tile_at(const Tiling *t, const Act *out, size_t i, size_t *row0,
+                             size_t *rows) {
   size_t block = i / t->tiles_per_block, within = i % t->tiles_per_block;
   size_t first = within * t->rows_per_tile;
   *row0 = block * t->rows_per_block + first;
@@ -205,26 +202,26 @@ static inline size_t kernel_size(const ConvGeometry *g, size_t c) {
 }
 
 static inline bool pointwise(const ConvGeometry *g) {
-  return g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 &&
-         g->pw == 0;
+  return g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 && g->pw == 0;
 }
 
 static inline bool same_stride1(const ConvGeometry *g) {
-  return g->sh == 1 && g->sw == 1 && 2 * g->ph + 1 == g->kh &&
-         2 * g->pw + 1 == g->kw;
+  return g->sh == 1 && g->sw == 1 && 2 * g->ph + 1 == g->kh && 2 * g->pw + 1 == g->kw;
 }
 
 static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out,
-                    int threads) {
-  Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
+size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
+  /* The input's gradient is cut as in is. */
+  Tiling t = tile(out), back = tile(in);
   size_t tile_columns = t.rows_per_tile * t.ow;
-  if (same_stride1(g)) tile_columns = max_size(tile_columns, back.rows_per_tile * back.ow);
+  if (same_stride1(g))
+    tile_columns = max_size(tile_columns, back.rows_per_tile * back.ow);
   size_t k = kernel_size(g, in->c), ko = kernel_size(g, out->c);
   double most = (double)max_size(k, ko) * (double)max_size(tile_columns, out->h * out->w);
   if (most > (double)CONV_SCRATCH_MAX) return CONV_SCRATCH_MAX;
-  size_t tiles = max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
+  size_t tiles =
+      max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
   size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
   size_t whole = same_stride1(g) ? out->c * k : k * out->h * out->w;
   return tiles + parts + whole + 64;
@@ -232,9 +229,9 @@ size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out,
 
 /* The tile's columns: a part of those given, the input itself for a 1×1
  * kernel, or gathered into buf. */
-static const real *tile_columns(const Act *in, const ConvGeometry *g,
-                                const Act *out, const real *cols, size_t row0,
-                                size_t rows, real *buf, size_t *ld) {
+static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act *out,
+                                const real *cols, size_t row0, size_t rows, real *buf,
+                                size_t *ld) {
   if (cols != NULL) {
     *ld = act_pixels(out);
     return cols + row0 * out->w;
@@ -248,16 +245,9 @@ static const real *tile_columns(const Act *in, const ConvGeometry *g,
   return buf;
 }
 
-static void add_bias(const Act *out, size_t at, size_t n, const real *bias) {
-  for (size_t c = 0; c < out->c; c++) {
-    real *p = out->data + c * out->cs + at, b = bias[c];
-    for (size_t i = 0; i < n; i++) p[i] += b;
-  }
-}
-
 void conv_forward(const Act *in, const real *weight, const real *bias,
-                  const ConvGeometry *g, const Act *out, const real *cols,
-                  real *scratch, int threads) {
+                  const ConvGeometry *g, const Act *out, const real *cols, real *scratch,
+                  int threads) {
   Tiling t = tile(out);
   size_t k = kernel_size(g, in->c);
   size_t stride = k * t.rows_per_tile * t.ow;
@@ -268,9 +258,8 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
     size_t at = tile_at(&t, out, (size_t)i, &row0, &rows), n = rows * t.ow;
     real *buf = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? stride : 0);
     const real *b = tile_columns(in, g, out, cols, row0, rows, buf, &ld);
-    gemm(NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, 0, out->data + at,
+    gemm(NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, bias, out->data + at,
          out->cs);
-    if (bias != NULL) add_bias(out, at, n, bias);
   }
 }
 
@@ -287,16 +276,15 @@ typedef struct GradientTarget {
 } GradientTarget;
 
 /* dout·colsᵀ over the tiles first, first + step, … */
-static void weight_gradient_part(const Act *in, const ConvGeometry *g,
-                                 const Act *dout, const real *cols,
-                                 const Tiling *t, size_t first, size_t step,
-                                 size_t k, real *buf, GradientTarget to) {
+static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act *dout,
+                                 const real *cols, const Tiling *t, size_t first,
+                                 size_t step, size_t k, real *buf, GradientTarget to) {
   for (size_t i = first; i < tile_count(t); i += step) {
     size_t row0, rows, ld;
     size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
     const real *b = tile_columns(in, g, dout, cols, row0, rows, buf, &ld);
     gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
-         to.weight_beta, to.dw, k);
+         to.weight_beta == 0 ? NULL : to.dw, to.dw, k);
     for (size_t c = 0; to.db != NULL && c < dout->c; c++) {
       double s = sum_of(dout->data + c * dout->cs + at, n);
       to.db[c] = (to.bias_beta == 0 ? 0 : to.db[c]) + (real)s;
@@ -313,8 +301,8 @@ CLONES static void join_parts(const real *parts, size_t stride, size_t count,
 }
 
 static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
-                            GradientTarget to, const real *cols, size_t k,
-                            real *scratch, int threads) {
+                            GradientTarget to, const real *cols, size_t k, real *scratch,
+                            int threads) {
   Tiling t = tile(dout);
   size_t tiles = tile_count(&t), count = dout->c * k, stride = count + dout->c;
   if (tiles < GRADIENT_PARTS) {
@@ -354,13 +342,12 @@ static void zero_sample(const Act *a, size_t n) {
     memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
 }
 
-static void input_gradient_any(const real *weight, const ConvGeometry *g,
-                               const Act *dout, const Act *din, size_t k,
-                               real *scratch) {
+static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
+                               const Act *din, size_t k, real *scratch) {
   size_t pixels = dout->h * dout->w;
   for (size_t n = 0; n < dout->n; n++) {
-    gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0),
-         dout->cs, 0, scratch, pixels);
+    gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0), dout->cs,
+         NULL, scratch, pixels);
     if (halves(g, din)) {
       for (size_t c = 0; c < din->c; c++)
         put_together(scratch + c * 4 * pixels, pixels, dout->h, dout->w,
@@ -373,13 +360,12 @@ static void input_gradient_any(const real *weight, const ConvGeometry *g,
 }
 
 void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
-                   const Act *dout, const Act *din, real *dweight,
-                   real weight_beta, real *dbias, real bias_beta,
-                   const real *cols, real *scratch, int threads) {
+                   const Act *dout, const Act *din, real *dweight, real weight_beta,
+                   real *dbias, real bias_beta, const real *cols, real *scratch,
+                   int threads) {
   size_t k = kernel_size(g, in->c);
-  weight_gradient(in, g, dout,
-                  (GradientTarget){dweight, dbias, weight_beta, bias_beta}, cols, k,
-                  scratch, threads);
+  weight_gradient(in, g, dout, (GradientTarget){dweight, dbias, weight_beta, bias_beta},
+                  cols, k, scratch, threads);
   if (din == NULL) return;
   if (same_stride1(g))
     input_gradient_same(weight, g, dout, din, scratch, threads);

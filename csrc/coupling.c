@@ -9,34 +9,42 @@
 #include "tiles.h"
 #include "vmath.h"
 
-/* Pixels of a tile: enough to keep a GEMM busy, few enough that a hidden
- * layer's tile stays in cache; small images get smaller tiles so that there
- * are at least two. */
+/* Pixels of a tile: enough for long sums in weight gradients, few enough that
+ * a hidden layer's tile stays in the second-level cache; small images get
+ * smaller tiles so that there are at least two. */
 #define TILE_PIXELS 256
+
+/* The most rows whose pixels fill their panels best. */
+static size_t rows_of_tile(size_t most, size_t w) {
+  size_t best = 1, best_panels = panels_of(w);
+  for (size_t rows = 2; rows <= most; rows++) {
+    size_t panels = panels_of(rows * w);
+    if (panels * best <= best_panels * rows) best = rows, best_panels = panels;
+  }
+  return best;
+}
 
 CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
   CouplingPlan p = {n, h, w, 0, 0, n * h * w};
   size_t pixels = p.pixels / 2 < TILE_PIXELS ? p.pixels / 2 : TILE_PIXELS;
-  p.rows = pixels / w > 0 ? pixels / w : 1;
+  p.rows = rows_of_tile(pixels / w, w);
   p.tiles = (n * h + p.rows - 1) / p.rows;
   return p;
 }
 
 size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p) {
-  return 2 * c->width * p->pixels;
+  return 2 * p->tiles * paneled_tile(p, c->width);
 }
 
 size_t coupling_v_count(const Coupling *c, const CouplingPlan *p) {
   return out_channels(c) * p->pixels;
 }
 
-/* ---- weights in the form that GEMMs want ---- */
-
-void coupling_turn_conv3(const Coupling *c, real *turned) {
-  const real *w = c->conv3->value;
-  for (size_t o = 0; o < out_channels(c); o++)
-    for (size_t k = 0; k < c->width; k++, w += 9)
-      for (size_t i = 0; i < 9; i++) turned[(o * 9 + i) * c->width + k] = w[i];
+void coupling_turn_conv3(const Coupling *c, size_t o, real *turned) {
+  const real *w = c->conv3->value + o * c->width * 9;
+  turned += o * 9 * c->width;
+  for (size_t k = 0; k < c->width; k++, w += 9)
+    for (size_t i = 0; i < 9; i++) turned[i * c->width + k] = w[i];
 }
 
 void coupling_scales(const real *logs, size_t n, real *out) {
@@ -46,27 +54,42 @@ void coupling_scales(const real *logs, size_t n, real *out) {
 /* ---- forward ---- */
 
 /* Scratch of the network: turned conv3, two rows of scales, all nine shifted
- * planes, and for each thread the columns and two hidden tiles. */
+ * planes, and for each thread a tile's columns, a panel of them, and a panel of
+ * each hidden layer. */
 typedef struct NetworkScratch {
   real *turned, *scale1, *scale2, *planes, *threads;
-  size_t thread_stride, hidden_tile, total;
+  size_t cols, thread_stride, total;
 } NetworkScratch;
+
+typedef struct ThreadScratch {
+  real *cols, *panel, *h1, *h2;
+} ThreadScratch;
 
 static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
                                       real *base, int threads) {
   NetworkScratch s;
-  size_t at = 0, planes = out_channels(c) * 9;
+  size_t at = 0, planes = out_channels(c) * 9, in9 = in_channels(c) * 9;
 #define TAKE(field, count) s.field = base + at, at += round_up(count)
   TAKE(turned, planes * c->width);
   TAKE(scale1, c->width);
   TAKE(scale2, c->width);
   TAKE(planes, planes * p->pixels);
-  s.hidden_tile = round_up(c->width * full_tile(p));
-  s.thread_stride = round_up(in_channels(c) * 9 * full_tile(p)) + 2 * s.hidden_tile;
+  s.cols = round_up(in9 * full_tile(p));
+  s.thread_stride = s.cols + (in9 + 2 * c->width) * PANEL;
   TAKE(threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.total = at;
   return s;
+}
+
+static ThreadScratch thread_scratch(const Coupling *c, const NetworkScratch *s,
+                                    int thread) {
+  ThreadScratch own;
+  own.cols = s->threads + (size_t)thread * s->thread_stride;
+  own.panel = own.cols + s->cols;
+  own.h1 = own.panel + in_channels(c) * 9 * PANEL;
+  own.h2 = own.h1 + c->width * PANEL;
+  return own;
 }
 
 size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
@@ -80,42 +103,52 @@ void coupling_columns(const Coupling *c, const CouplingPlan *p, const Act *hx,
   im2col(y1, &conv3x3, p->h, p->w, row0, rows, cols + c->cond * 9 * n, n);
 }
 
-/* Tile t of the precomputed part, for the sample of x behind each row. */
-static void copy_pre(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                     size_t t, real *h1) {
-  size_t rows = tile_rows(p, t), row0 = t * p->rows;
-  for (size_t k = 0; k < c->width; k++)
-    for (size_t r = row0; r < row0 + rows; r++, h1 += p->w) {
-      size_t x = r / p->h / in->repeat;
-      memcpy(h1, in->pre + ((x * c->width + k) * p->h + r % p->h) * p->w,
-             p->w * sizeof *h1);
-    }
-}
-
-static void conv1_tile(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                       size_t t, real *cols, real *h1) {
-  size_t n = tile_rows(p, t) * p->w, k = in_channels(c) * 9, kx = c->cond * 9;
-  if (in->pre == NULL) {
-    coupling_columns(c, p, &in->hx, &in->y1, t, cols);
-    gemm(NO_TRANS, NO_TRANS, c->width, n, k, c->conv1->value, k, cols, n, 0, h1, n);
-    return;
+/* The precomputed part of conv1 for `n` pixels from `pixel` on, as a panel. */
+static void panel_of_pre(const Coupling *c, const CouplingPlan *p,
+                         const CouplingInput *in, size_t pixel, size_t n, real *h1) {
+  size_t plane = p->h * p->w;
+  for (size_t run; n > 0; n -= run, pixel += run, h1 += run) {
+    const real *src =
+        in->pre + pixel / plane / in->repeat * c->width * plane + pixel % plane;
+    run = plane - pixel % plane < n ? plane - pixel % plane : n;
+    for (size_t k = 0; k < c->width; k++)
+      memcpy(h1 + k * PANEL, src + k * plane, run * sizeof *h1);
   }
-  copy_pre(c, p, in, t, h1);
-  im2col(&in->y1, &conv3x3, p->h, p->w, t * p->rows, tile_rows(p, t), cols, n);
-  gemm(NO_TRANS, NO_TRANS, c->width, n, k - kx, c->conv1->value + kx, k, cols, n, 1, h1, n);
 }
 
-static void network_tile(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                         size_t t, const NetworkScratch *s, real *cols, real *h1,
-                         real *h2) {
-  size_t n = tile_rows(p, t) * p->w, planes = out_channels(c) * 9;
-  conv1_tile(c, p, in, t, cols, h1);
-  norm_relu(h1, c->width, n, c->bias1->value, s->scale1);
-  gemm(NO_TRANS, NO_TRANS, c->width, n, c->width, c->conv2->value, c->width, h1, n, 0, h2,
-       n);
-  norm_relu(h2, c->width, n, c->bias2->value, s->scale2);
-  gemm(NO_TRANS, NO_TRANS, planes, n, c->width, s->turned, c->width, h2, n, 0,
-       s->planes + tile_offset(p, t, planes), n);
+/* Panel q of tile t through conv1 without its norm; cols is the whole tile's. */
+static void conv1_panel(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
+                        size_t t, size_t q, const ThreadScratch *own, real *h1) {
+  size_t n = tile_pixels(p, t), k = in_channels(c) * 9, kx = in->pre ? c->cond * 9 : 0;
+  if (in->pre != NULL)
+    panel_of_pre(c, p, in, t * full_tile(p) + q * PANEL, panel_pixels(n, q), h1);
+  panel_pack(own->cols + q * PANEL, n, k - kx, panel_pixels(n, q), own->panel);
+  panel_product(c->width, panel_columns(n, q), k - kx, left_rows(c->conv1->value + kx, k),
+                own->panel, PANEL, in->pre ? h1 : NULL, h1, PANEL);
+}
+
+/* hidden1, hidden2: where the tile's hidden layers are kept, or NULL. */
+static void network_tile(const Coupling *c, const CouplingPlan *p,
+                         const CouplingInput *in, size_t t, const NetworkScratch *s,
+                         const ThreadScratch *own, real *hidden1, real *hidden2) {
+  size_t n = tile_pixels(p, t), w = c->width, out9 = out_channels(c) * 9;
+  real *planes = s->planes + tile_offset(p, t, out9);
+  if (in->pre == NULL)
+    coupling_columns(c, p, &in->hx, &in->y1, t, own->cols);
+  else
+    im2col(&in->y1, &conv3x3, p->h, p->w, t * p->rows, tile_rows(p, t), own->cols, n);
+  for (size_t q = 0; q < panels_of(n); q++) {
+    real *h1 = hidden1 ? hidden1 + panel_offset(q, w) : own->h1;
+    real *h2 = hidden2 ? hidden2 + panel_offset(q, w) : own->h2;
+    size_t columns = panel_columns(n, q);
+    conv1_panel(c, p, in, t, q, own, h1);
+    norm_relu(h1, w, columns, c->bias1->value, s->scale1);
+    panel_product(w, columns, w, left_rows(c->conv2->value, w), h1, PANEL, NULL, h2,
+                  PANEL);
+    norm_relu(h2, w, columns, c->bias2->value, s->scale2);
+    panel_product(out9, panel_pixels(n, q), w, left_rows(s->turned, w), h2, PANEL, NULL,
+                  planes + q * PANEL, n);
+  }
 }
 
 void coupling_gather(const CouplingPlan *p, const real *planes, size_t k, size_t o,
@@ -147,20 +180,18 @@ static void v_row(const Coupling *c, const CouplingPlan *p, const real *planes, 
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
                       real *hidden, real *v, real *scratch, int threads) {
   NetworkScratch s = network_scratch(c, p, scratch, threads);
-  coupling_turn_conv3(c, s.turned);
+  size_t tile = paneled_tile(p, c->width), layer = p->tiles * tile;
   coupling_scales(c->logs1->value, c->width, s.scale1);
   coupling_scales(c->logs2->value, c->width, s.scale2);
 #pragma omp parallel num_threads(threads)
   {
-    real *cols = s.threads + (size_t)omp_get_thread_num() * s.thread_stride;
-    real *own1 = cols + s.thread_stride - 2 * s.hidden_tile, *own2 = own1 + s.hidden_tile;
-    size_t layer = c->width * p->pixels;
+    ThreadScratch own = thread_scratch(c, &s, omp_get_thread_num());
 #pragma omp for schedule(static)
-    for (size_t t = 0; t < p->tiles; t++) {
-      size_t at = tile_offset(p, t, c->width);
-      network_tile(c, p, in, t, &s, cols, hidden ? hidden + at : own1,
-                   hidden ? hidden + layer + at : own2);
-    }
+    for (size_t o = 0; o < out_channels(c); o++) coupling_turn_conv3(c, o, s.turned);
+#pragma omp for schedule(static)
+    for (size_t t = 0; t < p->tiles; t++)
+      network_tile(c, p, in, t, &s, &own, hidden ? hidden + t * tile : NULL,
+                   hidden ? hidden + layer + t * tile : NULL);
 #pragma omp for schedule(static)
     for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, s.planes, r, v);
   }
@@ -183,7 +214,7 @@ void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scra
       real *cols = scratch + (size_t)omp_get_thread_num() * stride;
       size_t rows = tile_rows(&p, t), m = rows * p.w;
       im2col(&x, &conv3x3, p.h, p.w, t * p.rows, rows, cols, m);
-      gemm(NO_TRANS, NO_TRANS, c->width, m, kx, c->conv1->value, k, cols, m, 0,
+      gemm(NO_TRANS, NO_TRANS, c->width, m, kx, c->conv1->value, k, cols, m, NULL,
            pre + n * c->width * hw + t * full_tile(&p), hw);
     }
 }

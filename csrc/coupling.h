@@ -7,12 +7,12 @@
  *
  * The two hidden layers are `width` channels wide and hold nearly all of the
  * arithmetic of a model, so the work is arranged around them.  Pixels of the
- * whole batch, counted row by row, are cut into tiles of whole rows; a hidden
- * layer is stored tile by tile, each [width, pixels of the tile], so that every
- * GEMM works on contiguous memory that stays in the second-level cache.  The
- * first convolution is im2col of its few channels and one GEMM; the last is
- * one GEMM with 9·C rows whose nine shifted planes are then added.  The
- * backward passes mirror this. */
+ * whole batch, counted row by row, are cut into tiles of whole rows, and each
+ * tile into panels of 32 pixels (gemm.h): a panel passes through all products
+ * and norms while it is in the first-level cache.  Hidden layers are stored
+ * panel by panel.  The first convolution is im2col of its few channels and one
+ * product; the last is one product with 9·C rows whose nine shifted planes are
+ * then added.  The backward passes mirror this. */
 #ifndef CGLOW_COUPLING_H
 #define CGLOW_COUPLING_H
 

@@ -1,10 +1,11 @@
-/* What the two directions of the coupling share: where tiles lie, and weights
- * in the form that GEMMs want. */
+/* What the two directions of the coupling share: where tiles and panels lie,
+ * and conv3's weight in the form that products want. */
 #ifndef CGLOW_COUPLING_TILES_H
 #define CGLOW_COUPLING_TILES_H
 
 #include "conv.h"
 #include "coupling.h"
+#include "gemm.h"
 
 static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1};
 
@@ -17,25 +18,46 @@ static inline size_t out_channels(const Coupling *c) { return 2 * coupling_chang
 
 static inline size_t full_tile(const CouplingPlan *p) { return p->rows * p->w; }
 
+static inline size_t panels_of(size_t pixels) { return (pixels + PANEL - 1) / PANEL; }
+
 static inline size_t tile_rows(const CouplingPlan *p, size_t t) {
   size_t left = p->n * p->h - t * p->rows;
   return left < p->rows ? left : p->rows;
 }
 
-/* Tile t of a matrix with k rows that is stored tile by tile. */
+static inline size_t tile_pixels(const CouplingPlan *p, size_t t) {
+  return tile_rows(p, t) * p->w;
+}
+
+/* Tile t of a matrix with k rows that is stored tile by tile, row-major. */
 static inline size_t tile_offset(const CouplingPlan *p, size_t t, size_t k) {
   return t * full_tile(p) * k;
 }
 
-/* Image row r (over all samples) of matrix row i of such a matrix. */
+/* Reals of a full tile of k rows in panels, and where panel q lies in it. */
+static inline size_t paneled_tile(const CouplingPlan *p, size_t k) {
+  return panels_of(full_tile(p)) * k * PANEL;
+}
+static inline size_t panel_offset(size_t q, size_t k) { return q * k * PANEL; }
+
+/* Pixels in panel q of a tile of n, and the columns to compute for them: half
+ * a panel is spared where it is empty. */
+static inline size_t panel_pixels(size_t n, size_t q) {
+  return n - q * PANEL < PANEL ? n - q * PANEL : PANEL;
+}
+static inline size_t panel_columns(size_t n, size_t q) {
+  return panel_pixels(n, q) <= PANEL / 2 ? PANEL / 2 : PANEL;
+}
+
+/* Image row r (over all samples) of matrix row i of a row-major tiled matrix. */
 static inline const real *tile_row(const CouplingPlan *p, const real *m, size_t k,
                                    size_t i, size_t r) {
   size_t t = r / p->rows;
-  return m + tile_offset(p, t, k) + i * tile_rows(p, t) * p->w + (r - t * p->rows) * p->w;
+  return m + tile_offset(p, t, k) + i * tile_pixels(p, t) + (r - t * p->rows) * p->w;
 }
 
-/* conv3's weight [out, width, 9] as [out·9, width]. */
-void coupling_turn_conv3(const Coupling *c, real *turned);
+/* Output channel o of conv3's weight [out, width, 9] as 9 rows of [out·9, width]. */
+void coupling_turn_conv3(const Coupling *c, size_t o, real *turned);
 /* out = exp(logs) */
 void coupling_scales(const real *logs, size_t n, real *out);
 /* Columns of conv1 for tile t: first hx's channels, then y1's. */

@@ -1,36 +1,63 @@
 #include "few_rows.h"
 
-/* With the number of rows known at compile time the sums stay in registers. */
-ALWAYS_INLINE void dots(const real *x, const real *w, size_t rows, size_t k, real *out,
-                        size_t ldo) {
-  real s[4] = {0};
-  real s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-  for (size_t j = 0; j < k; j++) {
-    s0 += w[j] * x[j];
-    if (rows > 1) s1 += w[j] * x[k + j];
-    if (rows > 2) s2 += w[j] * x[2 * k + j];
-    if (rows > 3) s3 += w[j] * x[3 * k + j];
-  }
-  s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
-  for (size_t n = 0; n < rows; n++) out[n * ldo] = s[n];
+#include "vector.h"
+
+/* Rows of the weight that are read side by side: as many streams keep memory
+ * busy. */
+#define STREAMS 4
+
+/* out[n][o] = w_o · x_n for STREAMS rows of w; the number of samples is known
+ * when compiled, so that all sums stay in registers. */
+ALWAYS_INLINE void dots(const int samples, const real *x, const real *w, size_t k,
+                        real *out, size_t ldo) {
+  Vector sum[4][STREAMS];
+  size_t j = 0;
+#pragma GCC unroll 4
+  for (int n = 0; n < samples; n++)
+#pragma GCC unroll 4
+    for (int o = 0; o < STREAMS; o++) sum[n][o] = (Vector){0};
+  for (; j + LANES <= k; j += LANES)
+#pragma GCC unroll 4
+    for (int o = 0; o < STREAMS; o++) {
+      Vector part = CONST_VECTOR_AT(w + (size_t)o * k + j);
+#pragma GCC unroll 4
+      for (int n = 0; n < samples; n++)
+        sum[n][o] += part * CONST_VECTOR_AT(x + (size_t)n * k + j);
+    }
+  for (int n = 0; n < samples; n++)
+    for (int o = 0; o < STREAMS; o++) {
+      real total = 0;
+      for (size_t l = 0; l < LANES; l++) total += sum[n][o][l];
+      for (size_t i = j; i < k; i++) total += w[(size_t)o * k + i] * x[(size_t)n * k + i];
+      out[(size_t)n * ldo + (size_t)o] = total;
+    }
+}
+
+static real dot(const real *x, const real *w, size_t k) {
+  real sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (size_t j = 0; j < k; j++) sum += w[j] * x[j];
+  return sum;
 }
 
 CLONES void few_rows_times_transposed(const real *x, const real *w, size_t rows, size_t m,
                                       size_t k, real *out, size_t ldo) {
-  for (size_t o = 0; o < m; o++)
+  size_t o = 0;
+  for (; o + STREAMS <= m; o += STREAMS)
     for (size_t n = 0; n < rows; n += 4) {
       const real *xn = x + n * k, *wo = w + o * k;
       real *dst = out + n * ldo + o;
       if (rows - n >= 4)
-        dots(xn, wo, 4, k, dst, ldo);
+        dots(4, xn, wo, k, dst, ldo);
       else if (rows - n == 3)
-        dots(xn, wo, 3, k, dst, ldo);
+        dots(3, xn, wo, k, dst, ldo);
       else if (rows - n == 2)
-        dots(xn, wo, 2, k, dst, ldo);
+        dots(2, xn, wo, k, dst, ldo);
       else
-        dots(xn, wo, 1, k, dst, ldo);
+        dots(1, xn, wo, k, dst, ldo);
     }
+  for (; o < m; o++)
+    for (size_t n = 0; n < rows; n++) out[n * ldo + o] = dot(x + n * k, w + o * k, k);
 }
 
 /* out[j] += Σ_{i<4} a[i]·w[i·ldw + j] */

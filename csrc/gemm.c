@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-/* The widest register; narrower processors split it. */
-#define LANES (64 / sizeof(real))
-typedef real Vector __attribute__((vector_size(64)));
-typedef real Unaligned __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
+#include "vector.h"
 
 /* The block of c that is summed in registers has at most so many rows, and so
  * many vectors in a row. */
@@ -15,20 +12,26 @@ typedef real Unaligned __attribute__((vector_size(64), aligned(sizeof(real)), ma
 /* ---- rows × (vectors·LANES) numbers of c; both are known when compiled ---- */
 
 ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a,
-                         const real *b, size_t ldb, real beta, real *c, size_t ldc) {
+                         const real *b, size_t ldb, const real *start, real *c,
+                         size_t ldc) {
   Vector sum[MOST_ROWS][MOST_VECTORS], part[MOST_VECTORS];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++) sum[r][v] = (Vector){0};
+    for (int v = 0; v < vectors; v++)
+      if (start == c)
+        sum[r][v] = CONST_VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES);
+      else
+        sum[r][v] = (Vector){0} + (start ? start[r] : 0);
   for (; k > 0; a.p += a.jump) {
     size_t n = k < a.run ? k : a.run;
-    const real *left = a.p;
+    const real *left = a.p, *next = left + (size_t)rows * a.row; /* for the next rows */
+    size_t ahead = a.col == 1 ? (size_t)rows : a.col;
     k -= n;
-    for (; n > 0; n--, left += a.col, b += ldb) {
+    for (; n > 0; n--, left += a.col, b += ldb, next += ahead) {
+      if (rows == MOST_ROWS) __builtin_prefetch(next);
 #pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++)
-        part[v] = *(const Unaligned *)(b + (size_t)v * LANES);
+      for (int v = 0; v < vectors; v++) part[v] = CONST_VECTOR_AT(b + (size_t)v * LANES);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; r++) {
         real factor = left[(size_t)r * a.row];
@@ -40,36 +43,36 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a,
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++) {
-      Unaligned *to = (Unaligned *)(c + (size_t)r * ldc + (size_t)v * LANES);
-      *to = beta == 0 ? sum[r][v] : sum[r][v] + beta * *to;
-    }
+    for (int v = 0; v < vectors; v++)
+      VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES) = sum[r][v];
 }
 
 /* The same when only n of the block's columns exist in c. */
 ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t k,
-                             Left a, const real *b, size_t ldb, real beta, real *c,
-                             size_t ldc) {
+                             Left a, const real *b, size_t ldb, const real *start,
+                             real *c, size_t ldc) {
   size_t width = (size_t)vectors * LANES;
   if (n >= width) {
-    block(rows, vectors, k, a, b, ldb, beta, c, ldc);
+    block(rows, vectors, k, a, b, ldb, start, c, ldc);
     return;
   }
   real whole[MOST_ROWS * MOST_VECTORS * LANES];
-  block(rows, vectors, k, a, b, ldb, 0, whole, width);
+  bool add = start == c;
+  block(rows, vectors, k, a, b, ldb, add ? NULL : start, whole, width);
   for (size_t r = 0; r < (size_t)rows; r++)
-    for (size_t j = 0; j < n; j++) {
-      real *to = c + r * ldc + j, sum = whole[r * width + j];
-      *to = beta == 0 ? sum : sum + beta * *to;
-    }
+    for (size_t j = 0; j < n; j++)
+      c[r * ldc + j] = whole[r * width + j] + (add ? c[r * ldc + j] : 0);
 }
 
 ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,
-                         Left a, const real *b, size_t ldb, real beta, real *c,
+                         Left a, const real *b, size_t ldb, const real *start, real *c,
                          size_t ldc) {
-#define ROWS(count)                                                     \
-  cut_block(count, vectors, n, k, a, b, ldb, beta, c, ldc), m -= count, \
-      a.p += count * a.row, c += count * ldc
+#define ROWS(count)                                          \
+  cut_block(count, vectors, n, k, a, b, ldb, start, c, ldc), \
+      start = start == c ? c + count * ldc                   \
+              : start    ? start + count                     \
+                         : NULL,                                \
+      m -= count, a.p += count * a.row, c += count * ldc
   while (m >= (size_t)rows) ROWS(rows);
   if (rows > 4 && m >= 4) ROWS(4);
   if (rows > 2 && m >= 2) ROWS(2);
@@ -78,46 +81,49 @@ ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, 
 }
 
 ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n,
-                           size_t k, Left a, const real *b, size_t ldb, real beta,
+                           size_t k, Left a, const real *b, size_t ldb, const real *start,
                            real *c, size_t ldc) {
   for (size_t j = 0, step; j < n; j += step) {
+    const real *from = start == c ? c + j : start;
     step = vectors > 1 && n - j > LANES ? 2 * LANES : LANES;
     if (step > LANES)
-      strip(rows, vectors, m, n - j, k, a, b + j, ldb, beta, c + j, ldc);
+      strip(rows, vectors, m, n - j, k, a, b + j, ldb, from, c + j, ldc);
     else
-      strip(rows, 1, m, n - j, k, a, b + j, ldb, beta, c + j, ldc);
+      strip(rows, 1, m, n - j, k, a, b + j, ldb, from, c + j, ldc);
   }
 }
 
-#define PRODUCT_ARGS                                                                   \
-  size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb, real beta, real *c, \
-      size_t ldc
+#define PRODUCT_ARGS                                                                  \
+  size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb, const real *start, \
+      real *c, size_t ldc
 
 /* As many sums as the processor's registers hold. */
 #if HAVE_CLONES
 __attribute__((target("arch=x86-64-v4"))) static void product_v4(PRODUCT_ARGS) {
-  product(8, 2, m, n, k, a, b, ldb, beta, c, ldc);
+  product(8, 2, m, n, k, a, b, ldb, start, c, ldc);
 }
 
 __attribute__((target("arch=x86-64-v3"))) static void product_v3(PRODUCT_ARGS) {
-  product(4, 1, m, n, k, a, b, ldb, beta, c, ldc);
+  product(4, 1, m, n, k, a, b, ldb, start, c, ldc);
 }
 #endif
 
-static void product_any(PRODUCT_ARGS) { product(2, 1, m, n, k, a, b, ldb, beta, c, ldc); }
+static void product_any(PRODUCT_ARGS) {
+  product(2, 1, m, n, k, a, b, ldb, start, c, ldc);
+}
 
 void panel_product(PRODUCT_ARGS) {
 #if HAVE_CLONES
   if (__builtin_cpu_supports("x86-64-v4")) {
-    product_v4(m, n, k, a, b, ldb, beta, c, ldc);
+    product_v4(m, n, k, a, b, ldb, start, c, ldc);
     return;
   }
   if (__builtin_cpu_supports("x86-64-v3")) {
-    product_v3(m, n, k, a, b, ldb, beta, c, ldc);
+    product_v3(m, n, k, a, b, ldb, start, c, ldc);
     return;
   }
 #endif
-  product_any(m, n, k, a, b, ldb, beta, c, ldc);
+  product_any(m, n, k, a, b, ldb, start, c, ldc);
 }
 
 /* ---- panels ---- */
@@ -141,8 +147,6 @@ static void transpose_any(const real *src, size_t ld, size_t k, size_t n, real *
 }
 
 #if HAVE_CLONES && !defined(CGLOW_DOUBLE)
-typedef int32_t Lanes __attribute__((vector_size(64)));
-
 /* Exchange, in each pair of rows `s` apart, the lanes that differ in that bit;
  * after the four powers of two rows have become columns. */
 #define LOW(l, s) ((l) & (s) ? 16 + (l) - (s) : (l))
@@ -150,12 +154,12 @@ typedef int32_t Lanes __attribute__((vector_size(64)));
 #define FOUR(f, l, s) f(l, s), f(l + 1, s), f(l + 2, s), f(l + 3, s)
 #define SIXTEEN(f, s) \
   { FOUR(f, 0, s), FOUR(f, 4, s), FOUR(f, 8, s), FOUR(f, 12, s) }
-#define EXCHANGE(s)                                                    \
-  for (int r = 0; r < 16; r++)                                         \
-    if (!(r & (s))) {                                                  \
-      Vector x = row[r], y = row[r + (s)];                             \
-      row[r] = __builtin_shuffle(x, y, (Lanes)SIXTEEN(LOW, s));        \
-      row[r + (s)] = __builtin_shuffle(x, y, (Lanes)SIXTEEN(HIGH, s)); \
+#define EXCHANGE(s)                                                   \
+  for (int r = 0; r < 16; r++)                                        \
+    if (!(r & (s))) {                                                 \
+      Vector x = row[r], y = row[r + (s)];                            \
+      row[r] = __builtin_shuffle(x, y, (Mask)SIXTEEN(LOW, s));        \
+      row[r + (s)] = __builtin_shuffle(x, y, (Mask)SIXTEEN(HIGH, s)); \
     }
 
 /* 16 columns from src, of n rows (zeros below), to 16 rows of the panel. */
@@ -166,7 +170,7 @@ __attribute__((target("arch=x86-64-v4"))) static void transpose_16(const real *s
 #pragma GCC unroll 16
   for (size_t r = 0; r < 16; r++) {
     row[r] = (Vector){0};
-    if (r < n) row[r] = *(const Unaligned *)(src + r * ld);
+    if (r < n) row[r] = CONST_VECTOR_AT(src + r * ld);
   }
 #pragma GCC unroll 16
   EXCHANGE(1)
@@ -177,7 +181,7 @@ __attribute__((target("arch=x86-64-v4"))) static void transpose_16(const real *s
 #pragma GCC unroll 16
   EXCHANGE(8)
 #pragma GCC unroll 16
-  for (size_t r = 0; r < 16; r++) *(Unaligned *)(panel + r * PANEL) = row[r];
+  for (size_t r = 0; r < 16; r++) VECTOR_AT(panel + r * PANEL) = row[r];
 }
 #undef EXCHANGE
 
@@ -207,16 +211,16 @@ void panel_transpose(const real *src, size_t ld, size_t k, size_t n, real *panel
 #define FEW_ROWS 16
 
 void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
-          const real *b, size_t ldb, real beta, real *c, size_t ldc) {
+          const real *b, size_t ldb, const real *start, real *c, size_t ldc) {
   real panel[PANEL_ROWS * PANEL];
   size_t deep = tb == NO_TRANS ? ldb : 1; /* from one k of B to the next */
   for (size_t j = 0; j < n; j += PANEL) {
     size_t width = n - j < PANEL ? n - j : PANEL;
     const real *right = b + j * (tb == NO_TRANS ? 1 : ldb);
-    bool direct = tb == NO_TRANS && m <= FEW_ROWS && width == PANEL;
+    const real *from = start == c ? c + j : start;
+    bool direct = tb == NO_TRANS && width == PANEL && (m <= FEW_ROWS || ldb == PANEL);
     size_t most = direct ? k : PANEL_ROWS;
-    real factor = beta;
-    for (size_t i = 0, rows; i < k; i += rows, factor = 1) {
+    for (size_t i = 0, rows; i < k; i += rows, from = c + j) {
       rows = k - i < most ? k - i : most;
       Left left = ta == NO_TRANS ? left_rows(a + i, lda) : left_columns(a + i * lda, lda);
       if (tb == TRANS)
@@ -224,7 +228,7 @@ void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_
       else if (!direct)
         panel_pack(right + i * deep, ldb, rows, width, panel);
       panel_product(m, width, rows, left, direct ? right : panel, direct ? ldb : PANEL,
-                    factor, c + j, ldc);
+                    from, c + j, ldc);
     }
   }
 }

@@ -31,10 +31,11 @@ static inline Left left_panels(const real *p, size_t rows) {
   return (Left){p, PANEL, 1, PANEL, rows * PANEL};
 }
 
-/* c = a·b + beta·c (beta 0: c is only written): m×k times k×n, n ≤ PANEL.  Rows
- * of b are ldb apart and readable up to the next PANEL numbers. */
+/* c = start + a·b: m×k times k×n, n ≤ PANEL.  start is NULL for 0, c itself to
+ * add to it, or a number for each row.  Rows of b are ldb apart and readable up to
+ * the next PANEL numbers. */
 void panel_product(size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb,
-                   real beta, real *c, size_t ldc);
+                   const real *start, real *c, size_t ldc);
 
 /* Panel from n ≤ PANEL columns of a row-major matrix; zeros fill it up. */
 void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel);
@@ -43,8 +44,9 @@ void panel_transpose(const real *src, size_t ld, size_t k, size_t n, real *panel
 
 typedef enum { NO_TRANS, TRANS } Trans;
 
-/* C = op(A)·op(B) + beta·C; m×k times k×n; lda, ldb, ldc are row lengths. */
+/* C = start + op(A)·op(B), start as above; m×k times k×n; lda, ldb, ldc are row
+ * lengths. */
 void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
-          const real *b, size_t ldb, real beta, real *c, size_t ldc);
+          const real *b, size_t ldb, const real *start, real *c, size_t ldc);
 
 #endif

@@ -46,7 +46,7 @@ void invconv_apply(const Act *in, const InvConvMatrices *m, bool transposed,
     for (size_t b = 0; b < blocks; b++) {
       size_t at = b * PIXEL_BLOCK, count = hw - at < PIXEL_BLOCK ? hw - at : PIXEL_BLOCK;
       gemm(transposed ? TRANS : NO_TRANS, NO_TRANS, c, count, c,
-           m->w + n / m->repeat * m->step, c, act_plane(in, n, 0) + at, in->cs, 0,
+           m->w + n / m->repeat * m->step, c, act_plane(in, n, 0) + at, in->cs, NULL,
            act_plane(out, n, 0) + at, out->cs);
     }
 }
@@ -61,6 +61,6 @@ void invconv_weight_gradient(const Act *y, const Act *dz, const real *dlogdet,
     for (size_t i = 0; i < c; i++)
       for (size_t j = 0; j < c; j++) d[i * c + j] = g * inv[j * c + i];
     gemm(NO_TRANS, TRANS, c, c, hw, act_plane(dz, n, 0), dz->cs, act_plane(y, n, 0), y->cs,
-         1, d, c);
+         d, d, c);
   }
 }

@@ -2,11 +2,7 @@
 
 #include <omp.h>
 
-#include "real.h"
-
-/* One register of the widest kind; narrower machines split it. */
-#define LANES (64 / sizeof(real))
-typedef real Vector __attribute__((vector_size(64)));
+#include "vector.h"
 
 #define ROUNDS 4096
 #define CHAINS 12 /* enough independent sums to hide the latency of an FMA */

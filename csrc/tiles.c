@@ -2,29 +2,36 @@
 
 CLONES void norm_relu(real *h, size_t rows, size_t n, const real *bias,
                       const real *scale) {
-  for (size_t k = 0; k < rows; k++, h += n) {
-    real b = bias[k], s = scale[k];
-    for (size_t i = 0; i < n; i++) {
-      real v = (h[i] + b) * s;
-      h[i] = v < 0 ? 0 : v; /* so written, NaN stays NaN */
+  for (size_t k = 0; k < rows; k++, h += PANEL)
+    for (size_t i = 0; i < n; i += LANES) {
+      Vector v = (CONST_VECTOR_AT(h + i) + bias[k]) * scale[k];
+      VECTOR_AT(h + i) = VECTOR_WHERE(~(v < 0), v); /* so written, NaN stays NaN */
     }
+}
+
+CLONES void norm_relu_backward(const real *h, real *d, size_t rows, size_t n,
+                               const real *scale, real *dbias, real *dlogs) {
+  for (size_t k = 0; k < rows;
+       k++, h += PANEL, d += PANEL, dbias += LANES, dlogs += LANES) {
+    Vector bias = CONST_VECTOR_AT(dbias), logs = CONST_VECTOR_AT(dlogs);
+    for (size_t i = 0; i < n; i += LANES) {
+      Vector out = CONST_VECTOR_AT(h + i),
+             g = VECTOR_WHERE(out > 0, CONST_VECTOR_AT(d + i));
+      logs += g * out;
+      g *= scale[k];
+      bias += g;
+      VECTOR_AT(d + i) = g;
+    }
+    VECTOR_AT(dbias) = bias;
+    VECTOR_AT(dlogs) = logs;
   }
 }
 
-CLONES void norm_relu_backward(const real *restrict h, real *restrict d, size_t rows,
-                               size_t n, const real *scale, real *dbias, real *dlogs) {
-  for (size_t k = 0; k < rows; k++, h += n, d += n) {
-    real s = scale[k], sum = 0, dot = 0;
-#pragma omp simd reduction(+ : sum, dot)
-    for (size_t i = 0; i < n; i++) {
-      real g = h[i] > 0 ? d[i] : 0;
-      dot += g * h[i];
-      g *= s;
-      sum += g;
-      d[i] = g;
-    }
-    dbias[k] = sum;
-    dlogs[k] = dot;
+void sum_lanes(const real *lanes, size_t rows, real *out) {
+  for (size_t k = 0; k < rows; k++, lanes += LANES) {
+    real sum = 0;
+    for (size_t l = 0; l < LANES; l++) sum += lanes[l];
+    out[k] = sum;
   }
 }
 
