@@ -79,54 +79,8 @@ static void im2col_row(const Act *in, size_t c, Index di, Index dj, Index sh, In
   }
 }
 
-/* The resizing convolutions of the standard networks halve each side: kernel
- * and stride 2×2, nothing overlaps, and im2col is a permutation. */
-static inline bool halves(const ConvGeometry *g, const Act *in) {
-  return g->kh == 2 && g->kw == 2 && g->sh == 2 && g->sw == 2 && g->ph == 0 &&
-         g->pw == 0 && in->h % 2 == 0 && in->w % 2 == 0;
-}
-
-/* Two rows of src to the x-th numbers of four rows, ld apart. */
-CLONES static void take_apart(const real *restrict src, size_t rows, size_t ow,
-                              real *restrict dst, size_t ld) {
-  for (size_t y = 0; y < rows; y++, src += 4 * ow, dst += ow)
-    for (size_t x = 0; x < ow; x++) {
-      dst[x] = src[2 * x];
-      dst[ld + x] = src[2 * x + 1];
-      dst[2 * ld + x] = src[2 * ow + 2 * x];
-      dst[3 * ld + x] = src[2 * ow + 2 * x + 1];
-    }
-}
-
-CLONES static void put_together(const real *restrict src, size_t ld, size_t rows,
-                                size_t ow, real *restrict dst) {
-  for (size_t y = 0; y < rows; y++, dst += 4 * ow, src += ow)
-    for (size_t x = 0; x < ow; x++) {
-      dst[2 * x] = src[x];
-      dst[2 * x + 1] = src[ld + x];
-      dst[2 * ow + 2 * x] = src[2 * ld + x];
-      dst[2 * ow + 2 * x + 1] = src[3 * ld + x];
-    }
-}
-
-static void im2col_halves(const Act *in, size_t row0, size_t rows, real *cols,
-                          size_t ld) {
-  size_t oh = in->h / 2, ow = in->w / 2;
-  for (size_t c = 0; c < in->c; c++, cols += 4 * ld)
-    for (size_t r = row0, count; r < row0 + rows; r += count) {
-      size_t y = r % oh;
-      count = oh - y < row0 + rows - r ? oh - y : row0 + rows - r;
-      take_apart(act_plane(in, r / oh, c) + 2 * y * in->w, count, ow,
-                 cols + (r - row0) * ow, ld);
-    }
-}
-
 void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow, size_t row0,
             size_t rows, real *cols, size_t ld) {
-  if (halves(g, in)) {
-    im2col_halves(in, row0, rows, cols, ld);
-    return;
-  }
   for (size_t c = 0; c < in->c; c++)
     for (size_t i = 0; i < g->kh; i++)
       for (size_t j = 0; j < g->kw; j++, cols += ld)
@@ -162,6 +116,72 @@ void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
       }
   }
 }
+
+/* ---- convolutions that halve each side: those of the standard networks ---- */
+
+bool conv_halves(const ConvGeometry *g, size_t h, size_t w) {
+  return g->kh == 2 && g->kw == 2 && g->sh == 2 && g->sw == 2 && g->ph == 0 &&
+         g->pw == 0 && h % 2 == 0 && w % 2 == 0;
+}
+
+CLONES static void gather_every(const real *restrict src, size_t step, size_t n,
+                                real *restrict dst) {
+  if (step == 2)
+    for (size_t x = 0; x < n; x++) dst[x] = src[2 * x];
+  else
+    for (size_t x = 0; x < n; x++) dst[x] = src[step * x];
+}
+
+CLONES static void spread_every(const real *restrict src, size_t step, size_t n,
+                                real *restrict dst) {
+  if (step == 2)
+    for (size_t x = 0; x < n; x++) dst[2 * x] = src[x];
+  else
+    for (size_t x = 0; x < n; x++) dst[step * x] = src[x];
+}
+
+/* The columns of one parity: x's planes from (y0, x0) on, every step-th row and
+ * column, sample by sample. */
+static size_t every_plane(const Act *x, size_t c, size_t y0, size_t x0, size_t step,
+                          real *cols, bool back) {
+  size_t rows = x->h / step, n = x->w / step, at = 0;
+  for (size_t s = 0; s < x->n; s++)
+    for (size_t y = 0; y < rows; y++, at += n) {
+      real *row = act_plane(x, s, c) + (y0 + y * step) * x->w + x0;
+      if (back)
+        spread_every(cols + at, step, n, row);
+      else
+        gather_every(row, step, n, cols + at);
+    }
+  return at;
+}
+
+/* Columns of a halving convolution of x whose result is nested so many times, or
+ * back: from columns to x. */
+static void halving_columns(const Act *x, size_t nest, real *cols, bool back) {
+  size_t step = (size_t)2 << nest, codes = (size_t)1 << 2 * nest;
+  for (size_t c = 0; c < x->c; c++)
+    for (size_t tap = 0; tap < 4; tap++)
+      for (size_t code = 0; code < codes; code++) {
+        /* The code's digits, first the finest: the parities of the result's pixel. */
+        size_t y0 = tap / 2, x0 = tap % 2;
+        for (size_t digit = 0; digit < nest; digit++) {
+          size_t parity = code >> 2 * (nest - 1 - digit) & 3;
+          y0 += (parity >> 1) << (digit + 1);
+          x0 += (parity & 1) << (digit + 1);
+        }
+        cols += every_plane(x, c, y0, x0, step, cols, back);
+      }
+}
+
+void conv_columns(const Act *in, const ConvGeometry *g, const Act *out, real *cols) {
+  if (conv_halves(g, in->h, in->w))
+    halving_columns(in, out->nest, cols, false);
+  else
+    im2col(in, g, out->h, out->w, 0, in->n * out->h, cols, act_pixels(out));
+}
+
+/* ---- any convolution ---- */
 
 /* Work is cut into tiles of whole output rows.  In the (C, N, H, W) layout a
  * tile may span samples; otherwise each sample is cut on its own. */
@@ -211,9 +231,42 @@ static inline bool same_stride1(const ConvGeometry *g) {
 
 static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
+static const ConvGeometry one_by_one = {1, 1, 1, 1, 0, 0};
+
+static inline size_t aligned(size_t n) { return (n + 15) & ~(size_t)15; }
+
+/* The whole columns of a convolution, as channels. */
+static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out, real *cols) {
+  Act a = act_cnhw(cols, out->n, kernel_size(g, in->c), out->h, out->w);
+  a.nest = out->nest;
+  return a;
+}
+
+/* A convolution whose columns lie ready is one by 1×1 kernels on them. */
+static bool as_one_by_one(const Act *in, const ConvGeometry *g, const Act *out,
+                          const real *cols, real *scratch, Act *view) {
+  if (cols == NULL && !conv_halves(g, in->h, in->w)) return false;
+  if (in->nest > 0) {
+    *view = act_quarters(in);
+    return true;
+  }
+  *view = columns_act(in, g, out, cols ? (real *)cols : scratch);
+  if (cols == NULL) conv_columns(in, g, out, scratch);
+  return true;
+}
+
+/* Scratch for whole columns, before all else. */
+static size_t columns_scratch(const Act *in, const ConvGeometry *g, const Act *out) {
+  if (!conv_halves(g, in->h, in->w) || in->nest > 0) return 0;
+  return aligned(kernel_size(g, in->c) * act_pixels(out));
+}
+
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
-  /* The input's gradient is cut as in is. */
-  Tiling t = tile(out), back = tile(in);
+  if (conv_halves(g, in->h, in->w)) {
+    Act view = in->nest > 0 ? act_quarters(in) : columns_act(in, g, out, NULL);
+    return columns_scratch(in, g, out) + conv_scratch(&one_by_one, &view, out, threads);
+  }
+  Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
   size_t tile_columns = t.rows_per_tile * t.ow;
   if (same_stride1(g))
     tile_columns = max_size(tile_columns, back.rows_per_tile * back.ow);
@@ -227,15 +280,9 @@ size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int th
   return tiles + parts + whole + 64;
 }
 
-/* The tile's columns: a part of those given, the input itself for a 1×1
- * kernel, or gathered into buf. */
+/* The tile's columns: the input itself for a 1×1 kernel, or gathered into buf. */
 static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act *out,
-                                const real *cols, size_t row0, size_t rows, real *buf,
-                                size_t *ld) {
-  if (cols != NULL) {
-    *ld = act_pixels(out);
-    return cols + row0 * out->w;
-  }
+                                size_t row0, size_t rows, real *buf, size_t *ld) {
   if (pointwise(g) && (act_batch_contiguous(in) || !act_batch_contiguous(out))) {
     *ld = in->cs;
     return act_plane(in, row0 / in->h, 0) + row0 % in->h * in->w;
@@ -248,6 +295,12 @@ static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act 
 void conv_forward(const Act *in, const real *weight, const real *bias,
                   const ConvGeometry *g, const Act *out, const real *cols, real *scratch,
                   int threads) {
+  Act view;
+  if (as_one_by_one(in, g, out, cols, scratch, &view)) {
+    conv_forward(&view, weight, bias, &one_by_one, out, NULL,
+                 scratch + columns_scratch(in, g, out), threads);
+    return;
+  }
   Tiling t = tile(out);
   size_t k = kernel_size(g, in->c);
   size_t stride = k * t.rows_per_tile * t.ow;
@@ -257,7 +310,7 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
     size_t row0, rows, ld;
     size_t at = tile_at(&t, out, (size_t)i, &row0, &rows), n = rows * t.ow;
     real *buf = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? stride : 0);
-    const real *b = tile_columns(in, g, out, cols, row0, rows, buf, &ld);
+    const real *b = tile_columns(in, g, out, row0, rows, buf, &ld);
     gemm(NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, bias, out->data + at,
          out->cs);
   }
@@ -277,12 +330,12 @@ typedef struct GradientTarget {
 
 /* dout·colsᵀ over the tiles first, first + step, … */
 static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act *dout,
-                                 const real *cols, const Tiling *t, size_t first,
-                                 size_t step, size_t k, real *buf, GradientTarget to) {
+                                 const Tiling *t, size_t first, size_t step, size_t k,
+                                 real *buf, GradientTarget to) {
   for (size_t i = first; i < tile_count(t); i += step) {
     size_t row0, rows, ld;
     size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
-    const real *b = tile_columns(in, g, dout, cols, row0, rows, buf, &ld);
+    const real *b = tile_columns(in, g, dout, row0, rows, buf, &ld);
     gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
          to.weight_beta == 0 ? NULL : to.dw, to.dw, k);
     for (size_t c = 0; to.db != NULL && c < dout->c; c++) {
@@ -301,12 +354,11 @@ CLONES static void join_parts(const real *parts, size_t stride, size_t count,
 }
 
 static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
-                            GradientTarget to, const real *cols, size_t k, real *scratch,
-                            int threads) {
+                            GradientTarget to, size_t k, real *scratch, int threads) {
   Tiling t = tile(dout);
   size_t tiles = tile_count(&t), count = dout->c * k, stride = count + dout->c;
   if (tiles < GRADIENT_PARTS) {
-    weight_gradient_part(in, g, dout, cols, &t, 0, 1, k, scratch, to);
+    weight_gradient_part(in, g, dout, &t, 0, 1, k, scratch, to);
     return;
   }
   size_t buf_stride = k * t.rows_per_tile * t.ow;
@@ -314,7 +366,7 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index p = 0; p < GRADIENT_PARTS; p++) {
     real *own = parts + (size_t)p * stride;
-    weight_gradient_part(in, g, dout, cols, &t, (size_t)p, GRADIENT_PARTS, k,
+    weight_gradient_part(in, g, dout, &t, (size_t)p, GRADIENT_PARTS, k,
                          scratch + (size_t)p * buf_stride,
                          (GradientTarget){own, own + count, 0, 0});
   }
@@ -337,25 +389,53 @@ static void input_gradient_same(const real *weight, const ConvGeometry *g,
   conv_forward(dout, turned, NULL, g, din, NULL, scratch + din->c * k, threads);
 }
 
+/* The same where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
+static void input_gradient_one(const real *weight, const Act *dout, const Act *din,
+                               int threads) {
+  Tiling t = tile(dout);
+  if (t.blocks == 1 && !act_batch_contiguous(din)) t = tile(din);
+  Index tiles = (Index)tile_count(&t);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < tiles; i++) {
+    size_t row0, rows;
+    tile_at(&t, dout, (size_t)i, &row0, &rows);
+    size_t n = row0 / dout->h, at = row0 % dout->h * dout->w;
+    gemm(TRANS, NO_TRANS, din->c, rows * dout->w, dout->c, weight, din->c,
+         act_plane(dout, n, 0) + at, dout->cs, NULL, act_plane(din, n, 0) + at, din->cs);
+  }
+}
+
 static void zero_sample(const Act *a, size_t n) {
   for (size_t c = 0; c < a->c; c++)
     memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
 }
 
 static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
-                               const Act *din, size_t k, real *scratch) {
-  size_t pixels = dout->h * dout->w;
+                               const Act *din, real *scratch) {
+  size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c);
   for (size_t n = 0; n < dout->n; n++) {
     gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0), dout->cs,
          NULL, scratch, pixels);
-    if (halves(g, din)) {
-      for (size_t c = 0; c < din->c; c++)
-        put_together(scratch + c * 4 * pixels, pixels, dout->h, dout->w,
-                     act_plane(din, n, c));
-      continue;
-    }
     zero_sample(din, n);
     col2im_add(scratch, g, dout->h, dout->w, din, n);
+  }
+}
+
+static void input_gradient(const real *weight, const ConvGeometry *g, const Act *dout,
+                           const Act *din, real *scratch, int threads) {
+  if (din->nest > 0) {
+    Act quarters = act_quarters(din);
+    input_gradient_one(weight, dout, &quarters, threads);
+  } else if (conv_halves(g, din->h, din->w)) {
+    Act columns = columns_act(din, g, dout, scratch);
+    input_gradient_one(weight, dout, &columns, threads);
+    halving_columns(din, dout->nest, scratch, true);
+  } else if (pointwise(g)) {
+    input_gradient_one(weight, dout, din, threads);
+  } else if (same_stride1(g)) {
+    input_gradient_same(weight, g, dout, din, scratch, threads);
+  } else {
+    input_gradient_any(weight, g, dout, din, scratch);
   }
 }
 
@@ -363,12 +443,10 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    const Act *dout, const Act *din, real *dweight, real weight_beta,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads) {
-  size_t k = kernel_size(g, in->c);
-  weight_gradient(in, g, dout, (GradientTarget){dweight, dbias, weight_beta, bias_beta},
-                  cols, k, scratch, threads);
-  if (din == NULL) return;
-  if (same_stride1(g))
-    input_gradient_same(weight, g, dout, din, scratch, threads);
-  else
-    input_gradient_any(weight, g, dout, din, k, scratch);
+  Act view;
+  bool ready = as_one_by_one(in, g, dout, cols, scratch, &view);
+  weight_gradient(ready ? &view : in, ready ? &one_by_one : g, dout,
+                  (GradientTarget){dweight, dbias, weight_beta, bias_beta},
+                  kernel_size(g, in->c), scratch + columns_scratch(in, g, dout), threads);
+  if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
 }

@@ -205,30 +205,52 @@ void panel_transpose(const real *src, size_t ld, size_t k, size_t n, real *panel
 
 /* ---- any product ---- */
 
-/* Rows of a panel that fit the first-level cache beside the rest. */
-#define PANEL_ROWS 256
+/* Rows of a panel that fit the first-level cache beside the rest, and panels
+ * that are packed together, so that long rows are read in longer pieces. */
+#define PANEL_ROWS 128
+#define GROUP 4
 /* With so few rows a panel is not worth its copy. */
 #define FEW_ROWS 16
 
+/* k rows of op(B), n ≤ GROUP·PANEL columns, in panels one after the other. */
+static void pack_group(Trans tb, const real *b, size_t ldb, size_t k, size_t n,
+                       real *panels) {
+  size_t whole = tb == NO_TRANS ? n / PANEL : 0, at = whole * PANEL;
+  for (size_t i = 0; whole > 0 && i < k; i++)
+    for (size_t q = 0; q < whole; q++)
+      memcpy(panels + (q * k + i) * PANEL, b + i * ldb + q * PANEL, PANEL * sizeof *b);
+  for (; at < n; at += PANEL) {
+    size_t width = n - at < PANEL ? n - at : PANEL;
+    if (tb == NO_TRANS)
+      panel_pack(b + at, ldb, k, width, panels + at * k);
+    else
+      panel_transpose(b + at * ldb, ldb, k, width, panels + at * k);
+  }
+}
+
 void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
           const real *b, size_t ldb, const real *start, real *c, size_t ldc) {
-  real panel[PANEL_ROWS * PANEL];
-  size_t deep = tb == NO_TRANS ? ldb : 1; /* from one k of B to the next */
-  for (size_t j = 0; j < n; j += PANEL) {
-    size_t width = n - j < PANEL ? n - j : PANEL;
-    const real *right = b + j * (tb == NO_TRANS ? 1 : ldb);
-    const real *from = start == c ? c + j : start;
-    bool direct = tb == NO_TRANS && width == PANEL && (m <= FEW_ROWS || ldb == PANEL);
-    size_t most = direct ? k : PANEL_ROWS;
-    for (size_t i = 0, rows; i < k; i += rows, from = c + j) {
-      rows = k - i < most ? k - i : most;
+  real panels[GROUP * PANEL_ROWS * PANEL];
+  size_t step = GROUP * PANEL;
+  if (tb == NO_TRANS && m <= FEW_ROWS) { /* straight from B, but for its last columns */
+    Left left = ta == NO_TRANS ? left_rows(a, lda) : left_columns(a, lda);
+    for (; n >= PANEL;
+         n -= PANEL, b += PANEL, start += start == c ? PANEL : 0, c += PANEL)
+      panel_product(m, PANEL, k, left, b, ldb, start, c, ldc);
+  }
+  for (size_t j = 0; j < n; j += step) {
+    size_t columns = n - j < step ? n - j : step;
+    for (size_t i = 0, rows; i < k; i += rows) {
+      rows = k - i < PANEL_ROWS ? k - i : PANEL_ROWS;
       Left left = ta == NO_TRANS ? left_rows(a + i, lda) : left_columns(a + i * lda, lda);
-      if (tb == TRANS)
-        panel_transpose(right + i, ldb, rows, width, panel);
-      else if (!direct)
-        panel_pack(right + i * deep, ldb, rows, width, panel);
-      panel_product(m, width, rows, left, direct ? right : panel, direct ? ldb : PANEL,
-                    from, c + j, ldc);
+      pack_group(tb, tb == NO_TRANS ? b + i * ldb + j : b + j * ldb + i, ldb, rows,
+                 columns, panels);
+      for (size_t at = 0; at < columns; at += PANEL) {
+        real *to = c + j + at;
+        panel_product(m, columns - at < PANEL ? columns - at : PANEL, rows, left,
+                      panels + at * rows, PANEL, i > 0 || start == c ? to : start, to,
+                      ldc);
+      }
     }
   }
 }

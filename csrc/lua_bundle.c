@@ -92,12 +92,16 @@ static inline size_t cols_count(const Net *net) {
   return net->in.c * g->kh * g->kw * act_pixels(&net->node[0].out);
 }
 
+static bool same_columns(const NetNode *a, const NetNode *b) {
+  return a->out.nest == b->out.nest &&
+         memcmp(&a->layer->geometry, &b->layer->geometry, sizeof a->layer->geometry) == 0;
+}
+
 /* The first entry whose first convolution sees x the same way. */
 static size_t twin(const Bundle *b, size_t i) {
-  const ConvGeometry *g = &b->entry[i].net->node[0].layer->geometry;
   for (size_t k = 0; k < i; k++)
     if (begins_with_conv(b->entry[k].net) &&
-        memcmp(g, &b->entry[k].net->node[0].layer->geometry, sizeof *g) == 0)
+        same_columns(&b->entry[k].net->node[0], &b->entry[i].net->node[0]))
       return k;
   return i;
 }
@@ -129,8 +133,7 @@ static void fill_cols(const Bundle *b, const Tensor *x) {
     const NetNode *first = &e->net->node[0];
     Act in = e->net->in;
     in.data = x->data;
-    im2col(&in, &first->layer->geometry, first->out.h, first->out.w, 0,
-           in.n * first->out.h, (real *)e->cols, act_pixels(&first->out));
+    conv_columns(&in, &first->layer->geometry, &first->out, (real *)e->cols);
   }
 }
 

@@ -39,6 +39,27 @@ static void place(Net *net, size_t i, const Shape *s) {
   if (!v->in_output) net->arena += round_up(net->n * shape_count(s));
 }
 
+static const Act *input_of(const Net *net, size_t i) {
+  return i == 0 ? &net->in : &net->node[i - 1].out;
+}
+
+static bool halves(const Net *net, size_t i) {
+  const NetNode *v = &net->node[i];
+  const Act *in = input_of(net, i);
+  return v->layer->ops == &layer_conv2d && conv_halves(&v->layer->geometry, in->h, in->w);
+}
+
+/* Where halving convolutions follow each other, with nothing but in-place layers
+ * between, let each leave its pixels as the next one reads them. */
+static void nest_pixels(Net *net) {
+  for (size_t i = net->count; i-- > 0;) {
+    size_t next = i + 1;
+    while (next < net->count && net->node[next].in_place) next++;
+    if (!halves(net, i) || next == net->count || !halves(net, next)) continue;
+    for (size_t k = i; k < next; k++) net->node[k].out.nest = 1 + net->node[next].out.nest;
+  }
+}
+
 static bool same_shape(const Shape *a, const Shape *b) {
   return a->c == b->c && a->h == b->h && a->w == b->w && a->flat == b->flat;
 }
@@ -86,13 +107,10 @@ bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
     place(net, i, &s);
     net->grad = max_size(net->grad, round_up(n * shape_count(&s)));
   }
+  nest_pixels(net);
   net->out = act_nchw(NULL, n, s.c, s.h, s.w);
   net->planned = true;
   return true;
-}
-
-static const Act *input_of(const Net *net, size_t i) {
-  return i == 0 ? &net->in : &net->node[i - 1].out;
 }
 
 static size_t layer_scratch(const Net *net, int threads) {
