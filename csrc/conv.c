@@ -356,23 +356,24 @@ CLONES static void join_parts(const real *parts, size_t stride, size_t count,
 static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
                             GradientTarget to, size_t k, real *scratch, int threads) {
   Tiling t = tile(dout);
-  size_t tiles = tile_count(&t), count = dout->c * k, stride = count + dout->c;
-  if (tiles < GRADIENT_PARTS) {
+  size_t nparts = tile_count(&t) < GRADIENT_PARTS ? 1 : GRADIENT_PARTS;
+  size_t count = dout->c * k, stride = count + dout->c;
+  if (nparts == 1 && to.weight_beta == 0 && to.bias_beta == 0) {
     weight_gradient_part(in, g, dout, &t, 0, 1, k, scratch, to);
     return;
   }
   size_t buf_stride = k * t.rows_per_tile * t.ow;
   real *parts = scratch + GRADIENT_PARTS * buf_stride;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index p = 0; p < GRADIENT_PARTS; p++) {
+  for (Index p = 0; p < (Index)nparts; p++) {
     real *own = parts + (size_t)p * stride;
-    weight_gradient_part(in, g, dout, &t, (size_t)p, GRADIENT_PARTS, k,
+    weight_gradient_part(in, g, dout, &t, (size_t)p, nparts, k,
                          scratch + (size_t)p * buf_stride,
                          (GradientTarget){own, own + count, 0, 0});
   }
-  join_parts(parts, stride, count, GRADIENT_PARTS, to.weight_beta, to.dw);
+  join_parts(parts, stride, count, nparts, to.weight_beta, to.dw);
   if (to.db != NULL)
-    join_parts(parts + count, stride, dout->c, GRADIENT_PARTS, to.bias_beta, to.db);
+    join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db);
 }
 
 /* Stride 1, same padding: the input gradient is itself such a convolution, of

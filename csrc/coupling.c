@@ -9,31 +9,40 @@
 #include "tiles.h"
 #include "vmath.h"
 
-/* Pixels of a tile: enough for long sums in weight gradients, few enough that
- * a hidden layer's tile stays in the second-level cache; small images get
- * smaller tiles so that there are at least two. */
+/* Pixels of a tile: as many as there are small images' worth of threads, but
+ * no more than keep their columns in the second-level cache. */
 #define TILE_PIXELS 256
+#define TILES_WANTED 4
+
+static size_t panels_of(size_t pixels, size_t width) {
+  return (pixels + width - 1) / width;
+}
 
 /* The most rows whose pixels fill their panels best. */
-static size_t rows_of_tile(size_t most, size_t w) {
-  size_t best = 1, best_panels = panels_of(w);
+static size_t rows_of_tile(size_t most, size_t w, size_t width) {
+  size_t best = 1, best_panels = panels_of(w, width);
   for (size_t rows = 2; rows <= most; rows++) {
-    size_t panels = panels_of(rows * w);
+    size_t panels = panels_of(rows * w, width);
     if (panels * best <= best_panels * rows) best = rows, best_panels = panels;
   }
   return best;
 }
 
 CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
-  CouplingPlan p = {n, h, w, 0, 0, n * h * w};
-  size_t pixels = p.pixels / 2 < TILE_PIXELS ? p.pixels / 2 : TILE_PIXELS;
-  p.rows = rows_of_tile(pixels / w, w);
-  p.tiles = (n * h + p.rows - 1) / p.rows;
+  CouplingPlan p = {n, h, w, 0, 0, 0, 0, n * h * w};
+  size_t pixels = p.pixels / TILES_WANTED;
+  if (pixels > TILE_PIXELS) pixels = TILE_PIXELS;
+  /* A half-empty register costs less than an idle thread. */
+  p.width = pixels < PANEL ? PANEL / 2 : PANEL;
+  if (pixels < p.width) pixels = p.width;
+  p.rows = rows_of_tile(pixels / w, w, p.width);
+  p.tiles = panels_of(n * h, p.rows);
+  p.panels = panels_of(p.rows * w, p.width);
   return p;
 }
 
 size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p) {
-  return 2 * p->tiles * paneled_tile(p, c->width);
+  return 2 * panel_offset(all_panels(p), c->width);
 }
 
 size_t coupling_v_count(const Coupling *c, const CouplingPlan *p) {
@@ -119,11 +128,11 @@ static void panel_of_pre(const Coupling *c, const CouplingPlan *p,
 /* Panel q of tile t through conv1 without its norm; cols is the whole tile's. */
 static void conv1_panel(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
                         size_t t, size_t q, const ThreadScratch *own, real *h1) {
-  size_t n = tile_pixels(p, t), k = in_channels(c) * 9, kx = in->pre ? c->cond * 9 : 0;
-  if (in->pre != NULL)
-    panel_of_pre(c, p, in, t * full_tile(p) + q * PANEL, panel_pixels(n, q), h1);
-  panel_pack(own->cols + q * PANEL, n, k - kx, panel_pixels(n, q), own->panel);
-  panel_product(c->width, panel_columns(n, q), k - kx, left_rows(c->conv1->value + kx, k),
+  size_t n = tile_pixels(p, t), count = panel_pixels(p, n, q), at = q * p->width;
+  size_t k = in_channels(c) * 9, kx = in->pre ? c->cond * 9 : 0;
+  if (in->pre != NULL) panel_of_pre(c, p, in, t * full_tile(p) + at, count, h1);
+  panel_pack(own->cols + at, n, k - kx, count, own->panel);
+  panel_product(c->width, p->width, k - kx, left_rows(c->conv1->value + kx, k),
                 own->panel, PANEL, in->pre ? h1 : NULL, h1, PANEL);
 }
 
@@ -137,17 +146,16 @@ static void network_tile(const Coupling *c, const CouplingPlan *p,
     coupling_columns(c, p, &in->hx, &in->y1, t, own->cols);
   else
     im2col(&in->y1, &conv3x3, p->h, p->w, t * p->rows, tile_rows(p, t), own->cols, n);
-  for (size_t q = 0; q < panels_of(n); q++) {
+  for (size_t q = 0; q < tile_panels(p, t); q++) {
     real *h1 = hidden1 ? hidden1 + panel_offset(q, w) : own->h1;
     real *h2 = hidden2 ? hidden2 + panel_offset(q, w) : own->h2;
-    size_t columns = panel_columns(n, q);
     conv1_panel(c, p, in, t, q, own, h1);
-    norm_relu(h1, w, columns, c->bias1->value, s->scale1);
-    panel_product(w, columns, w, left_rows(c->conv2->value, w), h1, PANEL, NULL, h2,
+    norm_relu(h1, w, p->width, c->bias1->value, s->scale1);
+    panel_product(w, p->width, w, left_rows(c->conv2->value, w), h1, PANEL, NULL, h2,
                   PANEL);
-    norm_relu(h2, w, columns, c->bias2->value, s->scale2);
-    panel_product(out9, panel_pixels(n, q), w, left_rows(s->turned, w), h2, PANEL, NULL,
-                  planes + q * PANEL, n);
+    norm_relu(h2, w, p->width, c->bias2->value, s->scale2);
+    panel_product(out9, panel_pixels(p, n, q), w, left_rows(s->turned, w), h2, PANEL,
+                  NULL, planes + q * p->width, n);
   }
 }
 
@@ -180,7 +188,8 @@ static void v_row(const Coupling *c, const CouplingPlan *p, const real *planes, 
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
                       real *hidden, real *v, real *scratch, int threads) {
   NetworkScratch s = network_scratch(c, p, scratch, threads);
-  size_t tile = paneled_tile(p, c->width), layer = p->tiles * tile;
+  size_t tile = panel_offset(p->panels, c->width);
+  size_t layer = panel_offset(all_panels(p), c->width);
   coupling_scales(c->logs1->value, c->width, s.scale1);
   coupling_scales(c->logs2->value, c->width, s.scale2);
 #pragma omp parallel num_threads(threads)

@@ -31,6 +31,8 @@ typedef struct CouplingPlan {
   size_t n, h, w;    /* of y */
   size_t rows;       /* image rows in a tile; the last may have fewer */
   size_t tiles;
+  size_t width;      /* pixels in a panel; the last of a tile may have fewer */
+  size_t panels;     /* in a tile but the last */
   size_t pixels;     /* n·h·w */
 } CouplingPlan;
 

@@ -15,44 +15,42 @@
 
 /* Tiles of a wave for each thread. */
 #define WAVE_TILES 2
+/* Panels of a wave whose products are summed at a time. */
+#define SUM_PANELS 8
 
-/* What a tile of a wave leaves for the weight gradients. */
-typedef struct WaveTile {
-  real *dv_cols;   /* im2col of dv, [out·9, pixels] */
-  real *in_cols;   /* im2col of h, transposed: panels [pixels][PANEL] */
-  real *da1, *da2; /* panels: gradients of conv1's, conv2's output */
-} WaveTile;
-
+/* Panels are numbered from the first of the wave on where they lie in it. */
 typedef struct BackwardScratch {
   real *turned, *dturned; /* conv3's weight and gradient, [out·9, width] */
   real *scale1, *scale2;
-  real *dv;     /* [n, out, h, w] */
-  real *planes; /* dh's nine shifted planes, tiled */
-  real *sums;   /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
-  real *wave, *threads;
-  size_t dv_cols, in_cols, hidden, wave_tile; /* reals of a wave's tile */
-  size_t panel, cols, thread_stride;          /* of a thread: panel, columns, lanes */
+  real *dv;        /* [n, out, h, w] */
+  real *planes;    /* dh's nine shifted planes, tiled */
+  real *sums;      /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
+  real *dv_cols;   /* the wave: im2col of dv, panels of out·9 rows */
+  real *da1, *da2; /* the wave: gradients of conv1's, conv2's output, panels */
+  real *in_cols;   /* the wave: im2col of h, transposed: panels of columns */
+  real *threads;
+  size_t wave;                 /* tiles */
+  size_t in_panel;             /* reals of a panel of in_cols */
+  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns */
   size_t total;
 } BackwardScratch;
 
-static size_t wave_tiles(const CouplingPlan *p, int threads) {
-  size_t most = WAVE_TILES * (size_t)threads;
-  return p->tiles < most ? p->tiles : most;
-}
-
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+static inline size_t column_panels(size_t columns) {
+  return (columns + PANEL - 1) / PANEL;
+}
 
 static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
                                         real *base, int threads) {
   BackwardScratch s;
   size_t at = 0, out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
-  s.dv_cols = round_up(out9 * full_tile(p));
-  s.in_cols = panels_of(in9) * full_tile(p) * PANEL;
-  s.hidden = paneled_tile(p, c->width);
-  s.wave_tile = s.dv_cols + s.in_cols + 2 * s.hidden;
-  s.panel = max_size(out9, full_tile(p)) * PANEL;
-  s.cols = round_up(in9 * full_tile(p));
-  s.thread_stride = s.panel + s.cols + 4 * c->width * LANES;
+  s.wave = WAVE_TILES * (size_t)threads;
+  if (s.wave > p->tiles) s.wave = p->tiles;
+  size_t panels = s.wave * p->panels;
+  s.in_panel = panels * p->width * PANEL;
+  s.panel = SUM_PANELS * PANEL * PANEL;
+  s.thread_stride = s.panel + round_up(max_size(in9, out9) * full_tile(p));
 #define TAKE(field, count) s.field = base + at, at += round_up(count)
   TAKE(turned, out9 * c->width);
   TAKE(dturned, out9 * c->width);
@@ -61,7 +59,10 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   TAKE(dv, out_channels(c) * p->pixels);
   TAKE(planes, in9 * p->pixels);
   TAKE(sums, 4 * c->width * p->tiles);
-  TAKE(wave, s.wave_tile * wave_tiles(p, threads));
+  TAKE(dv_cols, panel_offset(panels, out9));
+  TAKE(da1, panel_offset(panels, c->width));
+  TAKE(da2, panel_offset(panels, c->width));
+  TAKE(in_cols, column_panels(in9) * s.in_panel);
   TAKE(threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.total = at;
@@ -70,15 +71,6 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
 
 size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
   return backward_scratch(c, p, NULL, threads).total;
-}
-
-static WaveTile wave_tile(const BackwardScratch *s, size_t slot) {
-  WaveTile w;
-  w.dv_cols = s->wave + slot * s->wave_tile;
-  w.in_cols = w.dv_cols + s->dv_cols;
-  w.da1 = w.in_cols + s->in_cols;
-  w.da2 = w.da1 + s->hidden;
-  return w;
 }
 
 /* ---- rows: from dz, dlogdet to dy2 and dv ---- */
@@ -114,42 +106,62 @@ static void image_row_backward(const Coupling *c, const CouplingPlan *p, const A
 
 /* ---- tiles: from dv through the hidden layers ---- */
 
-/* h's columns, transposed as the sums over pixels want them. */
+static real *own_panel(const BackwardScratch *s) {
+  return s->threads + (size_t)omp_get_thread_num() * s->thread_stride;
+}
+
+/* h's columns, transposed as the sums over pixels want them; `first` is the
+ * tile's first panel in the wave. */
 static void keep_columns(const Coupling *c, const CouplingPlan *p, const Act *y1,
-                         const Act *hx, size_t t, real *cols, real *kept) {
-  size_t n = tile_pixels(p, t), in9 = in_channels(c) * 9;
+                         const Act *hx, size_t t, size_t first,
+                         const BackwardScratch *s) {
+  size_t n = tile_pixels(p, t), padded = tile_panels(p, t) * p->width;
+  size_t in9 = in_channels(c) * 9;
+  real *cols = own_panel(s) + s->panel;
   coupling_columns(c, p, hx, y1, t, cols);
-  for (size_t k = 0; k < in9; k += PANEL, kept += n * PANEL)
-    panel_transpose(cols + k * n, n, n, in9 - k < PANEL ? in9 - k : PANEL, kept);
+  for (size_t j = 0; j < column_panels(in9); j++) {
+    real *kept = s->in_cols + j * s->in_panel + first * p->width * PANEL;
+    size_t left = in9 - j * PANEL;
+    panel_transpose(cols + j * PANEL * n, n, n, left < PANEL ? left : PANEL, kept);
+    memset(kept + n * PANEL, 0, (padded - n) * PANEL * sizeof *kept);
+  }
+}
+
+static void keep_dv_columns(const Coupling *c, const CouplingPlan *p, const Act *dv,
+                            size_t t, size_t first, const BackwardScratch *s) {
+  size_t n = tile_pixels(p, t), out9 = out_channels(c) * 9;
+  real *cols = own_panel(s) + s->panel;
+  im2col_flipped(dv, &conv3x3, t * p->rows, tile_rows(p, t), cols, n);
+  for (size_t q = 0; q < tile_panels(p, t); q++)
+    panel_pack(cols + q * p->width, n, out9, panel_pixels(p, n, q),
+               s->dv_cols + panel_offset(first + q, out9));
 }
 
 static void tile_backward(const Coupling *c, const CouplingPlan *p, const Act *y1,
                           const Act *hx, const Act *dv, const real *hidden,
-                          const BackwardScratch *s, size_t t, const WaveTile *to) {
-  size_t n = tile_pixels(p, t), w = c->width;
+                          const BackwardScratch *s, size_t t, size_t first) {
+  size_t n = tile_pixels(p, t), w = c->width, width = p->width;
   size_t out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
-  const real *h1 = hidden + t * s->hidden, *h2 = h1 + p->tiles * s->hidden;
-  real *planes = s->planes + tile_offset(p, t, in9);
-  real *panel = s->threads + (size_t)omp_get_thread_num() * s->thread_stride;
-  real *cols = panel + s->panel, *lanes = cols + s->cols;
-  memset(lanes, 0, 4 * w * LANES * sizeof *lanes);
-  im2col_flipped(dv, &conv3x3, t * p->rows, tile_rows(p, t), to->dv_cols, n);
-  for (size_t q = 0; q < panels_of(n); q++) {
-    size_t columns = panel_columns(n, q), at = panel_offset(q, w);
-    real *da1 = to->da1 + at, *da2 = to->da2 + at;
-    panel_pack(to->dv_cols + q * PANEL, n, out9, panel_pixels(n, q), panel);
-    panel_product(w, columns, out9, left_columns(s->turned, w), panel, PANEL, NULL, da2,
+  const real *h1 = hidden + panel_offset(t * p->panels, w);
+  const real *h2 = h1 + panel_offset(all_panels(p), w);
+  real *planes = s->planes + tile_offset(p, t, in9), *sums = s->sums + 4 * w * t;
+  memset(sums, 0, 4 * w * sizeof *sums);
+  keep_dv_columns(c, p, dv, t, first, s);
+  for (size_t q = 0; q < tile_panels(p, t); q++) {
+    size_t at = panel_offset(q, w);
+    const real *d3 = s->dv_cols + panel_offset(first + q, out9);
+    real *da1 = s->da1 + panel_offset(first + q, w);
+    real *da2 = s->da2 + panel_offset(first + q, w);
+    panel_product(w, width, out9, left_columns(s->turned, w), d3, PANEL, NULL, da2,
                   PANEL);
-    norm_relu_backward(h2 + at, da2, w, columns, s->scale2, lanes + 2 * w * LANES,
-                       lanes + 3 * w * LANES);
-    panel_product(w, columns, w, left_columns(c->conv2->value, w), da2, PANEL, NULL, da1,
+    norm_relu_backward(h2 + at, da2, w, width, s->scale2, sums + 2 * w, sums + 3 * w);
+    panel_product(w, width, w, left_columns(c->conv2->value, w), da2, PANEL, NULL, da1,
                   PANEL);
-    norm_relu_backward(h1 + at, da1, w, columns, s->scale1, lanes, lanes + w * LANES);
-    panel_product(in9, panel_pixels(n, q), w, left_columns(c->conv1->value, in9), da1,
-                  PANEL, NULL, planes + q * PANEL, n);
+    norm_relu_backward(h1 + at, da1, w, width, s->scale1, sums, sums + w);
+    panel_product(in9, panel_pixels(p, n, q), w, left_columns(c->conv1->value, in9), da1,
+                  PANEL, NULL, planes + q * width, n);
   }
-  sum_lanes(lanes, 4 * w, s->sums + 4 * w * t);
-  keep_columns(c, p, y1, hx, t, cols, to->in_cols);
+  keep_columns(c, p, y1, hx, t, first, s);
 }
 
 /* ---- weight gradients ---- */
@@ -159,42 +171,46 @@ typedef struct WeightGradients {
   real beta1, beta2, beta3;
 } WeightGradients;
 
-/* Rows first .. first+PANEL-1 of a hidden layer's tile, transposed. */
-static void transpose_hidden(const real *tile, size_t width, size_t first, size_t n,
-                             real *panel) {
-  size_t rows = width - first < PANEL ? width - first : PANEL;
-  for (size_t q = 0; q < panels_of(n); q++)
-    panel_transpose(tile + panel_offset(q, width) + first * PANEL, PANEL,
-                    panel_pixels(n, q), rows, panel + q * PANEL * PANEL);
+/* Rows j .. j+n-1 of hidden panels q .. q+count-1, transposed. */
+static void transpose_hidden(const CouplingPlan *p, const real *hidden, size_t w,
+                             size_t j, size_t n, size_t q, size_t count, real *panel) {
+  for (size_t i = 0; i < count; i++)
+    panel_transpose(hidden + panel_offset(q + i, w) + j * PANEL, PANEL, p->width, n,
+                    panel + i * p->width * PANEL);
 }
 
-static size_t columns_from(size_t all, size_t first) {
-  return all - first < PANEL ? all - first : PANEL;
-}
-
-/* A panel of columns of one of the weight gradients, for one tile.  Panels are
- * numbered through conv2's, conv3's and conv1's columns. */
+/* Panels q .. q+count-1 of a wave that begins with panel `first`, added to panel
+ * i of the columns of a weight gradient: conv2's, conv3's and conv1's are
+ * numbered through. */
 static void panel_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
                            const BackwardScratch *s, const WeightGradients *g, size_t i,
-                           size_t t, const WaveTile *from) {
-  size_t n = tile_pixels(p, t), w = c->width, per_layer = panels_of(w);
-  size_t out9 = out_channels(c) * 9, in9 = in_channels(c) * 9, j = i % per_layer * PANEL;
-  const real *h1 = hidden + t * s->hidden, *h2 = h1 + p->tiles * s->hidden;
-  real *panel = s->threads + (size_t)omp_get_thread_num() * s->thread_stride;
-  if (i < per_layer) {
-    transpose_hidden(h1, w, j, n, panel);
-    panel_product(w, columns_from(w, j), n, left_panels(from->da2, w), panel, PANEL,
-                  t > 0 || g->beta2 != 0 ? g->w2 + j : NULL, g->w2 + j, w);
-  } else if (i < 2 * per_layer) {
-    transpose_hidden(h2, w, j, n, panel);
-    panel_product(out9, columns_from(w, j), n, left_rows(from->dv_cols, n), panel, PANEL,
-                  t > 0 ? s->dturned + j : NULL, s->dturned + j, w);
-  } else {
-    j = (i - 2 * per_layer) * PANEL;
-    panel_product(w, columns_from(in9, j), n, left_panels(from->da1, w),
-                  from->in_cols + j * n, PANEL, t > 0 || g->beta1 != 0 ? g->w1 + j : NULL,
-                  g->w1 + j, in9);
-  }
+                           size_t first, size_t q, size_t count) {
+  size_t w = c->width, out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
+  size_t per_layer = column_panels(w), k = count * p->width;
+  const real *h2 = hidden + panel_offset(all_panels(p), w);
+  size_t layer = i < per_layer ? 2 : i < 2 * per_layer ? 3 : 1;
+  size_t j = (layer == 1 ? i - 2 * per_layer : i % per_layer) * PANEL;
+  size_t columns = layer == 1 ? in9 : w, n = columns - j < PANEL ? columns - j : PANEL;
+  size_t rows = layer == 3 ? out9 : w;
+  const real *d = layer == 1 ? s->da1 : layer == 2 ? s->da2 : s->dv_cols;
+  real *to = (layer == 1 ? g->w1 : layer == 2 ? g->w2 : s->dturned) + j;
+  real beta = layer == 1 ? g->beta1 : layer == 2 ? g->beta2 : g->beta3;
+  real *panel = own_panel(s);
+  if (layer == 1)
+    panel = s->in_cols + j / PANEL * s->in_panel + q * p->width * PANEL;
+  else
+    transpose_hidden(p, layer == 2 ? hidden : h2, w, j, n, first + q, count, panel);
+  panel_product(rows, n, k, left_panels(d + panel_offset(q, rows), rows, p->width), panel,
+                PANEL, first + q > 0 || (layer != 3 && beta != 0) ? to : NULL, to,
+                columns);
+}
+
+static void panel_gradients(const Coupling *c, const CouplingPlan *p, const real *hidden,
+                            const BackwardScratch *s, const WeightGradients *g, size_t i,
+                            size_t first, size_t panels) {
+  for (size_t q = 0; q < panels; q += SUM_PANELS)
+    panel_gradient(c, p, hidden, s, g, i, first, q,
+                   panels - q < SUM_PANELS ? panels - q : SUM_PANELS);
 }
 
 /* Gradient of the network's input at image row r. */
@@ -264,8 +280,7 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        int threads) {
   BackwardScratch s = backward_scratch(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
-  size_t panels = 2 * panels_of(c->width) + panels_of(in_channels(c) * 9);
-  size_t wave = wave_tiles(p, threads);
+  size_t panels = 2 * column_panels(c->width) + column_panels(in_channels(c) * 9);
   Act y1 = act_channels(y, 0, keep), y2 = act_channels(y, keep, change);
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
   Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
@@ -287,19 +302,16 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
 #pragma omp for schedule(static)
     for (size_t r = 0; r < p->n * p->h; r++)
       image_row_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, r);
-    for (size_t t0 = 0; t0 < p->tiles; t0 += wave) {
-      size_t end = t0 + wave < p->tiles ? t0 + wave : p->tiles;
+    for (size_t t0 = 0; t0 < p->tiles; t0 += s.wave) {
+      size_t end = t0 + s.wave < p->tiles ? t0 + s.wave : p->tiles,
+             first = t0 * p->panels;
+      size_t wave_panels = (end - 1 - t0) * p->panels + tile_panels(p, end - 1);
 #pragma omp for schedule(static)
-      for (size_t t = t0; t < end; t++) {
-        WaveTile to = wave_tile(&s, t - t0);
-        tile_backward(c, p, &y1, hx, &dv, hidden, &s, t, &to);
-      }
+      for (size_t t = t0; t < end; t++)
+        tile_backward(c, p, &y1, hx, &dv, hidden, &s, t, t * p->panels - first);
 #pragma omp for schedule(dynamic)
       for (size_t i = 0; i < panels; i++)
-        for (size_t t = t0; t < end; t++) {
-          WaveTile from = wave_tile(&s, t - t0);
-          panel_gradient(c, p, hidden, &s, &g, i, t, &from);
-        }
+        panel_gradients(c, p, hidden, &s, &g, i, first, wave_panels);
     }
 #pragma omp for schedule(static) nowait
     for (size_t o = 0; o < out_channels(c); o++) {

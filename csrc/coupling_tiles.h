@@ -18,8 +18,6 @@ static inline size_t out_channels(const Coupling *c) { return 2 * coupling_chang
 
 static inline size_t full_tile(const CouplingPlan *p) { return p->rows * p->w; }
 
-static inline size_t panels_of(size_t pixels) { return (pixels + PANEL - 1) / PANEL; }
-
 static inline size_t tile_rows(const CouplingPlan *p, size_t t) {
   size_t left = p->n * p->h - t * p->rows;
   return left < p->rows ? left : p->rows;
@@ -34,19 +32,20 @@ static inline size_t tile_offset(const CouplingPlan *p, size_t t, size_t k) {
   return t * full_tile(p) * k;
 }
 
-/* Reals of a full tile of k rows in panels, and where panel q lies in it. */
-static inline size_t paneled_tile(const CouplingPlan *p, size_t k) {
-  return panels_of(full_tile(p)) * k * PANEL;
+static inline size_t tile_panels(const CouplingPlan *p, size_t t) {
+  return (tile_pixels(p, t) + p->width - 1) / p->width;
 }
+
+/* Panels of all tiles are numbered through; here one lies in a matrix of k rows. */
 static inline size_t panel_offset(size_t q, size_t k) { return q * k * PANEL; }
 
-/* Pixels in panel q of a tile of n, and the columns to compute for them: half
- * a panel is spared where it is empty. */
-static inline size_t panel_pixels(size_t n, size_t q) {
-  return n - q * PANEL < PANEL ? n - q * PANEL : PANEL;
+static inline size_t all_panels(const CouplingPlan *p) {
+  return (p->tiles - 1) * p->panels + tile_panels(p, p->tiles - 1);
 }
-static inline size_t panel_columns(size_t n, size_t q) {
-  return panel_pixels(n, q) <= PANEL / 2 ? PANEL / 2 : PANEL;
+
+/* Pixels in panel q of a tile of n. */
+static inline size_t panel_pixels(const CouplingPlan *p, size_t n, size_t q) {
+  return n - q * p->width < p->width ? n - q * p->width : p->width;
 }
 
 /* Image row r (over all samples) of matrix row i of a row-major tiled matrix. */

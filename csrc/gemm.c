@@ -56,12 +56,12 @@ ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t
     block(rows, vectors, k, a, b, ldb, start, c, ldc);
     return;
   }
-  real whole[MOST_ROWS * MOST_VECTORS * LANES];
-  bool add = start == c;
-  block(rows, vectors, k, a, b, ldb, add ? NULL : start, whole, width);
+  real whole[MOST_ROWS * MOST_VECTORS * LANES] = {0};
+  for (size_t r = 0; start == c && r < (size_t)rows; r++)
+    memcpy(whole + r * width, c + r * ldc, n * sizeof *c);
+  block(rows, vectors, k, a, b, ldb, start == c ? whole : start, whole, width);
   for (size_t r = 0; r < (size_t)rows; r++)
-    for (size_t j = 0; j < n; j++)
-      c[r * ldc + j] = whole[r * width + j] + (add ? c[r * ldc + j] : 0);
+    memcpy(c + r * ldc, whole + r * width, n * sizeof *c);
 }
 
 ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,

@@ -26,14 +26,15 @@ static inline Left left_rows(const real *p, size_t ld) {
 static inline Left left_columns(const real *p, size_t ld) {
   return (Left){p, 1, ld, SIZE_MAX, 0};
 }
-/* Rows of a matrix that lies in panels of `rows` rows. */
-static inline Left left_panels(const real *p, size_t rows) {
-  return (Left){p, PANEL, 1, PANEL, rows * PANEL};
+/* Rows of a matrix that lies in panels of `rows` rows, `width` of each counting. */
+static inline Left left_panels(const real *p, size_t rows, size_t width) {
+  return (Left){p, PANEL, 1, width, rows * PANEL};
 }
 
 /* c = start + a·b: m×k times k×n, n ≤ PANEL.  start is NULL for 0, c itself to
- * add to it, or a number for each row.  Rows of b are ldb apart and readable up to
- * the next PANEL numbers. */
+ * add to it, or a number for each row.  Products are added one k after the other,
+ * so a sum may be cut anywhere and gives the same bits.  Rows of b are ldb apart and
+ * readable up to the next PANEL numbers. */
 void panel_product(size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb,
                    const real *start, real *c, size_t ldc);
 

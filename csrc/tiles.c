@@ -1,5 +1,9 @@
 #include "tiles.h"
 
+#include <string.h>
+
+#include "vector.h"
+
 CLONES void norm_relu(real *h, size_t rows, size_t n, const real *bias,
                       const real *scale) {
   for (size_t k = 0; k < rows; k++, h += PANEL)
@@ -9,11 +13,19 @@ CLONES void norm_relu(real *h, size_t rows, size_t n, const real *bias,
     }
 }
 
+/* Halves added to halves, until one number is left. */
+ALWAYS_INLINE real sum_of(const Vector *v) {
+  real part[LANES];
+  memcpy(part, v, sizeof part);
+  for (size_t n = LANES / 2; n > 0; n /= 2)
+    for (size_t l = 0; l < n; l++) part[l] += part[l + n];
+  return part[0];
+}
+
 CLONES void norm_relu_backward(const real *h, real *d, size_t rows, size_t n,
                                const real *scale, real *dbias, real *dlogs) {
-  for (size_t k = 0; k < rows;
-       k++, h += PANEL, d += PANEL, dbias += LANES, dlogs += LANES) {
-    Vector bias = CONST_VECTOR_AT(dbias), logs = CONST_VECTOR_AT(dlogs);
+  for (size_t k = 0; k < rows; k++, h += PANEL, d += PANEL) {
+    Vector bias = {0}, logs = {0};
     for (size_t i = 0; i < n; i += LANES) {
       Vector out = CONST_VECTOR_AT(h + i),
              g = VECTOR_WHERE(out > 0, CONST_VECTOR_AT(d + i));
@@ -22,16 +34,8 @@ CLONES void norm_relu_backward(const real *h, real *d, size_t rows, size_t n,
       bias += g;
       VECTOR_AT(d + i) = g;
     }
-    VECTOR_AT(dbias) = bias;
-    VECTOR_AT(dlogs) = logs;
-  }
-}
-
-void sum_lanes(const real *lanes, size_t rows, real *out) {
-  for (size_t k = 0; k < rows; k++, lanes += LANES) {
-    real sum = 0;
-    for (size_t l = 0; l < LANES; l++) sum += lanes[l];
-    out[k] = sum;
+    dbias[k] += sum_of(&bias);
+    dlogs[k] += sum_of(&logs);
   }
 }
 
