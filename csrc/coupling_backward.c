@@ -171,46 +171,63 @@ typedef struct WeightGradients {
   real beta1, beta2, beta3;
 } WeightGradients;
 
-/* Rows j .. j+n-1 of hidden panels q .. q+count-1, transposed. */
-static void transpose_hidden(const CouplingPlan *p, const real *hidden, size_t w,
-                             size_t j, size_t n, size_t q, size_t count, real *panel) {
-  for (size_t i = 0; i < count; i++)
-    panel_transpose(hidden + panel_offset(q + i, w) + j * PANEL, PANEL, p->width, n,
-                    panel + i * p->width * PANEL);
+/* Some panels of a wave. */
+typedef struct Span {
+  size_t first; /* panel of the wave, counted over all tiles */
+  size_t q, count;
+} Span;
+
+static inline size_t columns_from(size_t all, size_t j) {
+  return all - j < PANEL ? all - j : PANEL;
 }
 
-/* Panels q .. q+count-1 of a wave that begins with panel `first`, added to panel
- * i of the columns of a weight gradient: conv2's, conv3's and conv1's are
- * numbered through. */
-static void panel_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
-                           const BackwardScratch *s, const WeightGradients *g, size_t i,
-                           size_t first, size_t q, size_t count) {
-  size_t w = c->width, out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
-  size_t per_layer = column_panels(w), k = count * p->width;
-  const real *h2 = hidden + panel_offset(all_panels(p), w);
-  size_t layer = i < per_layer ? 2 : i < 2 * per_layer ? 3 : 1;
-  size_t j = (layer == 1 ? i - 2 * per_layer : i % per_layer) * PANEL;
-  size_t columns = layer == 1 ? in9 : w, n = columns - j < PANEL ? columns - j : PANEL;
-  size_t rows = layer == 3 ? out9 : w;
-  const real *d = layer == 1 ? s->da1 : layer == 2 ? s->da2 : s->dv_cols;
-  real *to = (layer == 1 ? g->w1 : layer == 2 ? g->w2 : s->dturned) + j;
-  real beta = layer == 1 ? g->beta1 : layer == 2 ? g->beta2 : g->beta3;
+/* to[i][j…] (+)= Σ over the span's pixels of d[i]·panel[pixel][…], for `rows` rows of
+ * d; a row of `to` has `columns` numbers. */
+static void sum_pixels(const CouplingPlan *p, const Span *at, const real *d, size_t rows,
+                       const real *panel, size_t j, size_t columns, bool add, real *to) {
+  Left left = left_panels(d + panel_offset(at->q, rows), rows, p->width);
+  panel_product(rows, columns_from(columns, j), at->count * p->width, left, panel, PANEL,
+                add ? to + j : NULL, to + j, columns);
+}
+
+/* The same with rows j … of a hidden layer, transposed, as the panel. */
+static void sum_hidden(const CouplingPlan *p, const BackwardScratch *s, const Span *at,
+                       const real *d, size_t rows, const real *hidden, size_t w, size_t j,
+                       bool add, real *to) {
   real *panel = own_panel(s);
-  if (layer == 1)
-    panel = s->in_cols + j / PANEL * s->in_panel + q * p->width * PANEL;
-  else
-    transpose_hidden(p, layer == 2 ? hidden : h2, w, j, n, first + q, count, panel);
-  panel_product(rows, n, k, left_panels(d + panel_offset(q, rows), rows, p->width), panel,
-                PANEL, first + q > 0 || (layer != 3 && beta != 0) ? to : NULL, to,
-                columns);
+  for (size_t i = 0; i < at->count; i++)
+    panel_transpose(hidden + panel_offset(at->first + at->q + i, w) + j * PANEL, PANEL,
+                    p->width, columns_from(w, j), panel + i * p->width * PANEL);
+  sum_pixels(p, at, d, rows, panel, j, w, add, to);
 }
 
-static void panel_gradients(const Coupling *c, const CouplingPlan *p, const real *hidden,
+/* A span's part of 32 columns of a weight gradient: conv2's, conv3's and conv1's
+ * columns are numbered through. */
+static void column_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
                             const BackwardScratch *s, const WeightGradients *g, size_t i,
-                            size_t first, size_t panels) {
-  for (size_t q = 0; q < panels; q += SUM_PANELS)
-    panel_gradient(c, p, hidden, s, g, i, first, q,
-                   panels - q < SUM_PANELS ? panels - q : SUM_PANELS);
+                            const Span *at) {
+  size_t w = c->width, out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
+  size_t j = i * PANEL, layer = column_panels(w) * PANEL;
+  bool later = at->first + at->q > 0; /* something is in the sums already */
+  if (j < layer) {
+    sum_hidden(p, s, at, s->da2, w, hidden, w, j, later || g->beta2 != 0, g->w2);
+  } else if (j < 2 * layer) {
+    const real *h2 = hidden + panel_offset(all_panels(p), w);
+    sum_hidden(p, s, at, s->dv_cols, out9, h2, w, j - layer, later, s->dturned);
+  } else {
+    j -= 2 * layer;
+    const real *panel = s->in_cols + j / PANEL * s->in_panel + at->q * p->width * PANEL;
+    sum_pixels(p, at, s->da1, w, panel, j, in9, later || g->beta1 != 0, g->w1);
+  }
+}
+
+static void wave_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
+                          const BackwardScratch *s, const WeightGradients *g, size_t i,
+                          size_t first, size_t panels) {
+  for (size_t q = 0; q < panels; q += SUM_PANELS) {
+    Span at = {first, q, panels - q < SUM_PANELS ? panels - q : SUM_PANELS};
+    column_gradient(c, p, hidden, s, g, i, &at);
+  }
 }
 
 /* Gradient of the network's input at image row r. */
@@ -311,7 +328,7 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
         tile_backward(c, p, &y1, hx, &dv, hidden, &s, t, t * p->panels - first);
 #pragma omp for schedule(dynamic)
       for (size_t i = 0; i < panels; i++)
-        panel_gradients(c, p, hidden, &s, &g, i, first, wave_panels);
+        wave_gradient(c, p, hidden, &s, &g, i, first, wave_panels);
     }
 #pragma omp for schedule(static) nowait
     for (size_t o = 0; o < out_channels(c); o++) {

@@ -112,13 +112,21 @@ static void product_any(PRODUCT_ARGS) {
   product(2, 1, m, n, k, a, b, ldb, start, c, ldc);
 }
 
+#ifdef CGLOW_REFERENCE
+static int level_limit = 4;
+void gemm_limit_level(int level) { level_limit = level; }
+#define LEVEL_ALLOWED(n) ((n) <= level_limit)
+#else
+#define LEVEL_ALLOWED(n) true
+#endif
+
 void panel_product(PRODUCT_ARGS) {
 #if HAVE_CLONES
-  if (__builtin_cpu_supports("x86-64-v4")) {
+  if (LEVEL_ALLOWED(4) && __builtin_cpu_supports("x86-64-v4")) {
     product_v4(m, n, k, a, b, ldb, start, c, ldc);
     return;
   }
-  if (__builtin_cpu_supports("x86-64-v3")) {
+  if (LEVEL_ALLOWED(3) && __builtin_cpu_supports("x86-64-v3")) {
     product_v3(m, n, k, a, b, ldb, start, c, ldc);
     return;
   }

@@ -50,4 +50,9 @@ typedef enum { NO_TRANS, TRANS } Trans;
 void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
           const real *b, size_t ldb, const real *start, real *c, size_t ldc);
 
+#ifdef CGLOW_REFERENCE
+/* For specs: use no instructions beyond x86-64-v`level` (1, 3 or 4). */
+void gemm_limit_level(int level);
+#endif
+
 #endif

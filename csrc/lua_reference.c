@@ -5,11 +5,13 @@
 
 #include <lauxlib.h>
 
+#include "gemm.h"
 #include "reference.h"
 #include "tensor.h"
 
 /* Strides and paddings sh, sw, ph, pw from argument arg on; x at 1, weight at 2. */
-static ReferenceConv geometry(lua_State *L, int arg, const Tensor *x, const Tensor *weight) {
+static ReferenceConv geometry(lua_State *L, int arg, const Tensor *x,
+                              const Tensor *weight) {
   lua_Integer v[4];
   for (int i = 0; i < 4; i++) {
     v[i] = luaL_checkinteger(L, arg + i);
@@ -19,10 +21,14 @@ static ReferenceConv geometry(lua_State *L, int arg, const Tensor *x, const Tens
                 "weight out x in x kh x kw for x's channels expected");
   ConvGeometry g = {weight->dim[2], weight->dim[3], (size_t)v[0],
                     (size_t)v[1],   (size_t)v[2],   (size_t)v[3]};
-  ReferenceConv r = {x->dim[0],      x->dim[1],
-                     x->dim[2],      x->dim[3],
-                     weight->dim[0], conv_out_size(x->dim[2], g.kh, g.sh, g.ph),
-                     conv_out_size(x->dim[3], g.kw, g.sw, g.pw), g};
+  ReferenceConv r = {x->dim[0],
+                     x->dim[1],
+                     x->dim[2],
+                     x->dim[3],
+                     weight->dim[0],
+                     conv_out_size(x->dim[2], g.kh, g.sh, g.ph),
+                     conv_out_size(x->dim[3], g.kw, g.sw, g.pw),
+                     g};
   luaL_argcheck(L, r.oh > 0 && r.ow > 0, 2, "the kernel does not fit");
   return r;
 }
@@ -49,8 +55,16 @@ static int backward(lua_State *L) {
   return 3;
 }
 
-static const luaL_Reg functions[] = {
-    {"conv", forward}, {"conv_backward", backward}, {NULL, NULL}};
+/* limit_level(n): products use no instructions beyond x86-64-v`n`. */
+static int limit_level(lua_State *L) {
+  gemm_limit_level((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+static const luaL_Reg functions[] = {{"conv", forward},
+                                     {"conv_backward", backward},
+                                     {"limit_level", limit_level},
+                                     {NULL, NULL}};
 
 void open_reference(lua_State *L) {
   lua_newtable(L);

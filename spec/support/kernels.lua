@@ -11,7 +11,7 @@ local assert = require "luassert"
 local core = require "cglow.core"
 local nn = require "cglow.nn"
 
-local describe, it, teardown = busted.describe, busted.it, busted.teardown
+local describe, it, setup, teardown = busted.describe, busted.it, busted.setup, busted.teardown
 local reference = core.reference
 
 local EPS = core.scalar == "double" and 2.0 ^ -52 or 2.0 ^ -23
@@ -93,6 +93,12 @@ local CHAINS = {
   { { 3, 5, 1, 1, 1, 1, 0, 0 }, { 5, 1, 1, 1, 1, 1, 0, 0 }, { 1, 3, 1, 1, 1, 1, 0, 0 } },
   { { 2, 3, 2, 2, 2, 2, 0, 0 }, { 3, 2, 2, 1, 1, 1, 0, 0 }, { 2, 3, 3, 3, 1, 1, 1, 1 } },
   { { 2, 5, 3, 3, 1, 1, 1, 1 }, { 5, 2, 2, 3, 2, 2, 0, 0 }, { 2, 1, 1, 1, 1, 1, 0, 0 } },
+}
+
+-- Halvings in a row nest their pixels; or the last one reads a 3×3 convolution's.
+local HALVINGS = {
+  { { 2, 3, 2, 2, 2, 2, 0, 0 }, { 3, 5, 2, 2, 2, 2, 0, 0 }, { 5, 2, 2, 2, 2, 2, 0, 0 } },
+  { { 3, 2, 2, 2, 2, 2, 0, 0 }, { 2, 3, 3, 3, 1, 1, 1, 1 }, { 3, 3, 2, 2, 2, 2, 0, 0 } },
 }
 
 local function check_chain(chain, batch, image, rng, wrap)
@@ -375,11 +381,14 @@ local function check_linear(batch, shape, out, rng)
   end)
 end
 
---- Define the examples.
-function M.define()
-  describe("plain loops agree with", function()
+local function define(level)
+  describe(("on x86-64-v%d, plain loops agree with"):format(level), function()
     local threads, rng = core.threads(), core.Rng(41)
-    teardown(function() core.threads(threads) end)
+    setup(function() reference.limit_level(level) end)
+    teardown(function()
+      core.threads(threads)
+      reference.limit_level(4)
+    end)
 
     for _, g in ipairs(GEOMETRIES) do
       it(("conv2d %d -> %d, kernel %dx%d, stride %dx%d, padding %dx%d"):format(table.unpack(g)), function()
@@ -427,7 +436,22 @@ function M.define()
         check_linear(batch, { 2, 1, 1 }, 131, rng)
       end
     end)
+    for i, chain in ipairs(HALVINGS) do
+      for _, wrap in ipairs { false, true } do
+        it(("chain %d of halving convolutions%s"):format(i, wrap and " in a bundle" or ""), function()
+          for _, image in ipairs { { 8, 8 }, { 8, 24 }, { 40, 16 } } do
+            for _, batch in ipairs(BATCHES) do check_chain(chain, batch, image, rng, wrap) end
+          end
+        end)
+      end
+    end
   end)
+end
+
+--- Define the examples, for each of the instruction sets that products are
+-- compiled for; a processor takes the best that it has and is allowed.
+function M.define()
+  for _, level in ipairs { 1, 3, 4 } do define(level) end
 end
 
 return M
