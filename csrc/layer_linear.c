@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "few_rows.h"
 #include "blas.h"
+#include "few_rows.h"
 #include "layer.h"
 #include "parallel.h"
 
@@ -16,16 +16,14 @@
 
 static bool shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   if (shape_count(in) != l->in) {
-    snprintf(why, 160, "linear wants %zu features, got %zu", l->in,
-             shape_count(in));
+    snprintf(why, 160, "linear wants %zu features, got %zu", l->in, shape_count(in));
     return false;
   }
   *out = (Shape){l->out, 1, 1, true};
   return true;
 }
 
-static size_t scratch_size(const Layer *l, const Act *in, const Act *out,
-                           int threads) {
+static size_t scratch_size(const Layer *l, const Act *in, const Act *out, int threads) {
   (void)l, (void)in, (void)out, (void)threads;
   return 0;
 }
@@ -36,9 +34,10 @@ static inline size_t chunk_size(size_t n, size_t first) {
   return n - first < CHUNK ? n - first : CHUNK;
 }
 
-static void forward(const Layer *l, const Act *in, const Act *out,
-                    const real *cols, real *scratch, int threads) {
+static void forward(const Layer *l, const Act *in, const Act *out, const real *cols,
+                    real *scratch, int threads) {
   (void)cols, (void)scratch;
+  blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->out); i++) {
     size_t o = (size_t)i * CHUNK, m = chunk_size(l->out, o);
@@ -47,11 +46,12 @@ static void forward(const Layer *l, const Act *in, const Act *out,
       few_rows_times_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
     else
       blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
-           out->data + o, l->out);
+                out->data + o, l->out);
     for (size_t n = 0; n < in->n; n++)
       for (size_t j = 0; j < m; j++)
         out->data[n * l->out + o + j] += l->bias->value[o + j];
   }
+  blas_end();
 }
 
 static void weight_gradient(const Layer *l, const Act *in, const Act *dout) {
@@ -64,8 +64,10 @@ static void weight_gradient(const Layer *l, const Act *in, const Act *dout) {
   if (w->grad == NULL) return;
   real beta;
   real *dw = param_accumulate(w, &beta);
-  blas_gemm(TRANS, NO_TRANS, l->out, l->in, in->n, dout->data, l->out, in->data,
-       l->in, beta, dw, l->in);
+  blas_begin();
+  blas_gemm(TRANS, NO_TRANS, l->out, l->in, in->n, dout->data, l->out, in->data, l->in,
+            beta, dw, l->in);
+  blas_end();
 }
 
 static void bias_gradient(const Layer *l, const Act *dout) {
@@ -78,13 +80,13 @@ static void bias_gradient(const Layer *l, const Act *dout) {
   }
 }
 
-static void backward(const Layer *l, const Act *in, const Act *out,
-                     const Act *dout, const Act *din, const real *cols,
-                     real *scratch, int threads) {
+static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
+                     const Act *din, const real *cols, real *scratch, int threads) {
   (void)out, (void)cols, (void)scratch;
   weight_gradient(l, in, dout);
   bias_gradient(l, dout);
   if (din == NULL) return;
+  blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->in); i++) {
     size_t j = (size_t)i * CHUNK, m = chunk_size(l->in, j);
@@ -93,9 +95,10 @@ static void backward(const Layer *l, const Act *in, const Act *out,
       few_rows_times(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);
     else
       blas_gemm(NO_TRANS, NO_TRANS, in->n, m, l->out, dout->data, l->out, w, l->in, 0,
-           din->data + j, l->in);
+                din->data + j, l->in);
   }
+  blas_end();
 }
 
-const LayerOps layer_linear = {"linear", shape, scratch_size, forward, backward,
-                               false,    false, true};
+const LayerOps layer_linear = {"linear", shape, scratch_size, forward,
+                               backward, false, false,        true};

@@ -191,14 +191,12 @@ static int forward(lua_State *L) {
   real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
   check_undisturbed(L, b, uses, "forward");
   fill_cols(b, x);
-  blas_begin();
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < b->count; i++) {
     Entry *e = &b->entry[i];
     net_forward(e->net, x->data, e->out, e->arena, e->cols,
                 scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
   }
-  blas_end();
   b->ran = true;
   lua_getiuservalue(L, 1, UV_OUTPUTS);
   return 1;
@@ -247,14 +245,12 @@ static int backward(lua_State *L) {
   real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
   check_undisturbed(L, b, uses, "backward");
   read_gradients(L, b); /* again: now nothing can take them from the list */
-  blas_begin();
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < b->count; i++) {
     Entry *e = &b->entry[i];
     net_backward(e->net, e->dout, NULL, e->cols,
                  scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
   }
-  blas_end();
   return 0;
 }
 

@@ -89,7 +89,6 @@ static void run_network(lua_State *L, const Coupling *c, const CouplingPlan *p,
   if (precompute) own_pre = (hx->dim[0] * c->width * p->h * p->w + 15) & ~(size_t)15;
   real *scratch = tensor_workspace(
       L, forward + own_pre + (precompute ? coupling_precompute_scratch(c, p, threads) : 0));
-  blas_begin();
   if (hx != NULL) in.hx = flow_act(hx);
   if (precompute) {
     coupling_precompute(c, &in.hx, scratch + forward, scratch + forward + own_pre, threads);
@@ -97,7 +96,6 @@ static void run_network(lua_State *L, const Coupling *c, const CouplingPlan *p,
     in.hx.data = NULL;
   }
   coupling_network(c, p, &in, hidden, v, scratch, threads);
-  blas_end();
 }
 
 static int forward(lua_State *L) {
@@ -176,9 +174,7 @@ static int prepare(lua_State *L) {
   CouplingPlan p = coupling_plan(1, dim[2], dim[3]);
   real *scratch = tensor_workspace(L, coupling_precompute_scratch(c, &p, threads));
   Act x = flow_act(hx);
-  blas_begin();
   coupling_precompute(c, &x, pre->data, scratch, threads);
-  blas_end();
   return 1;
 }
 
@@ -228,10 +224,8 @@ static int backward(lua_State *L) {
   real *scratch = tensor_workspace(L, weights + coupling_backward_scratch(c, &p, threads));
   flow_check_weights(L, 3, p.n, scratch);
   Act ya = flow_act(y), dza = flow_act(dz), dya = flow_act(dy);
-  blas_begin();
   coupling_backward(c, &p, &ya, &hxa, hidden, v->data, &dza, scratch, &dya, &dhx,
                     scratch + weights, threads);
-  blas_end();
   return 2;
 }
 

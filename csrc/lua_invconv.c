@@ -81,18 +81,14 @@ static int forward(lua_State *L) {
   Tensor *z = owned_tensor(L, 1, FLOW_Z, 4, y->dim);
   double *logabsdet = factor(L, v, &m, inverse, NULL);
   Act in = flow_act(y), out = flow_act(z);
-  blas_begin();
   invconv_apply(&in, &m, false, &out, parallel_threads());
-  blas_end();
   push_scaled_logdet(L, &m, logabsdet, y->dim[0], y->dim[2] * y->dim[3]);
   return 2;
 }
 
 static int apply_inverse(lua_State *L, Tensor *z, const InvConvMatrices *inv) {
   Act in = flow_act(z), out = flow_act(owned_tensor(L, 1, FLOW_INVERSE, 4, z->dim));
-  blas_begin();
   invconv_apply(&in, inv, false, &out, parallel_threads());
-  blas_end();
   return 1;
 }
 
@@ -192,10 +188,8 @@ static int backward(lua_State *L) {
   flow_check_weights(L, 3, n, work);
   Act ya = flow_act(y), dza = flow_act(dz), dya = flow_act(dy);
   int threads = parallel_threads();
-  blas_begin();
   invconv_apply(&dza, &m, true, &dya, threads);
   invconv_weight_gradient(&ya, &dza, work, &inv, work + at, threads);
-  blas_end();
   finish_gradient(v, work + at, m.w, n, dcond);
   return 2;
 }

@@ -353,9 +353,7 @@ static int forward(lua_State *L) {
   size_t uses = net->uses;
   real *scratch = tensor_workspace(L, net_forward_scratch(net, threads));
   net_check_undisturbed(L, net, uses, "forward");
-  blas_begin();
   net_forward(net, x->data, out->data, arena, NULL, scratch, threads);
-  blas_end();
   return 1;
 }
 
@@ -387,9 +385,7 @@ static int backward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, net_backward_scratch(net, threads));
   net_check_undisturbed(L, net, uses, "backward");
-  blas_begin();
   net_backward(net, dout->data, din, NULL, scratch, threads);
-  blas_end();
   return 1;
 }
 

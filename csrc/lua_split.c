@@ -44,10 +44,8 @@ static void find_moments(lua_State *L, const Split *s, const Tensor *z1, const T
   Act in = flow_act(z1), out = flow_act(ms);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, conv_scratch(&conv3x3, &in, &out, threads));
-  blas_begin();
   conv_forward(&in, s->weight->value, s->bias->value, &conv3x3, &out, NULL, scratch,
                threads);
-  blas_end();
   for (size_t i = 0; i < ms->count; i++) ms->data[i] = v_tanh(ms->data[i]);
 }
 
@@ -183,10 +181,8 @@ static int split_backward(lua_State *L) {
   Act back_act = act_nchw(dback, n, s->half, z1->dim[2], z1->dim[3]);
   real wb, bb;
   real *dw = param_accumulate(s->weight, &wb), *db = param_accumulate(s->bias, &bb);
-  blas_begin();
   conv_backward(&za, s->weight->value, &conv3x3, &draw_act, &back_act, dw, wb, db, bb, NULL,
                 dback + back, threads);
-  blas_end();
   for (size_t i = 0; i < z1->count; i++) dback[i] += dz1->data[i];
   for (size_t i = 0; i < n; i++)
     memcpy(dy->data + i * s->c * hw, dback + i * s->half * hw,

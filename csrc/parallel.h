@@ -1,7 +1,7 @@
 /* Threads.
  *
  * Kernels cut their work into pieces that depend on the problem alone, never
- * on the number of threads, and each piece calls single-threaded BLAS.  So a
+ * on the number of threads, or into pieces whose cuts change no sum.  So a
  * result is the same bit for bit on 1 thread and on 16. */
 #ifndef CGLOW_PARALLEL_H
 #define CGLOW_PARALLEL_H

@@ -13,13 +13,24 @@ CLONES void norm_relu(real *h, size_t rows, size_t n, const real *bias,
     }
 }
 
-/* Halves added to halves, until one number is left. */
-ALWAYS_INLINE real sum_of(const Vector *v) {
-  real part[LANES];
-  memcpy(part, v, sizeof part);
-  for (size_t n = LANES / 2; n > 0; n /= 2)
-    for (size_t l = 0; l < n; l++) part[l] += part[l + n];
-  return part[0];
+/* a and b become the sums of their lanes.  Halves are added to halves, in one
+ * register for both. */
+ALWAYS_INLINE void sum_lanes(const Vector *a, const Vector *b, real *sum_a, real *sum_b) {
+#if defined(__GNUC__) && !defined(__clang__) && !defined(CGLOW_DOUBLE)
+  static const Mask low = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+  static const Mask four = {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11};
+  static const Mask two = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
+  static const Mask one = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
+  Vector v = __builtin_shuffle(*a, *b, low) + __builtin_shuffle(*a, *b, low + 8);
+  v += __builtin_shuffle(v, four);
+  v += __builtin_shuffle(v, two);
+  v += __builtin_shuffle(v, one);
+  *sum_a = v[0];
+  *sum_b = v[8];
+#else
+  *sum_a = *sum_b = 0;
+  for (size_t l = 0; l < LANES; l++) *sum_a += (*a)[l], *sum_b += (*b)[l];
+#endif
 }
 
 CLONES void norm_relu_backward(const real *h, real *d, size_t rows, size_t n,
@@ -34,8 +45,10 @@ CLONES void norm_relu_backward(const real *h, real *d, size_t rows, size_t n,
       bias += g;
       VECTOR_AT(d + i) = g;
     }
-    dbias[k] += sum_of(&bias);
-    dlogs[k] += sum_of(&logs);
+    real sum_bias, sum_logs;
+    sum_lanes(&bias, &logs, &sum_bias, &sum_logs);
+    dbias[k] += sum_bias;
+    dlogs[k] += sum_logs;
   }
 }
 
