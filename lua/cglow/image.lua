@@ -15,9 +15,12 @@
 -- @module cglow.image
 local core = require "cglow.core"
 local options = require "cglow.options"
+local read_file = require "cglow.read_file"
 local sheet = require "cglow.image_sheet"
 
 local codec <const> = core.image
+
+local LARGEST <const> = 1 << 31 -- bytes of a file; 2^27 pixels of 16 bytes at the most
 local M = {}
 
 local READ = {channels = {type = "integer", one_of = {1, 3, 4}}, raw = {type = "boolean"}}
@@ -44,7 +47,7 @@ local function call(name, shift, f, ...)
   error(why and ("bad argument #%d to '%s' %s"):format(arg + shift, name, why) or result[2], 3)
 end
 
---- io.open would take a path with a NUL for what comes before it.
+--- The system would take a path with a NUL for what comes before it.
 local function check_path(name, path)
   options.arg(name, 1, "path", path, "string", 1)
   if path:find("\0", 1, true) then
@@ -78,11 +81,8 @@ end
 function M.load(path, opts)
   check_path("load", path)
   local o = options.check("load", opts, READ)
-  local file <close>, message, code = io.open(path, "rb")
-  if not file then return nil, message, code end
-  local bytes
-  bytes, message, code = file:read("a")
-  if not bytes then return nil, path .. ": " .. message, code end
+  local bytes, message, code = read_file(path, LARGEST)
+  if not bytes then return nil, message, code end
   local t
   t, message, code = codec.decode(bytes, o.channels, o.raw)
   if not t then return nil, path .. ": " .. message, code end
@@ -112,22 +112,8 @@ function M.encode(t, format, opts)
   return bytes, message, code
 end
 
---- Writes a temporary file beside the path and renames it, so that the path
--- holds the old file or the new one, whatever goes wrong.
-local function replace_file(path, bytes)
-  local temporary = ("%s.%p.tmp"):format(path, {})
-  local file <close>, message, code = io.open(temporary, "wb")
-  if not file then return nil, path .. message:sub(#temporary + 1), code end
-  local ok
-  ok, message, code = file:write(bytes)
-  if ok then ok, message, code = file:close() end
-  if ok then ok, message, code = os.rename(temporary, path) end
-  if ok then return true end
-  os.remove(temporary)
-  return nil, path .. ": " .. message, code
-end
-
---- Writes an image file: .png, .jpg, .jpeg, .ppm or .pgm, as the path ends.
+--- Writes an image file: .png, .jpg, .jpeg, .ppm or .pgm, as the path ends. The
+-- path holds the old file or the new one at any moment.
 --
 -- Options: `bits` = 8 or 16 a sample (default 8; 16 for PNG, PPM and PGM);
 -- `quality` = 1 to 100 for JPEG (default 95); `raw = true` when the numbers are
@@ -148,7 +134,7 @@ function M.save(path, t, opts)
   local bytes, message, code =
     call("save", 1, codec.encode, t, format, o.bits, o.quality, o.raw)
   if not bytes then return nil, path .. ": " .. message, code end
-  return replace_file(path, bytes)
+  return core.file.write(path, bytes, false)
 end
 
 -- Geometry -----------------------------------------------------------------

@@ -8,12 +8,15 @@
 -- @module cglow.json
 local dkjson = require "dkjson"
 local options = require "cglow.options"
+local read_file = require "cglow.read_file"
 local EBADMSG = require "cglow.core".file.EBADMSG
 
 local M = {}
 
 -- Levels of nesting, read or written; both recurse once for each.
 local MAX_DEPTH = 64
+
+local LARGEST <const> = 1 << 26 -- bytes of a file
 
 --- What stands for `null` when encoding; `decode` returns it for a text that
 -- is nothing but `null`.
@@ -157,10 +160,8 @@ end
 -- @treturn[2] integer code
 function M.read(path)
   options.arg("json.read", 1, "path", path, "string")
-  local file <close>, message, code = io.open(path, "rb")
-  if not file then return nil, message, code end
-  local text, why, errno = file:read("a")
-  if not text then return nil, ("%s: %s"):format(path, why), errno end
+  local text, message, code = read_file(path, LARGEST)
+  if not text then return nil, message, code end
   local value, fault = M.decode(text)
   if value == nil then return nil, ("%s: %s"):format(path, fault), EBADMSG end
   return value

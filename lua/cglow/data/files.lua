@@ -4,6 +4,7 @@
 -- it was looked for.
 -- @module cglow.data.files
 local lfs = require "lfs"
+local read_file = require "cglow.read_file"
 
 local M = {}
 
@@ -96,16 +97,8 @@ end
 
 local LARGEST <const> = 1 << 26 -- bytes of a list; the largest published one has 4 MB
 
-local function read_whole(path)
-  local file <close>, message = io.open(path, "rb")
-  if not file then return nil, message end
-  local text
-  text, message = file:read(LARGEST + 1)
-  if not text then return message and nil or "", message and path .. ": " .. message end
-  if #text > LARGEST then return nil, ("%s: longer than %d bytes"):format(path, LARGEST) end
-  return text
-end
-M.read_whole = read_whole
+--- The text of a list, a pose and the like.
+function M.read_whole(path) return read_file(path, LARGEST) end
 
 --- A split list: words between white space, a fixed number of them in each line.
 -- Blank lines are passed over; any kind of line end will do.
@@ -115,7 +108,7 @@ M.read_whole = read_whole
 -- @treturn[2] nil when it cannot be read or a line is malformed
 -- @treturn[2] string message
 function M.read_list(path, words)
-  local text, message = read_whole(path)
+  local text, message = M.read_whole(path)
   if not text then return nil, message end
   local rows, line = {}, 0
   for row in text:gmatch("([^\n]*)\n?") do

@@ -2,9 +2,12 @@
 -- @module cglow.report.run
 local lfs = require "lfs"
 local base64 = require "cglow.report.base64"
+local read_file = require "cglow.read_file"
 local runfolder = require "cglow.train.runfolder"
 
 local M = {}
+
+local LARGEST <const> = 1 << 28 -- bytes of a contact sheet
 
 -- One record of the log goes where it belongs.
 local function sort_in(run, record)
@@ -53,10 +56,8 @@ end
 local function load_sheets(folder, count)
   local sheets = spread(sheets_in(folder), count)
   for _, sheet in ipairs(sheets) do
-    local f <close>, message, code = io.open(sheet.path, "rb")
-    if not f then return nil, message, code end
-    local bytes, why = f:read("a")
-    if not bytes then return nil, ("cannot read %s: %s"):format(sheet.path, why) end
+    local bytes, message, code = read_file(sheet.path, LARGEST)
+    if not bytes then return nil, message, code end
     sheet.base64 = base64.encode(bytes)
   end
   return sheets

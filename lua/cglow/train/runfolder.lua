@@ -15,6 +15,7 @@
 local lfs = require "lfs"
 local file = require "cglow.core".file
 local json = require "cglow.json"
+local read_file = require "cglow.read_file"
 
 local Folder = {}
 Folder.__index = Folder
@@ -152,14 +153,7 @@ end
 
 -- ---- log.jsonl -----------------------------------------------------------
 
-local function read_all(path)
-  local f, message, code = io.open(path, "rb")
-  if not f then return nil, message, code end
-  local text, why = f:read("a")
-  f:close()
-  if not text then return nil, ("cannot read %s: %s"):format(path, why) end
-  return text
-end
+local LARGEST_LOG <const> = 1 << 31 -- bytes: twenty million lines
 
 --- All records of the log, oldest first. A last line that was cut short by a
 -- crash is left out; any other line that is no JSON is an error.
@@ -168,7 +162,7 @@ end
 -- @treturn[2] string message
 function Folder:read_log()
   local path = self:file("log.jsonl")
-  local text, message, code = read_all(path)
+  local text, message, code = read_file(path, LARGEST_LOG)
   if not text then return nil, message, code end
   local records = {}
   for line in text:gmatch("([^\n]*)\n") do
@@ -188,7 +182,7 @@ end
 -- @treturn[2] string message
 function Folder:rewind_log(step)
   local path = self:file("log.jsonl")
-  local text, message, code = read_all(path)
+  local text, message, code = read_file(path, LARGEST_LOG)
   if not text then return nil, message, code end
   local kept = {}
   for line in text:gmatch("[^\n]*\n") do
