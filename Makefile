@@ -109,7 +109,7 @@ RUNNERS := $(patsubst spec/memory/%.c,%,$(wildcard spec/memory/*_runner.c))
 runners: $(RUNNERS:%=$(BUILD)/runners/%)
 	@:
 
-$(BUILD)/runners/%: spec/memory/%.c spec/memory/runner.h
+$(BUILD)/runners/%: spec/memory/%.c spec/memory/runner.h spec/fuzz/target.h
 	@mkdir -p $(@D)
 	@echo "  link     $@"
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $< $(LUA_LIBS) -lpthread
@@ -128,6 +128,7 @@ $(BUILD)/fuzz/%: spec/fuzz/%.c $(SRC:csrc/%.c=$(BUILD)/obj/fuzz/%.o) $(wildcard 
 	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $(filter %.c %.o,$^) $(CORE_LIBS) $(LUA_LIBS) \
 	  $(shell $(PKG) --libs zlib)
 
+.PRECIOUS: $(BUILD)/obj/fuzz/%.o
 $(BUILD)/obj/fuzz/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	@echo "  cc       $@"
@@ -218,8 +219,10 @@ fuzz: packages-fuzz ## fuzz each file reader for FUZZ_SECONDS (60)
 	@for f in $(FUZZERS); do \
 	  name=$${f#fuzz_}; mkdir -p $(BUILD)/fuzz/found-$$name spec/fuzz/corpus/$$name; \
 	  echo "fuzz $$name for $(FUZZ_SECONDS) s"; \
+	  dict=spec/fuzz/$$name.dict; \
 	  $(BUILD)/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 -close_fd_mask=1 \
-	    -artifact_prefix=$(BUILD)/fuzz/ $(BUILD)/fuzz/found-$$name spec/fuzz/corpus/$$name || exit 1; \
+	    $$(test -e $$dict && echo -dict=$$dict) -artifact_prefix=$(BUILD)/fuzz/ \
+	    $(BUILD)/fuzz/found-$$name spec/fuzz/corpus/$$name || exit 1; \
 	done
 
 docs: packages-docs ## HTML pages of the whole interface in build/doc

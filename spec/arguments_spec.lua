@@ -14,7 +14,8 @@ local MODULES = { "safetensors", "json", "tiles", "options", "vision", "losses",
 -- Modules behind those: whoever calls them has checked the arguments, or is a
 -- command line, whose refusals spec/cli_spec.lua holds.
 local INNER = { "^cli$", "^task", "^report%.", "^help%.", "^train%.", "^feedforward%.", "^image_font$", "^image_sheet$",
-  "^build$", "^check$", "^checkpoint$", "^cost$", "^inference$", "^networks$", "^diagnose$", "^model$", "^path$", "^read_file$",
+  "^build$", "^check$", "^checkpoint$", "^cost$", "^inference$", "^networks$", "^diagnose$", "^model$", "^path$",
+  "^read_file$",
   "^data%.cache$", "^data%.files$", "^data%.source$", "^data%.depth$", "^data%.reference$",
   -- the same functions as cglow holds under shorter names
   "^data%.dataset$", "^data%.transform$", "^data%.sample_dir$", "^data%.horses$", "^data%.lfw$", "^data%.bsds$",

@@ -65,14 +65,17 @@ static bool make_folder(char *path) {
   return mkdtemp(path) != NULL;
 }
 
-/* Remove a folder of files; how many there were. */
+/* Remove a folder with all that is in it; how many files that were. */
 static int remove_folder(const char *path) {
   int n = 0;
   DIR *folder = opendir(path);
   if (folder == NULL) return -1;
-  for (struct dirent *e; (e = readdir(folder)) != NULL;)
-    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-      n += unlinkat(dirfd(folder), e->d_name, 0) == 0;
+  for (struct dirent *e; (e = readdir(folder)) != NULL;) {
+    if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+    char inside[1024];
+    snprintf(inside, sizeof inside, "%s/%s", path, e->d_name);
+    n += unlink(inside) == 0 ? 1 : remove_folder(inside);
+  }
   closedir(folder);
   rmdir(path);
   return n;
