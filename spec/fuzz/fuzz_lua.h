@@ -37,7 +37,8 @@ static void fuzz_check(const char *wrong) {
   abort();
 }
 
-static char in_memory[] = "/dev/shm/cglow-fuzz-XXXXXX", on_disk[] = "/tmp/cglow-fuzz-XXXXXX";
+static char in_memory[] = "/dev/shm/cglow-fuzz-XXXXXX",
+            on_disk[] = "/tmp/cglow-fuzz-XXXXXX";
 static const char *fuzz_folder;
 
 static void remove_fuzz_folder(void) {

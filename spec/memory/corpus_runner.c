@@ -1,9 +1,8 @@
 /* Replays what the fuzzers found their way through the parsers in Lua with, under
  * the same eyes: no error raised, no descriptor left open, no more memory than an
  * input of that size justifies.  (spec/fuzz_corpus_spec.lua replays the images.) */
-#include "runner.h"
-
 #include "../fuzz/target.h"
+#include "runner.h"
 
 static char *read_input(const char *path, size_t *n) {
   FILE *f = fopen(path, "rb");
@@ -38,7 +37,8 @@ static void replay_corpus(const char *name) {
   Target t;
   char corpus[64], folder[FOLDER_SIZE];
   snprintf(corpus, sizeof corpus, "spec/fuzz/corpus/%s", name);
-  const char *wrong = make_folder(folder) ? target_start(&t, name, folder, open_libraries) : "no folder";
+  const char *wrong =
+      make_folder(folder) ? target_start(&t, name, folder, open_libraries) : "no folder";
   if (wrong != NULL) tap_note("%s", wrong);
   int count = wrong == NULL ? replay(&t, corpus) : -1;
   tap(count > 10, "%s: %d files of the corpus", name, count);
