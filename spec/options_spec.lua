@@ -160,3 +160,23 @@ describe("options.arg", function()
     end)
   end
 end)
+
+describe("options.fields", function()
+  local spec = {
+    steps = {type = "integer", min = 0, required = true},
+    at = {type = "table", fields = {x = {type = "number"}}},
+  }
+
+  it("gives a checked copy", function()
+    assert.same({steps = 3, at = {x = 0.5}}, options.fields({steps = 3.0, at = {x = 0.5}}, spec))
+  end)
+
+  for _, case in ipairs {
+    {{}, "field 'steps' is required: an integer >= 0"},
+    {{steps = -1}, "field 'steps' must be an integer >= 0, got -1"},
+    {{steps = 1, at = {x = "option"}}, "field 'at.x' must be a number, got 'option'"},
+    {{steps = 1, other = 2}, "unknown field 'other' (known: at, steps)"},
+  } do
+    it("gives nil and says " .. case[2], function() assert.same({nil, case[2]}, {options.fields(case[1], spec)}) end)
+  end
+end)

@@ -124,7 +124,8 @@ end
 --- Take over a state made by `state`.
 -- @tparam {[string]=Tensor} tensors
 -- @int steps
--- @return true, or nil and a message when a tensor is missing or has another shape
+-- @return true, or nil and a message when a tensor is missing, has another shape or
+-- numbers that no step can have left there
 function Optimizer:set_state(tensors, steps)
   options.arg("Optimizer:set_state", 1, "tensors", tensors, "table")
   steps = options.arg("Optimizer:set_state", 2, "steps", steps, { type = "integer", min = 0 })
@@ -136,6 +137,9 @@ function Optimizer:set_state(tensors, steps)
       return nil, ("optimizer state '%s' is no tensor but %s"):format(name, options.show(from))
     end
     if not from:isfinite() then return nil, ("optimizer state '%s' is not finite"):format(name) end
+    if name:sub(-2) == ".v" and from:min() < 0 then
+      return nil, ("optimizer state '%s', a mean of squares, is negative"):format(name)
+    end
     if table.concat(from:size(), "x") ~= table.concat(t:size(), "x") then
       return nil, ("optimizer state '%s' has shape %s, expected %s"):format(name,
         table.concat(from:size(), "x"), table.concat(t:size(), "x"))

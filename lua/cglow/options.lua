@@ -216,6 +216,18 @@ function M.check(fname, opts, spec, up)
   return checked
 end
 
+--- Check a table that came out of a file: what does not fit is no misuse.
+-- @tparam table t
+-- @tparam table spec as for `check`; without defaults
+-- @treturn[1] table a new table, as from `check`
+-- @treturn[2] nil
+-- @treturn[2] string message that names the field, what was expected and what came
+function M.fields(t, spec)
+  local checked, message = check_fields(t, spec, "")
+  if not checked then return nil, (message:gsub("option", "field", 1)) end
+  return checked
+end
+
 --- Check a positional argument.
 -- @tparam string fname name of the public function
 -- @tparam integer index place of the argument, from 1

@@ -26,9 +26,12 @@ end
 -- ---- opening -------------------------------------------------------------
 
 -- Nothing of the trainer is changed before all of the checkpoint was found to fit.
-local function resume_from(self, path, trainer)
+local function resume_from(self, path, step, trainer)
   local loaded, message = checkpoint.read(path)
   if not loaded then return nil, message end
+  if loaded.state.at.step ~= step then
+    return nil, ("cannot resume from %s: it is of step %d, not %d"):format(path, loaded.state.at.step, step)
+  end
   local ok
   ok, message = trainer:restore(loaded.state, function() return loaded:apply(trainer.model, trainer.optimizer) end)
   if not ok then return nil, ("cannot resume from %s: %s"):format(path, message) end
@@ -43,7 +46,7 @@ end
 -- checkpoint is to start again, and is said.
 local function start(self, trainer)
   local path, step = self.folder:newest()
-  if path and self.resume then return resume_from(self, path, trainer) end
+  if path and self.resume then return resume_from(self, path, step, trainer) end
   if path then
     return nil, ("%s holds a run that has come to step %d: resume it, or choose another folder"):format(
       self.folder.path, step)
