@@ -2,6 +2,7 @@
 -- resuming refuses them with a reason, or can do with them. Never an error.
 local core = require "cglow.core"
 local json = require "cglow.json"
+local mutate = require "spec.support.mutate"
 local safetensors = require "cglow.safetensors"
 local toy = require "spec.support.toy"
 local train = require "cglow.train"
@@ -31,13 +32,6 @@ describe("resuming from a checkpoint", function()
   end)
   teardown(function() remove() end)
 
-  local function copy(value)
-    if type(value) ~= "table" then return value end
-    local t = setmetatable({}, getmetatable(value))
-    for k, v in pairs(value) do t[k] = copy(v) end
-    return t
-  end
-
   -- Go on for a step from a checkpoint with this in it.
   local function resume(with_tensors, with_metadata, label)
     assert(safetensors.save(path, with_tensors, with_metadata))
@@ -56,25 +50,10 @@ describe("resuming from a checkpoint", function()
     assert.is_truthy(outcome.message:find(why, 1, true), label .. ": " .. outcome.message)
   end
 
-  -- Every field of a table, and of the tables in it, as lists of keys.
-  local function fields_of(value, above, found)
-    for key, v in pairs(value) do
-      local field = table.move(above, 1, #above, 1, {})
-      field[#field + 1] = key
-      found[#found + 1] = field
-      if type(v) == "table" then fields_of(v, field, found) end
-    end
-    return found
-  end
-
   -- A copy of the training state with one field changed.
   local function changed(training, field, value)
-    local result = copy(training)
-    local at = result
-    for i = 1, #field - 1 do at = at[field[i]] end
-    at[field[#field]] = value
-    local notes = copy(metadata)
-    notes.training = json.encode(result)
+    local notes = mutate.copy(metadata)
+    notes.training = json.encode(mutate.with(training, field, value))
     return notes
   end
 
@@ -88,7 +67,7 @@ describe("resuming from a checkpoint", function()
 
   it("of which any field of the training state is missing or of another type", function()
     local training = json.decode(metadata.training)
-    local fields = fields_of(training, {}, {})
+    local fields = mutate.fields(training)
     assert.is_true(#fields > 20)
     for _, field in ipairs(fields) do
       local name, own = table.concat(field, "."), training
@@ -107,7 +86,7 @@ describe("resuming from a checkpoint", function()
 
   it("of which any number of the training state is absurd", function()
     local training = json.decode(metadata.training)
-    for _, field in ipairs(fields_of(training, {}, {})) do
+    for _, field in ipairs(mutate.fields(training)) do
       for _, value in ipairs {0, -1, 0.5, 1e300, -1e300, math.maxinteger, math.mininteger} do
         resume(tensors, changed(training, field, value), ("%s = %s"):format(table.concat(field, "."), value))
       end
@@ -123,7 +102,7 @@ describe("resuming from a checkpoint", function()
   it("of which the moments are missing, misshapen or not finite", function()
     local name = "optimizer.level.1.step.1.coupling.net.conv1.weight.v"
     local function with(tensor)
-      local t = table.move({}, 1, 0, 1, {})
+      local t = {}
       for key, value in pairs(tensors) do t[key] = value end
       t[name] = tensor
       return t
@@ -147,7 +126,7 @@ describe("resuming from a checkpoint", function()
 
   it("of which the training state is no state at all", function()
     for _, text in ipairs {"", "null", "[]", "{}", "7", '"x"', "{", '{"optimizer_steps":4}'} do
-      local notes = copy(metadata)
+      local notes = mutate.copy(metadata)
       notes.training = text
       local outcome = resume(tensors, notes, text)
       assert.equal("failed", outcome.reason, text)

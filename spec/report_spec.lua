@@ -4,6 +4,7 @@ local core = require "cglow.core"
 local html = require "cglow.report.html"
 local image = require "cglow.image"
 local json = require "cglow.json"
+local mutate = require "spec.support.mutate"
 local report = require "cglow.report"
 local toy = require "spec.support.toy"
 local xml = require "spec.support.xml"
@@ -141,6 +142,32 @@ describe("report", function()
     assert(xml.check(page_of({config = {}, log = {{step = 1, seconds = 0.1, nll = 2.0}}}, "one")))
     local null = {step = 2, seconds = 0.1, valid = {nll = json.null}}
     assert(xml.check(page_of({config = {}, log = {null}, torn = '{"step":3,"nl'}, "null")))
+  end)
+
+  it("of a run folder that is not as we write it is well formed all the same, or says what is wrong", function()
+    local strange = {0, 1e300, math.mininteger, "x", "", true, {}, {1}, {{}}, {a = {{1}, {{}}}}}
+    local function try(o, label)
+      write_run(folder .. "/run", o)
+      local ok, page, message = pcall(report.render, {folder .. "/run"})
+      assert.is_true(ok, ("%s: %s"):format(label, page))
+      if page then assert(xml.check(page), label) else assert.matches("line", message) end
+    end
+    for _, field in ipairs(mutate.fields(CONFIG)) do
+      for _, value in ipairs(strange) do
+        try({config = mutate.with(CONFIG, field, value), log = LOG}, table.concat(field, "."))
+      end
+    end
+    for _, field in ipairs(mutate.fields(LOG)) do
+      for _, value in ipairs(strange) do
+        try({config = CONFIG, log = mutate.with(LOG, field, value)}, "log " .. table.concat(field, "."))
+      end
+    end
+    for _, config in ipairs {7, "x", true} do
+      write_run(folder .. "/run", {config = config})
+      local page, message = report.render {folder .. "/run"}
+      assert.is_nil(page)
+      assert.matches("config.json: an object expected", message)
+    end
   end)
 
   it("says what is wrong with a folder", function()

@@ -27,7 +27,10 @@ local function number(value)
 end
 
 local function short(value)
-  return type(value) == "table" and table.concat(value, "\u{00d7}") or tostring(value)
+  if type(value) ~= "table" then return tostring(value) end
+  local parts = {}
+  for i, each in ipairs(value) do parts[i] = short(each) end
+  return table.concat(parts, "\u{00d7}")
 end
 
 -- Names of all metrics that any run has, the NLL first.

@@ -9,13 +9,44 @@ local M = {}
 
 local LARGEST <const> = 1 << 28 -- bytes of a contact sheet
 
+-- A run folder may be anyone's. What is of another kind than the page relies on is
+-- left out of it.
+
+local KINDS = {
+  title = "string", started = "string", command = "string", parameters = "number",
+  data = "table", machine = "table", settings = "table", resumed = "table",
+}
+
+local function only(list, kind)
+  local kept = {}
+  for _, value in ipairs(list) do if type(value) == kind then kept[#kept + 1] = value end end
+  return kept
+end
+
+local function sane(config)
+  local kept = {}
+  for name, value in pairs(config) do
+    if type(value) == (KINDS[name] or type(value)) then kept[name] = value end
+  end
+  kept.resumed = kept.resumed and only(kept.resumed, "string")
+  return kept
+end
+
+local function numbers_in(metrics)
+  local kept = {}
+  for name, value in pairs(metrics) do
+    if type(name) == "string" and type(value) == "number" then kept[name] = value end
+  end
+  return kept
+end
+
 -- One record of the log goes where it belongs.
 local function sort_in(run, record)
-  if type(record.step) ~= "number" then return end
+  if math.type(record.step) ~= "integer" then return end
   run.seconds = type(record.seconds) == "number" and record.seconds or run.seconds
   run.steps = math.max(run.steps, record.step)
   if type(record.valid) == "table" then
-    run.valid[#run.valid + 1] = {step = record.step, metrics = record.valid}
+    run.valid[#run.valid + 1] = {step = record.step, metrics = numbers_in(record.valid)}
   elseif record.skipped then
     run.skipped[#run.skipped + 1] = {step = record.step, why = tostring(record.skipped)}
   elseif type(record.nll) == "number" then
@@ -83,7 +114,7 @@ function M.read(path, sheets)
   loaded, message = load_sheets(folder, sheets)
   if not loaded then return nil, message end
   local run = {
-    name = folder.path:match("([^/]+)$"), path = folder.path, config = config,
+    name = folder.path:match("([^/]+)$"), path = folder.path, config = sane(config),
     train = {}, valid = {}, skipped = {}, sheets = loaded, steps = 0,
   }
   for _, record in ipairs(records) do sort_in(run, record) end

@@ -148,7 +148,11 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:read_config()
-  return json.read(self:file("config.json"))
+  local path = self:file("config.json")
+  local config, message, code = json.read(path)
+  if config == nil then return nil, message, code end
+  if type(config) ~= "table" then return nil, ("%s: an object expected, got %s"):format(path, type(config)) end
+  return config
 end
 
 -- ---- log.jsonl -----------------------------------------------------------
