@@ -180,7 +180,7 @@ luacheck:
 	@$(CHECKS) --suites lint
 
 coverage: packages-coverage ## line coverage of the C code by the specs
-	$(AGAIN) $(BUILD)/coverage/cglow/core.so $(BUILD)/coverage-double/cglow/core.so runners
+	$(AGAIN) all $(BUILD)/coverage/cglow/core.so $(BUILD)/coverage-double/cglow/core.so runners
 	@find $(BUILD)/obj -name '*.gcda' -delete
 	@CGLOW_CORE=$(BUILD)/coverage $(CHECKS) --core $(BUILD)/coverage --double $(BUILD)/coverage-double \
 	  --suites float,double,runners
@@ -194,8 +194,9 @@ ASAN = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) CGLOW_CORE=$(BUILD)/sani
   UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
   LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/lsan.supp:print_suppressions=0
 
+# Commands that specs run as a user does take the plain core.
 sanitize: packages-sanitize ## the specs under AddressSanitizer, UBSan and LeakSanitizer
-	$(AGAIN) $(BUILD)/sanitize/cglow/core.so $(BUILD)/sanitize-double/cglow/core.so runners
+	$(AGAIN) all $(BUILD)/sanitize/cglow/core.so $(BUILD)/sanitize-double/cglow/core.so runners
 	@$(CHECKS) --core $(BUILD)/sanitize --double $(BUILD)/sanitize-double --suites float,double,runners \
 	  --seconds 1800 --wrap "env $(ASAN)" $(TEST)
 
