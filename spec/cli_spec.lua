@@ -2,6 +2,7 @@ local core = require "cglow.core"
 local image = require "cglow.image"
 local json = require "cglow.json"
 local lfs = require "lfs"
+local mutate = require "spec.support.mutate"
 local toy = require "spec.support.toy"
 
 local TOY <const> = "spec/support/toy_task.lua"
@@ -237,6 +238,32 @@ describe("command line", function()
     assert.equal(6, config.settings["coupling.width"])
     assert.equal(8, config.settings.steps)
     assert.equal("file", lfs.attributes(folder .. "/run/checkpoints/step-00000008.safetensors", "mode"))
+  end)
+
+  it("answers a config.json that is not as it was written with one line", function()
+    assert.equal(0, (train "--steps 4"))
+    local path = folder .. "/run/config.json"
+    local config = assert(json.read(path))
+    for _, case in ipairs {
+      {{"settings"}, 7, "settings must be a table, got a number"},
+      {{"settings", "cn.width"}, "8", "cn.width must be an integer from 0 on, got '8'"},
+      {{"settings", "valid_images"}, {}, "valid_images must be an integer from 0 on, got table"},
+      {{"settings", "optimizer.lr"}, -1, "optimizer.lr must be a number from 0 on, got -1"},
+      {{"settings", "learned_prior"}, 1, "learned_prior must be true or false, got 1"},
+      {{"settings", "data"}, true, "data must be a string, got true"},
+      {{"settings", "seed"}, 0.5, "seed must be an integer from 0 on, got 0.5"},
+      {{"resumed"}, 7, "resumed must be a table, got a number"},
+      {{"command"}, {1}, "command must be a string, got a table"},
+      {{"task"}, {1}, "is one of table"},
+    } do
+      assert(core.file.write(path, json.encode(mutate.with(config, case[1], case[2]))))
+      for _, command in ipairs {"train --resume", "evaluate"} do
+        local code, _, err = run(TOY, ("%s --quiet --run '%s/run'"):format(command, folder))
+        assert.equal(2, code, err)
+        assert.matches(case[3], err, 1, true)
+        assert.equal(1, #lines_of(err), err)
+      end
+    end
   end)
 
   it("shows what training would cost, and writes nothing", function()

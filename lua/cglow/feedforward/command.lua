@@ -12,6 +12,7 @@ local image = require "cglow.image"
 local json = require "cglow.json"
 local progress = require "cglow.train.progress"
 local runfolder = require "cglow.train.runfolder"
+local settings = require "cglow.task.settings"
 local task_of = require "cglow.task"
 local train = require "cglow.train"
 
@@ -101,7 +102,7 @@ local function saved_settings(task, args, folder)
   if config.baseline ~= task.name then
     cli.misuse(("the run in %s is no baseline of %s"):format(folder.path, task.name))
   end
-  return config.settings
+  return (cli.must(settings.saved(config)))
 end
 
 -- ---- training --------------------------------------------------------------------

@@ -4,6 +4,7 @@ local lfs = require "lfs"
 local core = require "cglow.core"
 local checkpoint = require "cglow.checkpoint"
 local cli = require "cglow.cli"
+local settings = require "cglow.task.settings"
 local task_of = require "cglow.task"
 local transform = require "cglow.data.transform"
 local runfolder = require "cglow.train.runfolder"
@@ -57,11 +58,11 @@ function M.load(task, args)
   local config = run_config(task, args, folder)
   local path = model_path(args, folder)
   local model, _, metadata = cli.must(checkpoint.load(path))
-  local settings = config.settings or {}
+  local saved = cli.must(settings.saved(config))
   return {
-    model = model, path = path, settings = settings, size = size_of(task, model, path),
+    model = model, path = path, settings = saved, size = size_of(task, model, path),
     cell_width = tonumber(metadata.cell_width),
-    samples = args.samples or settings.samples or DEFAULT_SAMPLES,
+    samples = args.samples or saved.samples or DEFAULT_SAMPLES,
     rng = core.Rng(args.seed or 1),
     folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
   }

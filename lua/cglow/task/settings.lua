@@ -1,6 +1,8 @@
 --- Settings of a run: the task's defaults, then what a resumed run was started
 -- with, then the command line. One flat table, names as in `--config NAME=VALUE`.
 -- @module cglow.task.settings
+local options = require "cglow.options"
+
 local M = {}
 
 -- name → kind, what it is, default (a task may have another)
@@ -50,7 +52,8 @@ local parse = {
   end,
 }
 
-local EXPECTED = {integer = "an integer from 0 on", number = "a number from 0 on", boolean = "true or false"}
+local EXPECTED = {integer = "an integer from 0 on", number = "a number from 0 on", boolean = "true or false",
+  string = "a string"}
 
 --- Parse one `NAME=VALUE`.
 -- @tparam string text
@@ -66,6 +69,43 @@ function M.parse(text)
   local parsed = parse[kind](value)
   if parsed == nil then return nil, ("--config: %s must be %s, got '%s'"):format(name, EXPECTED[kind], value) end
   return name, parsed
+end
+
+-- What has an option of its own, and what the baseline's command writes.
+local OTHERS = {
+  steps = "integer", seed = "integer", size = "integer", init = "string", data = "string",
+  channels = "integer", lr = "number",
+}
+
+local function is_kind(value, kind)
+  if kind == "integer" then return math.type(value) == "integer" and value >= 0 end
+  if kind == "number" then return type(value) == "number" and value >= 0 end
+  return type(value) == kind
+end
+
+-- Fields of config.json that are used again.
+local FIELDS = {command = "string", started = "string", resumed = "table"}
+
+--- The settings that a run was started with. Its config.json may be anyone's.
+-- @tparam table config what `read_config` of a run folder gave
+-- @treturn[1] table name → value
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.saved(config)
+  for name, kind in pairs(FIELDS) do
+    if config[name] ~= nil and type(config[name]) ~= kind then
+      return nil, ("config.json: %s must be a %s, got a %s"):format(name, kind, type(config[name]))
+    end
+  end
+  local saved = config.settings or {}
+  if type(saved) ~= "table" then return nil, "config.json: settings must be a table, got a " .. type(saved) end
+  for name, value in pairs(saved) do
+    local kind = KIND[name] or OTHERS[name]
+    if kind and not is_kind(value, kind) then
+      return nil, ("config.json: settings: %s must be %s, got %s"):format(name, EXPECTED[kind], options.show(value))
+    end
+  end
+  return saved
 end
 
 --- The defaults of a task.
@@ -92,9 +132,9 @@ end
 
 -- Names without a dot, or with the given prefix, as nested options.
 local function part(settings, prefix, names)
-  local options = {}
-  for _, name in ipairs(names) do options[name] = settings[prefix .. name] end
-  return options
+  local o = {}
+  for _, name in ipairs(names) do o[name] = settings[prefix .. name] end
+  return o
 end
 
 --- The trainer's part of the settings.

@@ -123,7 +123,7 @@ end
 return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local saved = saved_config(task, args, folder)
-  local s = resolve(task, args, saved.settings or {})
+  local s = resolve(task, args, cli.must(settings.saved(saved)))
   local data = data_of(task, s)
   local model = make_model(task, s)
   local options = trainer_options(task, args, s, model, data)
