@@ -1,5 +1,6 @@
 local core = require "cglow.core"
 local data = require "cglow.data"
+local safetensors = require "cglow.safetensors"
 local sets = require "spec.support.sets"
 
 local transform = data.transform
@@ -219,6 +220,29 @@ describe("Dataset:disk_cache", function()
       assert.matches("making it again", notes[1])
       assert.equal(2, sample.x:max())
       assert.equal(before + 2, reads.count)
+      assert.equal(whole, sets.read(the_file()))
+    end
+  end)
+
+  it("makes a file again that is sound and holds something else", function()
+    local ds = numbers(2, {recipe = "numbers 5"})
+    ds:disk_cache {dir = dir}:get(1)
+    local whole = sets.read(the_file())
+    local tensors, metadata = assert(safetensors.load(the_file()))
+    for label, other in pairs {
+      ["no samples"] = {tensors, {}}, ["a number"] = {tensors, {samples = "7"}},
+      ["no list"] = {tensors, {samples = "{}"}},
+      ["numbers for samples"] = {tensors, {samples = "[1,2]"}}, ["another count"] = {tensors, {samples = "[{}]"}},
+      ["a name that is none"] = {tensors, {samples = '[{"name":{}},{"name":"b"}]'}},
+      ["too many rows"] = {{x = core.ones(3, 2)}, metadata}, ["no rows"] = {{x = core.ones(2)}, metadata},
+      ["a third sample"] = {{["x.3"] = core.ones(2)}, metadata}, ["sample 0"] = {{["x.0"] = core.ones(2)}, metadata},
+      ["a sample past all numbers"] = {{["x." .. ("9"):rep(400)] = core.ones(2)}, metadata},
+    } do
+      assert(safetensors.save(the_file(), other[1], other[2]))
+      local notes, sample = sets.notes(function() return ds:disk_cache {dir = dir}:get(2) end)
+      assert.equal(1, #notes, label)
+      assert.matches("making it again", notes[1])
+      assert.equal(2, sample.x:max())
       assert.equal(whole, sets.read(the_file()))
     end
   end)

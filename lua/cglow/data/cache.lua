@@ -7,6 +7,7 @@
 local core = require "cglow.core"
 local files = require "cglow.data.files"
 local json = require "cglow.json"
+local options = require "cglow.options"
 local safetensors = require "cglow.safetensors"
 
 local M = {}
@@ -51,19 +52,34 @@ local function save(path, samples)
   return safetensors.save(path, flat, {samples = json.encode(rest)})
 end
 
+local function are_samples(list, count)
+  if type(list) ~= "table" or #list ~= count then return false end
+  for _, sample in ipairs(list) do
+    if type(sample) ~= "table" or type(sample.name or "") ~= "string" then return false end
+  end
+  return true
+end
+
+-- Give a tensor of the file to the samples that it belongs to; false when there are none.
+local function deal(samples, name, t)
+  local field, i = name:match("^(.+)%.(%d+)$")
+  if field then
+    local sample = samples[math.tointeger(tonumber(i))]
+    if sample then sample[field] = t end
+    return sample ~= nil
+  end
+  if t:dim() < 2 or t:size(1) ~= #samples then return false end
+  for k, sample in ipairs(samples) do sample[name] = t[k] end
+  return true
+end
+
 local function load(path, count)
   local tensors, metadata = safetensors.load(path)
   if not tensors then return nil, metadata end
-  local samples, message = json.decode(metadata.samples or "")
-  if not samples then return nil, message end
-  if #samples ~= count then return nil, ("%s holds %d samples, not %d"):format(path, #samples, count) end
+  local samples = json.decode(metadata.samples or "")
+  if not are_samples(samples, count) then return nil, ("%s does not hold %d samples"):format(path, count) end
   for name, t in pairs(tensors) do
-    local field, i = name:match("^(.+)%.(%d+)$")
-    if field then
-      samples[tonumber(i)][field] = t
-    else
-      for k = 1, count do samples[k][name] = t[k] end
-    end
+    if not deal(samples, name, t) then return nil, ("%s: no samples for tensor %s"):format(path, options.show(name)) end
   end
   return samples
 end
