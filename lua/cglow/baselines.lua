@@ -2,6 +2,7 @@
 --
 -- Each gives a function(sample) that predicts the sample's y.
 -- @module cglow.baselines
+local check = require "cglow.check"
 local core = require "cglow.core"
 local metrics = require "cglow.metrics"
 local options = require "cglow.options"
@@ -10,7 +11,7 @@ local vision = require "cglow.vision"
 local M = {}
 
 local function mean_of(fname, ds)
-  if type(ds) ~= "table" or not ds.samples then
+  if not (check.has(ds, "samples") and check.has(ds, "size")) then
     error(("bad argument #1 to '%s': ds must be a data set, got %s"):format(fname, core.type(ds)), 3)
   end
   local sum

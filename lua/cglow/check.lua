@@ -33,7 +33,8 @@ end
 function M.has(v, method)
   if type(v) ~= "table" and type(v) ~= "userdata" then return false end
   local ok, f = pcall(function() return v[method] end)
-  return ok and f ~= nil
+  local meta = ok and getmetatable(f)
+  return ok and (type(f) == "function" or type(meta) == "table" and meta.__call ~= nil)
 end
 
 --- Has v all of these methods? Raises when it has not.
@@ -49,6 +50,26 @@ function M.methods(fname, name, v, methods, level)
         table.concat(methods, ", "), show(v), method), level or 3)
     end
   end
+end
+
+--- Let the methods of a class say so when they are called on something else, as with
+-- a dot for a colon.
+-- @string name of the class
+-- @tparam table class
+-- @string field that each of its objects has, and what stands for one, too
+-- @treturn table class
+function M.class(name, class, field)
+  for key, method in pairs(class) do
+    if type(method) == "function" and key ~= "new" then
+      class[key] = function(self, ...)
+        if type(self) ~= "table" or self[field] == nil then
+          error(("bad argument #0 to '%s:%s': cglow.%s expected, got %s"):format(name, key, name, show(self)), 2)
+        end
+        return method(self, ...) -- in place of this function, so that levels of errors stay
+      end
+    end
+  end
+  return class
 end
 
 return M

@@ -310,4 +310,6 @@ function Network:__tostring()
   return table.concat(lines, "\n")
 end
 
+check.class("feedforward", Network, "net")
+
 return M

@@ -2,6 +2,7 @@
 --
 -- Labels are tensors of integers from 1 on: H×W, or N×H×W for several images.
 -- @module cglow.metrics
+local check = require "cglow.check"
 local core = require "cglow.core"
 local options = require "cglow.options"
 
@@ -184,6 +185,8 @@ function Confusion:__tostring()
   return table.concat(lines, "\n")
 end
 
+check.class("Confusion", Confusion, "counts")
+
 -- super-pixel → its most frequent label, the smallest of equals.
 local function majorities(labels, superpixels)
   local votes = {}
@@ -284,6 +287,10 @@ end
 
 local function check_samples(fname, samples, least)
   options.arg(fname, 1, "samples", samples, "tensor|table", 1)
+  if core.type(samples) == "cglow.Tensor" and samples:dim() < 2 then
+    error(("%s: samples must be a list of tensors, or a tensor of at least 2 dimensions, got %d numbers"):format(
+      fname, #samples), 3)
+  end
   if #samples < least then
     error(("%s: samples must be at least %d, got %d"):format(fname, least, #samples), 3)
   end

@@ -402,4 +402,4 @@ end
 
 function Model:__tostring() return build.describe(self) end
 
-return Model
+return check.class("Model", Model, "levels")

@@ -141,6 +141,8 @@ function Chain:__tostring()
   return table.concat(lines, "\n")
 end
 
+check.class("Chain", Chain, "nets")
+
 local function is_network(v)
   for _, method in ipairs { "forward", "backward", "parameters" } do
     if not check.has(v, method) then return false end

@@ -1,5 +1,6 @@
 --- Optimizers over parameters or groups of parameters.
 -- @module cglow.optim
+local check = require "cglow.check"
 local core = require "cglow.core"
 local options = require "cglow.options"
 
@@ -157,5 +158,7 @@ function Optimizer:__tostring()
   return ("cglow.%s  lr %g, %d steps taken, %d parameters in %d tensors")
     :format(self.kind, self.lr, steps, n, #self.params)
 end
+
+check.class("Optimizer", Optimizer, "params")
 
 return M

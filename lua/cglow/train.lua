@@ -12,6 +12,7 @@
 -- `loss` or `log_prob` can be trained: the flow models and the feed-forward
 -- networks alike.
 -- @module cglow.train
+local check = require "cglow.check"
 local core = require "cglow.core"
 local optim = require "cglow.optim"
 local json = require "cglow.json"
@@ -295,5 +296,7 @@ function Trainer:__tostring()
   return ("cglow.Trainer  step %d of %d, batch %d, %d samples, %s"):format(self.at.step, self.options.steps,
     self.options.batch, self.options.train:size(), self.options.run or "nothing kept")
 end
+
+check.class("Trainer", Trainer, "keeper")
 
 return M

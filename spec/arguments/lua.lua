@@ -85,7 +85,8 @@ local labels_like = K.object(function() return core.ones(4, 4) end, "cglow.Tenso
   function() return core.ones(4, 5) end } })
 local function confusion() return cglow.metrics.confusion(2) end
 local samples = K.object(function() return core.ones(3, 1, 4, 4) end, "cglow.Tensor table",
-  { { "none", function() return {} end }, { "numbers", function() return { 1, 2 } end } })
+  { { "none", function() return {} end }, { "numbers", function() return { 1, 2 } end },
+    { "a vector", function() return core.ones(3) end } })
 
 local size = K.int(4, 1, 65535)
 local dir = K.str("/nonexistent", nil, true)

@@ -220,16 +220,17 @@ function M.try(root, row)
   return faults
 end
 
---- A method of a userdata called on anything else.
+--- A method called on anything else.
 function M.foreign_self(name, object)
   local method, faults = object[name:match ":(.+)$"], {}
+  local class = type(object) == "table" and getmetatable(object).__name or core.type(object)
   for _, f in ipairs(FOREIGN) do
     local value = f[3]()
-    if core.type(value) ~= core.type(object) then
+    if core.type(value) ~= class then
       local ok, message = pcall(method, value)
       if ok then
         faults[#faults + 1] = ("%s: called on %s it works"):format(name, f[2])
-      elseif not tostring(message):find(core.type(object) .. " expected, got", 1, true) then
+      elseif not tostring(message):find(class .. " expected, got", 1, true) then
         faults[#faults + 1] = ("%s: called on %s: %s"):format(name, f[2], tostring(message))
       end
     end

@@ -10,6 +10,7 @@
 --     print(ds, #ds, ds[1].name)
 --     local x, y = ds:dequantise():batch {1, 2}
 -- @module cglow.data.dataset
+local check = require "cglow.check"
 local core = require "cglow.core"
 local options = require "cglow.options"
 
@@ -348,6 +349,8 @@ function meta.__tostring(self)
   end
   return self.random and text .. ", random" or text
 end
+
+check.class("Dataset", Dataset, "fetch")
 
 --- Is this a data set?
 function M.is(value) return getmetatable(value) == meta end
