@@ -2,7 +2,10 @@
 local json = require "cglow.json"
 local lfs = require "lfs"
 local safetensors = require "cglow.safetensors"
+local runfolder = require "cglow.train.runfolder"
+local scratch = require "spec.fixtures.scratch"
 local toy = require "spec.support.toy"
+local train = require "cglow.train"
 
 describe("a run that is killed", function()
   local folder, remove
@@ -24,14 +27,16 @@ describe("a run that is killed", function()
   end
 
   -- Every tensor of a checkpoint by its bytes' checksum, and the training state.
-  local function contents(name, file)
-    local tensors, metadata = assert(safetensors.load(("%s/%s/%s"):format(folder, name, file)))
+  local function checksums(path)
+    local tensors, metadata = assert(safetensors.load(path))
     local result = {}
     for key, tensor in pairs(tensors) do result[key] = require "cglow.core".file.crc32c(tensor) end
     result.training = metadata.training and json.decode(metadata.training)
     if result.training then result.training.state.at.seconds = nil end
     return result
   end
+
+  local function contents(name, file) return checksums(("%s/%s/%s"):format(folder, name, file)) end
 
   local function assert_same(expected, actual, when)
     assert.same(expected.training, actual.training, when)
@@ -43,7 +48,7 @@ describe("a run that is killed", function()
   end
 
   local function newest(name)
-    return require "cglow.train.runfolder".at(folder .. "/" .. name):newest()
+    return runfolder.at(folder .. "/" .. name):newest()
   end
 
   local function leftovers(name)
@@ -101,9 +106,50 @@ describe("a run that is killed", function()
     assert_same(contents("whole", "last.safetensors"), contents("cut", "last.safetensors"), "")
   end)
 
+  -- In a file system of its own: steps 1 to 4, one process more that meets trouble (between
+  -- `spoil` and `mend`), and one that comes to the end.
+  local function troubled_run(why, spoil, mend)
+    local mounted = scratch.mount "4m"
+    if not mounted then return pending "this user cannot mount a file system" end
+    finally(function() scratch.unmount(mounted) end)
+    local run = mounted .. "/run"
+    local function go(steps, path)
+      return train.Trainer {
+        model = toy.model(3), train = toy.data(5), valid = toy.data(2), steps = steps, seed = 5, valid_every = 3,
+        checkpoint_every = 2, log_every = 1, run = path, resume = path == run and steps > 4, progress = "quiet",
+      }:run()
+    end
+    assert.equal("done", go(12, folder .. "/whole").reason)
+    assert.equal("done", go(4, run).reason)
+    spoil(mounted)
+    local outcome = go(12, run)
+    local path, step = runfolder.at(run):newest()
+    local loads = safetensors.load(path)
+    mend(mounted)
+    assert.equal("failed", outcome.reason)
+    assert.matches(why, outcome.message)
+    assert.equal(4, step)
+    assert.is_truthy(loads)
+    assert.equal("done", go(12, run).reason)
+    assert_same(contents("whole", "last.safetensors"), checksums(run .. "/last.safetensors"), "")
+    assert_same(contents("whole", "best.safetensors"), checksums(run .. "/best.safetensors"), "")
+  end
+
+  it("by a disk that is full keeps its checkpoint, and goes on when there is room", function()
+    troubled_run("No space left on device", function(mounted)
+      os.execute(("head -c 4m /dev/zero >'%s/filler' 2>/dev/null"):format(mounted))
+    end, function(mounted) os.remove(mounted .. "/filler") end)
+  end)
+
+  it("by a folder that may not be written keeps its checkpoint, and goes on when it may", function()
+    local function remount(how)
+      return function(mounted) assert(os.execute(("mount -o remount,%s '%s'"):format(how, mounted))) end
+    end
+    troubled_run("Read%-only file system", remount "ro", remount "rw")
+  end)
+
   it("is kept out of a folder that it may not write", function()
     assert(child("whole", 0))
-    local runfolder = require "cglow.train.runfolder"
     local file <close> = assert(io.open(folder .. "/plain", "w"))
     file:close()
     local ok, message = runfolder.at(folder .. "/plain"):open()
