@@ -200,10 +200,14 @@ sanitize: packages-sanitize ## the specs under AddressSanitizer, UBSan and LeakS
 	@$(CHECKS) --core $(BUILD)/sanitize --double $(BUILD)/sanitize-double --suites float,double,runners \
 	  --seconds 1800 --wrap "env $(ASAN)" $(TEST)
 
-stress: packages-stress ## the specs under an aggressive collector, long runs, valgrind
+HERE = LUA_PATH='./lua/?.lua;./lua/?/init.lua;./?.lua;;' LUA_CPATH='./lua/?.so;;' OMP_WAIT_POLICY=passive
+
+stress: packages-stress ## the specs under an aggressive collector, long runs, valgrind, kills
 	$(AGAIN) all double runners
 	@$(CHECKS) --suites float,double --helper spec/tools/stress.lua --seconds 1800 $(TEST)
 	@$(CHECKS) --suites soak --seconds 3600
+	$(HERE) $(LUA) spec/stress/random_calls.lua
+	$(HERE) $(LUA) spec/stress/kills.lua
 	$(BUILD)/runners/alloc_runner --all
 	@$(CHECKS) --suites float --seconds 3600 --wrap "$(VALGRIND)" $(VALGRIND_SPECS)
 

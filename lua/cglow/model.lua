@@ -402,4 +402,4 @@ end
 
 function Model:__tostring() return build.describe(self) end
 
-return check.class("Model", Model, "levels")
+return check.class("Model", Model, "latent_shapes")
