@@ -159,7 +159,7 @@ end
 -- @treturn[2] string message
 -- @treturn[2] integer code
 function M.read(path)
-  options.arg("json.read", 1, "path", path, "string")
+  options.arg("json.read", 1, "path", path, {type = "string", path = true})
   local text, message, code = read_file(path, LARGEST)
   if not text then return nil, message, code end
   local value, fault = M.decode(text)

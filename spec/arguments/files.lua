@@ -177,7 +177,7 @@ return {
       return t
     end } }), K.opts { indent = K.object(true, "boolean"), not_finite = K.word "null" } },
   { "json.decode", K.str("[1]", nil, true), K.opts { keep_null = K.object(true, "boolean") } },
-  { "json.read", K.str(function() return temporary "[1]" end, nil, true) },
+  { "json.read", K.str(function() return temporary "[1]" end, { "a\0b" }, true) },
   { "tiles.apply", K.tensor({ 3, 6, 8 }, { { 6 }, { 6, 8 }, { 1, 3, 6, 8 } }), K.opts { ["size!"] = K.int(4, 1, 65535),
     overlap = K.int(1, 0, 65535) }, K.fn(function(t) return t end), wrong = {
       { label = "f gives nothing", args = { core.ones(3, 6, 8), { size = 4 }, function() end } },

@@ -89,7 +89,7 @@ local samples = K.object(function() return core.ones(3, 1, 4, 4) end, "cglow.Ten
     { "a vector", function() return core.ones(3) end } })
 
 local size = K.int(4, 1, 65535)
-local dir = K.str("/nonexistent", nil, true)
+local dir = K.str("/nonexistent", { "a\0b" }, true)
 local seed = K.int(1)
 local function splits() return K.word "train" end
 local logits = K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 3, 4, 4 } })
@@ -224,7 +224,7 @@ local rows = {
   { "Dataset:split", K.num(0.5, { -1, 5, 1.5 }), K.optional(seed), self = four },
   { "Dataset:concat", a_set, self = four },
   { "Dataset:cache", K.opts { limit = K.num(1, { -1 }) }, self = four },
-  { "Dataset:disk_cache", K.opts { dir = K.str("/nonexistent", nil, true), recipe = K.str("r", nil, true) },
+  { "Dataset:disk_cache", K.opts { dir = K.str("/nonexistent", { "a\0b" }, true), recipe = K.str("r", nil, true) },
     self = four, good = false },
   { "cglow.data.transform.resize", K.opts { ["height!"] = size, ["width!"] = size } },
   { "cglow.data.transform.centre_crop", K.opts { ["height!"] = size, ["width!"] = size } },
@@ -247,9 +247,9 @@ local rows = {
       { size = 3 } } } } },
   { "cglow.data.seven_scenes", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), frames = K.int(1, 1),
     range = K.num(4, { 0, 7 }), radius = K.int(1, 1, 200), valid = K.num(0.5, { -1, 2 }), holes = K.word "zero",
-    references = K.str("x", nil, true), seed = seed }, good = false },
-  { "cglow.data.pairs", dir, K.opts { split = splits(), x = K.str("x", nil, true), y = K.str("y", nil, true),
-    size = K.object(32, "number table"),
+    references = K.str("x", { "a\0b" }, true), seed = seed }, good = false },
+  { "cglow.data.pairs", dir, K.opts { split = splits(), x = K.str("x", { "a\0b" }, true),
+    y = K.str("y", { "a\0b" }, true), size = K.object(32, "number table"),
     y_size = K.object(32, "number table"), kind = K.word "image", classes = K.int(2, 2, 256),
     held_out = K.num(0.2, { 0, 1 }), seed = seed }, good = false },
 
@@ -283,8 +283,8 @@ local rows = {
       valid = a_set,
     steps = K.int(1, 1), batch = K.int(1, 1), seed = K.int(1, 0), warmup = K.int(0, 0), optimizer = K.list {},
     cell_width = K.num(1, { 0, -1 }), validate = K.fn(print), picture = K.fn(print), on_step = K.fn(print),
-    log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1), run = K.str("/nonexistent/x",
-      nil, true),
+    log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1),
+    run = K.str("/nonexistent/x", { "a\0b" }, true),
     keep = K.int(1, 1), resume = K.object(false, "boolean"), calm = K.int(1, 1), give_up = K.int(1, 1),
       config = K.list {},
     progress = K.word "quiet" }, wrong = { { label = "an optimizer's unknown option", says = "unknown option 'speed'",

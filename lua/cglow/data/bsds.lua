@@ -107,7 +107,7 @@ end
 -- @treturn[2] nil when something is missing
 -- @treturn[2] string message
 return function(dir, opts)
-  options.arg("data.bsds", 1, "dir", dir, "string")
+  options.arg("data.bsds", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.bsds", opts, OPTIONS)
   local root, message = files.root("bsds", dir, {"images"}, BELOW)
   if not root then return nil, message end

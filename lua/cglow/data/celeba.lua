@@ -105,7 +105,7 @@ end
 -- @treturn[2] nil when something is missing
 -- @treturn[2] string message
 return function(dir, opts)
-  options.arg("data.celeba", 1, "dir", dir, "string")
+  options.arg("data.celeba", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.celeba", opts, OPTIONS)
   if o.size % 2 ~= 0 then error(("data.celeba: option 'size' must be even, got %d"):format(o.size), 2) end
   local root = files.is_folder(files.join(dir, "img_align_celeba")) and files.join(dir, "img_align_celeba") or dir

@@ -325,7 +325,9 @@ end
 -- @raise when the set is random, or nothing says what it depends on
 function Dataset:disk_cache(opts)
   check_fixed(self, "Dataset:disk_cache")
-  local o = options.check("Dataset:disk_cache", opts, {dir = {type = "string"}, recipe = {type = "string"}})
+  local o = options.check("Dataset:disk_cache", opts, {
+    dir = {type = "string", path = true}, recipe = {type = "string"},
+  })
   local recipe = o.recipe or self.recipe
   if not recipe then
     error("Dataset:disk_cache: option 'recipe' is required: a name for what this set was mapped with", 2)

@@ -86,7 +86,7 @@ end
 -- @treturn[2] nil when something is missing
 -- @treturn[2] string message that says what, and where it was looked for
 return function(dir, opts)
-  options.arg("data.horses", 1, "dir", dir, "string")
+  options.arg("data.horses", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.horses", opts, OPTIONS)
   local root, message = files.root("horses", dir, {"rgb", "figure_ground"}, {"weizmann_horse_db"})
   if not root then return nil, message end

@@ -147,7 +147,7 @@ end
 -- @treturn[2] nil when something is missing
 -- @treturn[2] string message
 return function(dir, opts)
-  options.arg("data.lfw", 1, "dir", dir, "string")
+  options.arg("data.lfw", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.lfw", opts, OPTIONS)
   local list = LIST[o.split]
   local root, message = files.root("lfw", dir, {"lfw_funneled", list}, {"lfw_parts"})

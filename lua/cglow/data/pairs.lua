@@ -15,8 +15,8 @@ local CHANNELS = {type = "integer", one_of = {1, 3}}
 
 local OPTIONS = source.options {
   split = {type = "string", default = "all", one_of = {"train", "valid", "all"}},
-  x = {type = "string", default = "x"},
-  y = {type = "string", default = "y"},
+  x = {type = "string", default = "x", path = true},
+  y = {type = "string", default = "y", path = true},
   size = {type = "integer|table"},
   y_size = {type = "integer|table"},
   x_channels = CHANNELS,
@@ -190,7 +190,7 @@ local CELL_WIDTH = {image = 1 / 256, mask = 1, labels = 1}
 -- @treturn[2] nil when something is missing
 -- @treturn[2] string message
 return function(dir, opts)
-  options.arg("data.pairs", 1, "dir", dir, "string")
+  options.arg("data.pairs", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.pairs", opts, OPTIONS)
   if (o.kind == "labels") ~= (o.classes ~= nil) then
     error("data.pairs: option 'classes' is required for kind = \"labels\", and only for it", 2)

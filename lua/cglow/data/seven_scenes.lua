@@ -26,7 +26,7 @@ local OPTIONS = source.options {
   radius = {type = "integer", default = 15, min = 1, max = 200},
   valid = {type = "number", default = 0.95, min = 0, max = 1},
   holes = {type = "string", default = "zero", one_of = {"zero", "median", "mask"}},
-  references = {type = "string"},
+  references = {type = "string", path = true},
   seed = {type = "integer", default = 0},
 }
 
@@ -236,7 +236,7 @@ end
 -- @treturn[2] nil when something is missing
 -- @treturn[2] string message
 return function(dir, opts)
-  options.arg("data.seven_scenes", 1, "dir", dir, "string")
+  options.arg("data.seven_scenes", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.seven_scenes", opts, OPTIONS)
   local items, message = find_items(dir, o)
   if not items then return nil, "seven_scenes: " .. message end

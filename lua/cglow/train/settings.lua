@@ -13,7 +13,7 @@ local SPEC = {
   optimizer = {type = "table", default = {}}, cell_width = {type = "number", above = 0},
   validate = {type = "function"}, picture = {type = "function"}, on_step = {type = "function"},
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
-  run = {type = "string"}, keep = integer(1, 3), resume = {type = "boolean", default = false},
+  run = {type = "string", path = true}, keep = integer(1, 3), resume = {type = "boolean", default = false},
   calm = integer(1, 100), give_up = integer(1, 10),
   config = {type = "table"},
   progress = {type = "string", one_of = {"bar", "lines", "json", "quiet"}},
