@@ -345,6 +345,47 @@ describe("Trainer", function()
       assert.same({8}, kept_steps(run))
     end)
 
+    it("does not let refused steps push out the checkpoints from before them, and resumes from those", function()
+      local bad = {}
+      for i = 10, 17 do bad[i] = true end
+      local function make(o)
+        o.checkpoint_every, o.keep, o.steps, o.calm = 2, 2, 30, 5
+        local t = trainer(o)
+        t.progress.warn = function() end
+        return t
+      end
+      local whole, remove_whole = toy.folder()
+      finally(remove_whole)
+      assert.equal("done", make({model = failing(bad), run = whole}):run().reason)
+      assert.equal("diverged", make({model = failing(bad), run = run, give_up = 8}):run().reason)
+      assert.same({6, 8}, kept_steps(run))
+      bad = {}
+      for i = 2, 9 do bad[i] = true end -- calls of this process, which begins at step 9
+      assert.equal("done", make({model = failing(bad), run = run, resume = true}):run().reason)
+      assert.equal(log_of(whole), log_of(run))
+      same_file_contents(whole .. "/last.safetensors", run .. "/last.safetensors")
+    end)
+
+    it("never makes steps shorter than 1/1024, however often it halves them", function()
+      local bad = {}
+      for i = 1, 60, 2 do bad[i] = true end
+      local t = trainer {model = failing(bad), steps = 60}
+      t.progress.warn = function() end
+      assert.equal("done", t:run().reason)
+      assert.equal(1e-3 / 1024, t.optimizer.lr)
+    end)
+
+    it("says what its functions must give", function()
+      local function message(options)
+        options.run = run .. "/" .. tostring(options):match("%w+$")
+        return select(2, pcall(function() trainer(options):run() end))
+      end
+      assert.matches("'validate' must give a table of metrics, got nil", message {validate = function() end})
+      assert.matches("'validate' must give numbers, got 'x'", message {validate = function() return {a = "x"} end})
+      assert.matches("'validate' must give metrics under names, got 1", message {validate = function() return {2} end})
+      assert.matches("'picture' must give an image, got nil", message {picture = function() end})
+    end)
+
     it("writes no checkpoint of a model that is not finite", function()
       local model = toy.model()
       local outcome = trainer {

@@ -246,7 +246,9 @@ local function advance(self)
   local last = at.step == o.steps
   if last or at.step % o.log_every == 0 then log_step(self) end
   if self.validation and (last or at.step % o.valid_every == 0) then validate(self) end
-  if last or at.step % o.checkpoint_every == 0 then self.keeper:save_checkpoint(self) end
+  if last or at.step % o.checkpoint_every == 0 then
+    self.keeper:save_checkpoint(self, not last and self.policy.in_a_row > 0)
+  end
   show(self)
   if o.on_step then o.on_step(self) end
 end

@@ -1,6 +1,7 @@
 --- What a training run keeps in its folder, and how it goes on from there.
 -- A keeper without a folder keeps nothing.
 -- @module cglow.train.keeper
+local core = require "cglow.core"
 local image = require "cglow.image"
 local json = require "cglow.json"
 local report = require "cglow.report"
@@ -90,11 +91,15 @@ local function sick_parameter(model)
 end
 
 --- Write a checkpoint, unless this step has one.
-function Keeper:save_checkpoint(trainer)
+-- @param trainer
+-- @tparam[opt] boolean refused was the step? Then nothing changed, and its checkpoint would
+-- only push out an older, better one
+function Keeper:save_checkpoint(trainer, refused)
   local step = trainer:step_count()
   if not self.folder or self.saved == step then return end
   local sick = sick_parameter(trainer.model)
   if sick then stop.raise("diverged", ("%s is not finite after step %d"):format(sick, step)) end
+  if refused then return end
   must(self.log:sync()) -- the log never lags behind the checkpoint
   must(checkpoint.save(self.folder:checkpoint(step), trainer.model, trainer.optimizer, trainer:state()))
   must(self.folder:keep(step, self.count))
@@ -113,7 +118,11 @@ end
 --- Keep the picture that `draw` gives.
 function Keeper:save_picture(step, draw)
   if not self.folder then return end
-  must(image.save(self.folder:file(("samples/step-%08d.png"):format(step)), draw()))
+  local picture = draw()
+  if core.type(picture) ~= "cglow.Tensor" then
+    error(("Trainer: option 'picture' must give an image, got %s"):format(core.type(picture)), 0)
+  end
+  must(image.save(self.folder:file(("samples/step-%08d.png"):format(step)), picture))
 end
 
 --- Bring the report up to date.

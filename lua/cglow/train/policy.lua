@@ -9,6 +9,10 @@ Policy.__index = Policy
 
 local M = {}
 
+-- Steps are never made shorter than 1/1024: a sample that is sick in every epoch of a
+-- small data set would halve them more often than calm steps give back.
+local MOST_HALVINGS <const> = 10
+
 --- @tparam table options `calm`: good steps after which a halving is undone;
 -- `give_up`: refusals in a row that end the training
 function M.new(options)
@@ -39,7 +43,7 @@ end
 function Policy:refuse()
   self.refused = self.refused + 1
   self.in_a_row = self.in_a_row + 1
-  self.halvings, self.good = self.halvings + 1, 0
+  self.halvings, self.good = math.min(self.halvings + 1, MOST_HALVINGS), 0
   return self.in_a_row >= self.give_up
 end
 

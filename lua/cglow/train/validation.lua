@@ -3,6 +3,7 @@
 -- @module cglow.train.validation
 local core = require "cglow.core"
 local metrics = require "cglow.metrics"
+local options = require "cglow.options"
 local feed = require "cglow.train.feed"
 
 local Validation = {}
@@ -11,18 +12,18 @@ Validation.__index = Validation
 local M = {}
 
 -- A model may have a loss of its own (the feed-forward baselines do).
-local function batch_loss(model, x, y, options)
-  if model.loss then return model:loss(x, y, options) end
+local function batch_loss(model, x, y, opts)
+  if model.loss then return model:loss(x, y, opts) end
   local logp = model:log_prob(x, y)
-  return metrics.bits_per_dim(logp, y:count() // y:size(1), options.cell_width)
+  return metrics.bits_per_dim(logp, y:count() // y:size(1), opts.cell_width)
 end
 
---- @tparam table options `data`, `batch`, `cell_width`, `seed`, `metrics`
+--- @tparam table o `data`, `batch`, `cell_width`, `seed`, `metrics`
 -- (function of the model and the data set that gives a table, or nil)
-function M.new(options)
+function M.new(o)
   return setmetatable({
-    feed = feed.new(options.data, options.batch), data = options.data, seed = options.seed,
-    metrics = options.metrics, loss_options = {cell_width = options.cell_width},
+    feed = feed.new(o.data, o.batch), data = o.data, seed = o.seed,
+    metrics = o.metrics, loss_options = {cell_width = o.cell_width},
   }, Validation)
 end
 
@@ -39,6 +40,19 @@ local function mean_loss(self, model)
   return total / count
 end
 
+-- What the task's function gave, which goes into the log.
+local function checked(given)
+  local function must(ok, expected, got)
+    if not ok then error(("Trainer: option 'validate' must give %s, got %s"):format(expected, options.show(got)), 0) end
+  end
+  must(type(given) == "table", "a table of metrics", given)
+  for name, value in pairs(given) do
+    must(type(name) == "string", "metrics under names", name)
+    must(type(value) == "number", "numbers", value)
+  end
+  return given
+end
+
 --- Validate a model.
 -- @treturn[1] table `nll` (bits per dim, or the model's own loss) and the task's metrics
 -- @treturn[2] nil when a sample cannot be read
@@ -48,7 +62,7 @@ function Validation:run(model)
   if not nll then return nil, message end
   local result = {nll = nll}
   if self.metrics then
-    for name, value in pairs(self.metrics(model, self.data)) do result[name] = value end
+    for name, value in pairs(checked(self.metrics(model, self.data))) do result[name] = value end
   end
   return result
 end
