@@ -34,9 +34,9 @@ static void *target_allocate(void *ud, void *old, size_t old_size, size_t size) 
 }
 
 static int lowest_free_descriptor(void) {
-  int fd = dup(0);
-  close(fd);
-  return fd;
+  int fd = dup(0), lowest = fd;
+  if (fd >= 0) close(fd);
+  return lowest;
 }
 
 /* Run on one input: NULL, or what is wrong. */

@@ -34,7 +34,7 @@ static int replay(Target *t, const char *corpus) {
 }
 
 static void replay_corpus(const char *name) {
-  Target t;
+  Target t = {0};
   char corpus[64], folder[FOLDER_SIZE];
   snprintf(corpus, sizeof corpus, "spec/fuzz/corpus/%s", name);
   const char *wrong =
