@@ -173,7 +173,7 @@ clang-tidy: $(SRC:%=%.tidy) $(RUNNERS:%=spec/memory/%.c.tidy)
 cppcheck:
 	@echo "  cppcheck csrc"
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-	  --suppressions-list=.ci/cppcheck.supp --error-exitcode=1 --library=posix -j $(JOBS) -Icsrc csrc spec/memory
+	  --suppressions-list=.ci/cppcheck.supp --error-exitcode=1 --library=posix --library=.ci/lua.cfg -j $(JOBS) -Icsrc csrc spec/memory
 
 luacheck:
 	@echo "  luacheck"

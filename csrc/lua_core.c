@@ -36,6 +36,7 @@ __attribute__((visibility("default"))) int luaopen_cglow_core(lua_State *L);
 static void stay_loaded(void) {
   Dl_info self;
   if (dladdr((void *)(uintptr_t)luaopen_cglow_core, &self) != 0 && self.dli_fname)
+    /* cppcheck-suppress leakReturnValNotUsed ; for good is what is meant */
     dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 

@@ -78,9 +78,9 @@ static int nested_shape(lua_State *L, size_t dim[TENSOR_MAX_DIM]) {
   lua_pushvalue(L, 1);
   while (lua_istable(L, -1)) {
     if (ndim == TENSOR_MAX_DIM)
-      nested_error(L, first, ndim, "number expected, got table (at most 4 levels)");
+      return nested_error(L, first, ndim, "number expected, got table (at most 4 levels)");
     dim[ndim] = lua_rawlen(L, -1);
-    if (dim[ndim] == 0) nested_error(L, first, ndim, "table is empty");
+    if (dim[ndim] == 0) return nested_error(L, first, ndim, "table is empty");
     ndim++;
     lua_rawgeti(L, -1, 1);
     lua_remove(L, -2);
