@@ -18,7 +18,7 @@ end
 -- Not every table that comes out can go in: `null` leaves a hole in a list.
 local function check_round_trip(value)
   local ok, text = pcall(json.encode, value)
-  if ok then assert(same(value, assert(json.decode(text)))) end
+  if ok then assert(same(value, (json.decode(text)))) end
 end
 
 local MODEL <const> = cglow.Model {
