@@ -78,7 +78,7 @@ static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
                                       real *base, int threads) {
   NetworkScratch s;
   size_t at = 0, planes = out_channels(c) * 9, in9 = in_channels(c) * 9;
-#define TAKE(field, count) s.field = base ? base + at : NULL, at += round_up(count)
+#define TAKE(field, count) s.field = base + at, at += round_up(count)
   TAKE(turned, planes * c->width);
   TAKE(scale1, c->width);
   TAKE(scale2, c->width);

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const ImageCodec *const codecs[] = {&image_png, &image_jpeg, &image_pnm};
+enum { CODECS = 3 };
+static const ImageCodec *const codecs[CODECS] = {&image_png, &image_jpeg, &image_pnm};
 
 bool image_fail(ImageError *e, int code, const char *format, ...) {
   va_list args;
@@ -18,7 +19,7 @@ bool image_fail(ImageError *e, int code, const char *format, ...) {
 }
 
 static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *e) {
-  for (size_t i = 0; i < sizeof codecs / sizeof *codecs; i++)
+  for (size_t i = 0; i < CODECS; i++)
     if (codecs[i]->matches(bytes, n)) return codecs[i];
   image_fail(e, EBADMSG,
              n == 0 ? "the file is empty" : "neither PNG, JPEG nor PNM (P2, P3, P5, P6)");

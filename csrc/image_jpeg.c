@@ -17,7 +17,7 @@
 
 /* Huffman codes have at least one bit and each 8×8 block of the largest
  * component has at least one code. */
-#define MAX_PIXELS_PER_BYTE (8 * 64)
+#define MAX_PIXELS_PER_BYTE ((size_t)8 * 64)
 /* Each scan of a progressive file costs a pass over all coefficients; encoders
  * write about ten. */
 #define MAX_SCANS 100

@@ -62,7 +62,7 @@ static bool check_size(const PnmReader *r) {
 }
 
 static bool start(PnmReader *r, const uint8_t *bytes, size_t n, ImageError *e) {
-  unsigned width, height, max;
+  unsigned width = 0, height = 0, max = 0;
   *r = (PnmReader){.at = bytes + 2, .end = bytes + n, .error = e};
   r->plain = bytes[1] == '2' || bytes[1] == '3';
   if (!read_number(r, "width", &width) || !read_number(r, "height", &height) ||

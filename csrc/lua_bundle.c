@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lua_net.h"
+#include "lua_noreturn.h"
 #include "parallel.h"
 
 /*** @submodule cglow.Net */

@@ -7,6 +7,7 @@
 #include "image_codec.h"
 #include "image_geometry.h"
 #include "lua_check.h"
+#include "lua_noreturn.h"
 #include "open.h"
 #include "tensor.h"
 
@@ -63,7 +64,7 @@ static void check_no_nan(lua_State *L, const Tensor *t) {
     if (isnan(t->data[i]))
       luaL_argerror(L, 1,
                     lua_pushfstring(L, "the image holds NaN (number %I of %I)",
-                                    (LUAI_UACINT)(i + 1), (LUAI_UACINT)t->count));
+                                    (LUAI_UACINT)i + 1, (LUAI_UACINT)t->count));
 }
 
 /* The tensor at 1, C×H×W or H×W, as something that can be written. */

@@ -143,7 +143,8 @@ static int integer(lua_State *L) {
                                   (LUAI_UACINT)lo, (LUAI_UACINT)hi));
   uint64_t span = (uint64_t)hi - (uint64_t)lo + 1; /* 0 means 2^64 */
   uint64_t x = span == 0 ? any_64_bits(r) : rng_below(r, span);
-  lua_pushinteger(L, (lua_Integer)((uint64_t)lo + x));
+  x += (uint64_t)lo; /* modulo 2^64 */
+  lua_pushinteger(L, (lua_Integer)x);
   return 1;
 }
 

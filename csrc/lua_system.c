@@ -6,7 +6,9 @@
 #include <lua.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -50,12 +52,14 @@ static lua_Number peak_bytes(void) {
 
 /* Resident memory now; 0 where there is no /proc. */
 static lua_Number resident_bytes(void) {
-  unsigned long total, resident;
+  char line[256] = ""; /* pages: all of the program, then those in memory */
   FILE *f = fopen("/proc/self/statm", "r");
   if (f == NULL) return 0;
-  int n = fscanf(f, "%lu %lu", &total, &resident);
-  fclose(f);
-  return n == 2 ? (lua_Number)resident * (lua_Number)sysconf(_SC_PAGESIZE) : 0;
+  bool read = fgets(line, sizeof line, f) != NULL;
+  (void)fclose(f);
+  const char *second = read ? strchr(line, ' ') : NULL;
+  if (second == NULL) return 0;
+  return (lua_Number)strtoul(second, NULL, 10) * (lua_Number)sysconf(_SC_PAGESIZE);
 }
 
 /***
@@ -121,7 +125,7 @@ static int cpu_name(char *out, size_t size) {
     snprintf(out, size, "%.*s", (int)strcspn(colon, "\n"), colon);
     found = 1;
   }
-  fclose(f);
+  (void)fclose(f);
   return found;
 }
 

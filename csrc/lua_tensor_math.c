@@ -1,6 +1,7 @@
 /* Tensors in Lua: operators, elementwise functions, comparison. */
 #include <string.h>
 
+#include "lua_noreturn.h"
 #include "lua_tensor.h"
 #include "tensor_math.h"
 

@@ -2,6 +2,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "lua_noreturn.h"
 #include "lua_tensor.h"
 #include "tensor_math.h"
 

@@ -169,7 +169,7 @@ static void copy_row(const real *from, real *to, size_t n, bool mirror) {
 static void check_inside(lua_State *L, int arg, size_t start, size_t count, size_t whole) {
   if (count > whole || start > whole - count)
     luaL_argerror(L, arg, lua_pushfstring(L, "window within 1 to %I expected, got %I to %I",
-                                          (LUAI_UACINT)whole, (LUAI_UACINT)(start + 1),
+                                          (LUAI_UACINT)whole, (LUAI_UACINT)start + 1,
                                           (LUAI_UACINT)(start + count)));
 }
 
