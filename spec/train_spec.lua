@@ -169,6 +169,14 @@ describe("Trainer", function()
     assert.same({0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3}, seen)
   end)
 
+  it("lets the step size fall over the cool-down", function()
+    local seen = {}
+    trainer {
+      steps = 6, cooldown = 4, on_step = function(self) seen[#seen + 1] = self.optimizer.lr end,
+    }:run()
+    assert.same({1e-3, 1e-3, 1e-3, 0.75e-3, 0.5e-3, 0.25e-3}, seen)
+  end)
+
   it("keeps a contact sheet of each validation", function()
     trainer {run = run, steps = 20, picture = function() return core.zeros(1, 4, 4) end}:run()
     assert.equal("file", lfs.attributes(run .. "/samples/step-00000010.png", "mode"))

@@ -56,7 +56,8 @@ end
 -- * `steps` = 1000, `batch` = 2, `seed` = 1
 -- * `optimizer`: a table of options for `optim.Adam` and, for models with
 --   parameter groups, `cn_step`; or an optimizer
--- * `warmup` = 0: steps over which the step size grows to its full value
+-- * `warmup` = 0: steps over which the step size grows to its full value; `cooldown` = 0:
+--   last steps, over which it falls in a straight line towards 0
 -- * `cell_width`: the spacing of y's values, for bits per dimension; by default
 --   what the data set says, or else 1
 -- * `validate`: function(model, valid) that gives a table of metrics
@@ -117,8 +118,10 @@ end
 -- ---- one step ------------------------------------------------------------
 
 local function set_step_size(self)
-  local warm = math.min(1, (self.at.step + 1) / math.max(1, self.options.warmup))
-  local lr = self.lr * warm * self.policy:factor()
+  local o, done = self.options, self.at.step
+  local warm = math.min(1, (done + 1) / math.max(1, o.warmup))
+  local cool = math.min(1, (o.steps - done) / math.max(1, o.cooldown))
+  local lr = self.lr * warm * cool * self.policy:factor()
   if lr ~= self.optimizer.lr then self.optimizer:set_lr(lr) end
 end
 

@@ -281,7 +281,8 @@ local rows = {
       return { zero_grad = print }
     end } }), ["train!"] = K.object(four, "table", { { "half a set", function() return { size = print } end } }),
       valid = a_set,
-    steps = K.int(1, 1), batch = K.int(1, 1), seed = K.int(1, 0), warmup = K.int(0, 0), optimizer = K.list {},
+    steps = K.int(1, 1), batch = K.int(1, 1), seed = K.int(1, 0), warmup = K.int(0, 0), cooldown = K.int(0, 0),
+    optimizer = K.list {},
     cell_width = K.num(1, { 0, -1 }), validate = K.fn(print), picture = K.fn(print), on_step = K.fn(print),
     log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1),
     run = K.str("/nonexistent/x", { "a\0b" }, true),

@@ -23,6 +23,7 @@ local KNOWN = {
   {"optimizer.cn_step", "number", "step of conditioning networks, as a factor (live: 0.05)"},
   {"batch", "integer", "samples in a step", 2},
   {"warmup", "integer", "steps over which the step size grows to its full value", 0},
+  {"cooldown", "integer", "last steps, over which the step size falls to 0", 0},
   {"samples", "integer", "samples averaged in a prediction, M", 10},
   {"log_every", "integer", "steps between log lines", 10},
   {"valid_every", "integer", "steps between validations", 250},
@@ -139,8 +140,8 @@ end
 
 --- The trainer's part of the settings.
 function M.trainer(settings)
-  local o = part(settings, "", {"steps", "batch", "seed", "warmup", "log_every", "valid_every", "checkpoint_every",
-    "keep", "calm", "give_up"})
+  local o = part(settings, "", {"steps", "batch", "seed", "warmup", "cooldown", "log_every", "valid_every",
+    "checkpoint_every", "keep", "calm", "give_up"})
   o.optimizer = part(settings, "optimizer.", {"lr", "beta1", "beta2", "eps", "clip_value", "clip_norm", "cn_step"})
   return o
 end

@@ -9,7 +9,8 @@ local function integer(min, default) return {type = "integer", min = min, defaul
 
 local SPEC = {
   model = {required = true}, train = {required = true}, valid = {},
-  steps = integer(1, 1000), batch = integer(1, 2), seed = integer(0, 1), warmup = integer(0, 0),
+  steps = integer(1, 1000), batch = integer(1, 2), seed = integer(0, 1),
+  warmup = integer(0, 0), cooldown = integer(0, 0),
   optimizer = {type = "table", default = {}}, cell_width = {type = "number", above = 0},
   validate = {type = "function"}, picture = {type = "function"}, on_step = {type = "function"},
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
