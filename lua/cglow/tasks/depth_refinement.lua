@@ -2,9 +2,13 @@
 -- 7-Scenes with --data, the clean reference fused from neighbouring frames;
 -- without, the embedded samples in the same layout.
 --
--- x is the depth with holes filled by medians, and where there was a reading. y is
--- the correction to it, eight times its size, so that the flow need not copy x to
--- y: zero is the trivial answer.
+-- x is the depth with holes filled by medians, where there was a reading, and the
+-- detail: how far each pixel is from a blurred copy. y is the correction to the
+-- depth, so that the flow need not copy x to y: zero is the trivial answer.
+--
+-- Most corrections are of a few millimetres, but at the rim of objects some are of
+-- a metre. So detail and correction are given as asinh(d/4 mm): in steps of 4 mm near
+-- zero and by their logarithm far from it. A mean of samples there is robust, too.
 -- @module cglow.tasks.depth_refinement
 local cglow = require "cglow"
 local baselines = require "cglow.baselines"
@@ -15,14 +19,33 @@ local vision = require "cglow.vision"
 local image, metrics = cglow.image, cglow.metrics
 
 local RANGE <const> = 4 -- metres that 1 stands for
-local SCALE <const> = 8 -- of the correction
+local UNIT <const> = 0.004 / RANGE
+local BLUR <const> = 8 -- pixels
+local MOST <const> = math.log(2 / UNIT) -- what asinh gives for the whole range
+
+local function squash(d)
+  local a = d:abs() / UNIT
+  return (a + (a * a + 1):sqrt()):log() * d:sign()
+end
+
+local function unsquash(y)
+  local e = y:clamp(-MOST, MOST):exp()
+  return (e - core.ones(e:size()) / e) * (UNIT / 2)
+end
+
+-- {filled depth, where there is a reading} and the detail.
+local function with_detail(x)
+  local filled, h, w = x:narrow(1, 1, 1), x:size(2), x:size(3)
+  local blurred = image.resize(image.resize(filled, h // BLUR, w // BLUR), h, w)
+  return core.cat({x, squash(filled - blurred)}, 1)
+end
 
 local function correction(sample)
   local filled = sample.x:narrow(1, 1, 1)
-  return {x = sample.x, y = (sample.y - filled) * SCALE, valid = sample.valid, name = sample.name}
+  return {x = with_detail(sample.x), y = squash(sample.y - filled), valid = sample.valid, name = sample.name}
 end
 
-local function clean_of(y, sample) return (sample.x:narrow(1, 1, 1) + y / SCALE):clamp(0, 1) end
+local function clean_of(y, sample) return (sample.x:narrow(1, 1, 1) + unsquash(y)):clamp(0, 1) end
 
 local function raw_of(sample) return sample.x:narrow(1, 1, 1) * sample.x:narrow(1, 2, 1) end
 
@@ -54,7 +77,7 @@ local function read_input(path, size)
   if not x then return nil, message end
   if x:size(2) < size or x:size(3) < size then return nil, ("%s is smaller than %d×%d"):format(path, size, size) end
   local top, left = (x:size(2) - size) // 2 + 1, (x:size(3) - size) // 2 + 1
-  return {x = image.crop(x, top, left, size, size), name = path}
+  return {x = with_detail(image.crop(x, top, left, size, size)), name = path}
 end
 
 return require("cglow.task").define {
@@ -62,13 +85,13 @@ return require("cglow.task").define {
   title = "Depth refinement: c-Glow learns to correct a Kinect's depth maps.",
   predicts = "Write a refined depth map (16-bit PNG, mm) for each raw one.",
   sizes = {32, 96}, size = 96, defaults = {["cn.channels"] = 8, ["cn.width"] = 32},
-  x = function(size) return {2, size, size} end,
+  x = function(size) return {3, size, size} end,
   y = function(size) return {1, size, size} end,
   data = function(dir, o)
     local data, message = cglow.data.seven_scenes(dir, {
       split = o.split, size = o.size, range = RANGE, holes = "mask", seed = o.seed,
     })
-    return data and data:map(correction, {recipe = "correction " .. SCALE}), message
+    return data and data:map(correction, {recipe = ("correction %g"):format(UNIT)}), message
   end,
   decide = clean_of,
   score = score,
@@ -83,7 +106,7 @@ return require("cglow.task").define {
     local x, message = read_depth(path)
     if not x then return nil, message end
     local refined = tiles.apply(x, {size = size}, function(t)
-      return clean_of(predict(t), {x = t})
+      return clean_of(predict(with_detail(t)), {x = t})
     end)
     return refined * (RANGE * 1000 / 65535)
   end,

@@ -1,19 +1,45 @@
 --- Inpainting: a photograph with its centre hidden to what was there.
 -- Aligned CelebA with --data: the middle 108×108 (the face) at 64×64, its centre
 -- 32×32 hidden. Without, the embedded samples in the same layout.
+--
+-- In x the hidden centre is filled by diffusion from its rim, and y is what the
+-- photograph has on top of that: zero is the trivial answer.
 -- @module cglow.tasks.inpainting
 local cglow = require "cglow"
 local baselines = require "cglow.baselines"
 local core = require "cglow.core"
+local vision = require "cglow.vision"
 local image, metrics = cglow.image, cglow.metrics
 
-local function in_range(y) return y:clamp(0, 1) end
+-- The middle half of x each way.
+local function centre_of(x)
+  local h, w = x:size(2) // 2, x:size(3) // 2
+  return image.crop(x, h // 2 + 1, w // 2 + 1, h, w)
+end
 
--- x with y in its middle.
-local function fill(y, sample)
-  local x = sample.x
-  local top, left = (x:size(2) - y:size(2)) // 2 + 1, (x:size(3) - y:size(3)) // 2 + 1
-  return image.paste(x:clone(), in_range(y), top, left)
+local function with_centre(x, block)
+  return image.paste(x:clone(), block, block:size(2) // 2 + 1, block:size(3) // 2 + 1)
+end
+
+-- Nothing of the centre is looked at.
+local function diffused(x)
+  local h, w = x:size(2), x:size(3)
+  local hidden = with_centre(x, core.zeros(3, h // 2, w // 2))
+  local valid = with_centre(core.ones(1, h, w), core.zeros(1, h // 2, w // 2))
+  return (vision.fill_diffusion(hidden, valid[1]))
+end
+
+local function on_diffusion(sample)
+  local x = diffused(sample.x)
+  return {x = x, y = sample.y - centre_of(x), valid = sample.valid, name = sample.name}
+end
+
+-- The hidden block itself.
+local function block_of(y, sample) return (centre_of(sample.x) + y):clamp(0, 1) end
+
+local function mean_colour()
+  local block = baselines.mean_colour()
+  return function(sample) return block(sample) - centre_of(sample.x) end
 end
 
 -- PSNR of the hidden block of each image, averaged; the peak is 1.
@@ -71,8 +97,7 @@ local function window(photo, hole, size)
   local row, column = (top + bottom + 1) // 2 - half, (left + right + 1) // 2 - half
   local padded = image.pad(photo, {top = side, bottom = side, left = side, right = side, mode = "edge"})
   local x = image.resize(image.crop(padded, row + side, column + side, side, side), size, size)
-  image.paste(x, core.zeros(3, size // 2, size // 2), size // 4 + 1, size // 4 + 1)
-  return x, {row = row + half // 2, column = column + half // 2, side = half}
+  return diffused(x), {row = row + half // 2, column = column + half // 2, side = half}
 end
 
 local function read_input(path, size)
@@ -81,14 +106,14 @@ local function read_input(path, size)
   local side = math.min(photo:size(2), photo:size(3))
   local top, left = (photo:size(2) - side) // 2 + 1, (photo:size(3) - side) // 2 + 1
   local x = image.resize(image.crop(photo, top, left, side, side), size, size)
-  return {x = image.paste(x, core.zeros(3, size // 2, size // 2), size // 4 + 1, size // 4 + 1), name = path}
+  return {x = diffused(x), name = path}
 end
 
 local function predict_file(predict, path, size, args)
   local photo, hole = read_hole(path, args.mask)
   if not photo then return nil, hole end
   local x, place = window(photo, hole, size)
-  local block = image.resize(in_range(predict(x)), place.side, place.side)
+  local block = image.resize(block_of(predict(x), {x = x}), place.side, place.side)
   local margin = place.side
   local canvas = image.pad(photo, {top = margin, bottom = margin, left = margin, right = margin, mode = "edge"})
   image.paste(canvas, block, place.row + margin, place.column + margin)
@@ -104,16 +129,20 @@ return require("cglow.task").define {
   sizes = {64}, size = 64,
   x = function(size) return {3, size, size} end,
   y = function(size) return {3, size // 2, size // 2} end,
-  data = function(dir, o) return cglow.data.celeba(dir, {split = o.split, size = o.size, seed = o.seed}) end,
-  decide = in_range,
+  data = function(dir, o)
+    local data, message = cglow.data.celeba(dir, {split = o.split, size = o.size, seed = o.seed, cache = "none"})
+    return data and data:map(on_diffusion, {recipe = "on diffusion"}):cache(), message
+  end,
+  decide = block_of,
   score = score,
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
-  show_input = function(sample) return sample.x end,
-  show = fill,
+  show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,
+  show = function(y, sample) return with_centre(sample.x, block_of(y, sample)) end,
+  show_answer = function(block, sample) return with_centre(sample.x, block) end,
   baselines = function()
     return {
-      {name = "mean colour", predict = baselines.mean_colour()},
-      {name = "diffusion", predict = baselines.diffusion()},
+      {name = "mean colour", predict = mean_colour()},
+      {name = "diffusion", predict = baselines.zero()},
     }
   end,
   predict_options = function(command)
