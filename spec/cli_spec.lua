@@ -18,8 +18,8 @@ describe("command line", function()
   -- Run a script; gives its exit code, standard output and error output.
   local function run(script, arguments, environment)
     local out, err = folder .. "/.out", folder .. "/.err"
-    local setting = ("LUA_PATH='%s' LUA_CPATH='%s' OMP_NUM_THREADS=1 %s"):format(
-      package.path, package.cpath, environment or "")
+    local setting = ("LUA_PATH='%s' LUA_CPATH='%s' OMP_NUM_THREADS=1 CGLOW_CACHE='%s/.cache' %s"):format(
+      package.path, package.cpath, folder, environment or "")
     local _, _, code = os.execute(("%s lua5.4 %s %s >'%s' 2>'%s'"):format(setting, script, arguments, out, err))
     return code, toy.read(out), toy.read(err)
   end
@@ -91,6 +91,26 @@ describe("command line", function()
         assert.equal("file", lfs.attributes(folder .. "/run/samples.png", "mode"))
       end)
     end
+
+    it("predicts larger pictures by tiles where that makes sense", function()
+      local script, where = "examples/denoising.lua", ("--run '%s/run'"):format(folder)
+      assert.equal(0, (run(script, ("train --quiet --size 16 %s %s"):format(where, tiny))))
+      local code, out, err, _
+      code, out, err = run(script, ("evaluate --limit 2 --size 40 %s"):format(where))
+      assert.equal("", err)
+      assert.equal(0, code)
+      assert.matches("noisy photograph itself +%d+%.", out)
+      assert.matches("\nc%-Glow +%d+%.", out)
+      assert.matches("dB for a peak of 1", out, 1, true)
+      -- input, truth and prediction of 40 pixels, 3 times as large, with gaps of 2
+      assert.equal(2 + 3 * (3 * 40 + 2), assert(image.load(folder .. "/run/evaluation.png")):size(3))
+      code, _, err = run(script, ("evaluate --size 8 %s"):format(where))
+      assert.equal(2, code)
+      assert.matches("the model's pictures are of 16x16, not 8x8", err, 1, true)
+      code, _, err = run("examples/inpainting.lua", "evaluate --size 128")
+      assert.equal(2, code)
+      assert.matches("unknown option '--size'", err, 1, true)
+    end)
 
     it("answers a size that its photographs do not have with one line", function()
       local code, _, err = run("examples/denoising.lua", ("train --size 128 --run '%s/run'"):format(folder))

@@ -114,6 +114,10 @@ local function add_evaluate(parser, task)
   c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
     :description "Which part: valid, test or train (valid)."
   c:option("--limit"):argname "N":convert(integer("--limit", 1)):description "Use only the first N images."
+  if task.tiled then
+    c:option("--size"):argname "N":convert(integer("--size", 1))
+      :description "Their height and width: above the model's, by tiles."
+  end
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/evaluation.png)."
   common(c)
 end

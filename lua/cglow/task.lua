@@ -31,6 +31,8 @@ local DEFINITION = {
   predict_file = {type = "function", required = true},
   predict_options = {type = "function"},
   save = {type = "table"},
+  tiled = {type = "boolean", default = false},
+  notes = {type = "string"},
   read_input = {type = "function", required = true},
 }
 
@@ -59,6 +61,9 @@ local DEFINITION = {
 --   nil and a message; `predict(x)` is the mean of samples for one x
 -- * `predict_options`: function(command) that adds options of its own to `predict`;
 --   `save`: options of `image.save` for its results
+-- * `tiled` = false: may larger pictures be predicted by overlapping tiles? (Then x and y
+--   have the same height and width.) `notes`: what its metrics are, one line, when they
+--   need to be told
 -- @treturn table the task
 function M.define(definition)
   local task = options.check("task.define", definition, DEFINITION)

@@ -8,6 +8,7 @@ local settings = require "cglow.task.settings"
 local task_of = require "cglow.task"
 local transform = require "cglow.data.transform"
 local runfolder = require "cglow.train.runfolder"
+local tiles = require "cglow.tiles"
 
 local M = {}
 
@@ -70,13 +71,14 @@ end
 
 --- Data for a session: from `--data`, else what the run was trained on.
 -- @tparam string split
+-- @tparam[opt] integer size by default the model's
 -- @treturn Dataset
 -- @treturn string where it comes from
-function M.data(task, args, session, split)
+function M.data(task, args, session, split, size)
   local directory = args.data or session.settings.data
   if directory and not args.data then cli.require_path(directory, "directory", "the run's --data") end
   return cli.must(task_of.data(task, {
-    directory = directory, split = split, size = session.size, seed = session.settings.seed or 1,
+    directory = directory, split = split, size = size or session.size, seed = session.settings.seed or 1,
   }))
 end
 
@@ -86,6 +88,19 @@ function M.predictor(session)
     local y = session.model:predict(core.stack {x}, {samples = session.samples, rng = session.rng})
     return transform.undo(y[1], session.cell_width)
   end
+end
+
+--- The session's model for larger pictures, which it predicts by overlapping tiles.
+-- @treturn table with the method `predict` alone
+function M.tiled(session)
+  local predict = M.predictor(session)
+  return {
+    predict = function(_, x)
+      local list = {}
+      for i = 1, #x do list[i] = tiles.apply(x[i], {size = session.size}, predict) end
+      return core.stack(list)
+    end,
+  }
 end
 
 return M

@@ -40,6 +40,7 @@ return require("cglow.task").define {
   data = function(dir, o) return cglow.data.horses(dir, {split = o.split, size = o.size}) end,
   decide = metrics.binarise,
   score = score,
+  notes = "iou: the classes' mean, from the counts of all images; image_iou: the mean of the images' own",
   rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,
   show_input = function(sample) return sample.x end,
   show = mask_of,

@@ -48,11 +48,13 @@ return require("cglow.task").define {
   end,
   decide = clean_of,
   score = score,
+  notes = "psnr: dB for a peak of 1, the mean of the images'",
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
   show_input = function(sample) return sample.x end,
   show = clean_of,
   show_answer = function(clean) return clean end,
   baselines = function() return {{name = "noisy photograph itself", predict = baselines.zero()}} end,
+  tiled = true,
   read_input = read_photo,
   predict_file = function(predict, path, size)
     local photo, message = image.load(path, {channels = 3})

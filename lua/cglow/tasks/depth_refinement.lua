@@ -95,11 +95,13 @@ return require("cglow.task").define {
   end,
   decide = clean_of,
   score = score,
+  notes = "psnr: where there is a reference, dB for a peak of 4 m, the mean of the crops'",
   rate = function(answer, truth, sample) return metrics.psnr(answer, truth, {mask = sample.valid}) end,
   show_input = raw_of,
   show = clean_of,
   show_answer = function(clean) return clean end,
   baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end,
+  tiled = true,
   read_input = read_input,
   save = {bits = 16},
   predict_file = function(predict, path, size)
