@@ -47,16 +47,28 @@ end
 
 local function clean_of(y, sample) return (sample.x:narrow(1, 1, 1) + unsquash(y)):clamp(0, 1) end
 
-local function raw_of(sample) return sample.x:narrow(1, 1, 1) * sample.x:narrow(1, 2, 1) end
+-- A depth map as a surface lit from one corner: noise of millimetres and steps of
+-- metres both show, where shades of depth would show the steps alone.
+local function relief(map)
+  local h, w = map:size(2) - 1, map:size(3) - 1
+  local slope = squash(image.crop(map, 2, 2, h, w) - image.crop(map, 1, 1, h, w))
+  return (image.pad(slope, {bottom = 1, right = 1, mode = "edge"}) / 6 + 0.5):clamp(0, 1)
+end
 
--- PSNR of each image where there is a reference, averaged; the peak is the range.
+-- Black where there was no reading.
+local function show_raw(sample) return relief(sample.x:narrow(1, 1, 1)) * sample.x:narrow(1, 2, 1) end
+
+-- Where there is a reference: PSNR of each image, averaged (the peak is the range),
+-- and the mean distance from the reference, which a few pixels at a rim do not rule.
 local function score()
-  local sum, count = 0, 0
+  local sum, count, distance, pixels = 0, 0, 0, 0
   return {
     add = function(_, answer, truth, sample)
       sum, count = sum + metrics.psnr(answer, truth, {mask = sample.valid}), count + 1
+      distance = distance + ((answer - truth):abs()[1] * sample.valid):sum()
+      pixels = pixels + sample.valid:sum()
     end,
-    result = function() return {psnr = sum / count} end,
+    result = function() return {psnr = sum / count, error_mm = distance / pixels * RANGE * 1000} end,
   }
 end
 
@@ -95,11 +107,11 @@ return require("cglow.task").define {
   end,
   decide = clean_of,
   score = score,
-  notes = "psnr: where there is a reference, dB for a peak of 4 m, the mean of the crops'",
+  notes = "where there is a reference: psnr in dB for a peak of 4 m, the mean of the crops'; error_mm: mean distance",
   rate = function(answer, truth, sample) return metrics.psnr(answer, truth, {mask = sample.valid}) end,
-  show_input = raw_of,
-  show = clean_of,
-  show_answer = function(clean) return clean end,
+  show_input = show_raw,
+  show = function(y, sample) return relief(clean_of(y, sample)) end,
+  show_answer = relief,
   baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end,
   tiled = true,
   read_input = read_input,

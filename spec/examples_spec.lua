@@ -1,0 +1,46 @@
+--- The example scripts that compare and show things, on the embedded samples.
+local cglow = require "cglow"
+local sets = require "spec.support.sets"
+
+describe("example", function()
+  local folder, remove
+  before_each(function() folder, remove = sets.folder() end)
+  after_each(function() remove() end)
+
+  local function run(command)
+    local _, _, code = os.execute(("OMP_NUM_THREADS=1 lua5.4 examples/%s >'%s/out' 2>'%s/err'"):format(
+      command, folder, folder))
+    return code, sets.read(folder .. "/out"), sets.read(folder .. "/err")
+  end
+
+  it("show_fusion draws noisy and fused depth and their difference", function()
+    local code, out, err = run(("show_fusion.lua --frames 2 --size 64 --sheet '%s/f.png'"):format(folder))
+    assert.equal("", err)
+    assert.equal(0, code)
+    assert.equal(2, select(2, out:gsub("mm apart", "")))
+    local sheet = assert(cglow.image.load(folder .. "/f.png"))
+    assert.equal(3, #sheet)
+    assert.equal(2 + 3 * (64 + 2), sheet:size(3))
+  end)
+
+  it("show_fusion says where there are no frames", function()
+    local code, out, err = run(("show_fusion.lua --data '%s'"):format(folder))
+    assert.equal(2, code)
+    assert.equal("", out)
+    assert.matches("no seq%-01 … in " .. folder:gsub("%p", "%%%0"), err)
+  end)
+
+  it("compare_inference sets sample means and gradient ascent beside each other", function()
+    cglow.seed(1)
+    cglow.Model({x = {3, 16, 16}, y = {3, 16, 16}, levels = 1, depth = 1, cn = {channels = 2, width = 4},
+      coupling = {width = 4}}):save(folder .. "/m.safetensors")
+    local code, out, err = run(("compare_inference.lua --checkpoint '%s/m.safetensors' --images 2 --threads 1 "
+      .. "--samples 1,3 --steps 2"):format(folder))
+    assert.equal("", err)
+    assert.equal(0, code)
+    for _, name in ipairs {"mean of 1 sample ", "mean of 3 samples ", "gradient ascent, 2 steps "} do
+      local iou, horse, ms = out:match("| " .. name .. " *| ([%d.]+) | ([%d.]+) | +([%d.]+) |")
+      assert.is_true(tonumber(iou) <= 1 and tonumber(horse) <= 1 and tonumber(ms) > 0, name)
+    end
+  end)
+end)
