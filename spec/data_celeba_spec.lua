@@ -72,7 +72,10 @@ describe("data.celeba", function()
 
   it("says what is missing or malformed", function()
     local function message(o) return (select(2, data.celeba(dir, o))) end
-    assert.equal("there is no folder " .. dir .. "/nowhere", (select(2, data.celeba(dir .. "/nowhere"))))
+    assert.equal("celeba: there is no folder " .. dir .. "/nowhere", (select(2, data.celeba(dir .. "/nowhere"))))
+    sets.write(dir .. "/empty/readme", "no photo")
+    assert.equal(("celeba: no photo in %s/empty (looked there and for %s/empty/img_align_celeba)"):format(dir, dir),
+      (select(2, data.celeba(dir .. "/empty"))))
     assert.matches("20 photos are too few to hold 25 out", message {held_out = 20})
     assert.matches("22x18, too small for a crop of 108", (select(2, data.celeba(dir):get(1))))
     for text, expected in pairs {

@@ -18,6 +18,7 @@ local OPTIONS = source.options {
   seed = {type = "integer", default = 0},
 }
 
+local FOLDER <const> = "img_align_celeba"
 local PARTITION <const> = "list_eval_partition.txt"
 local PART = {["0"] = "train", ["1"] = "valid", ["2"] = "test"}
 
@@ -56,9 +57,12 @@ local function from_seed(names, o)
   return part
 end
 
-local function names_of(root, o)
+local function names_of(dir, root, o)
   local names, message = files.images(root)
-  if not names then return nil, message end
+  if not names then return nil, "celeba: " .. message end
+  if #names == 0 then
+    return nil, ("celeba: no photo in %s (looked there and for %s)"):format(dir, files.join(dir, FOLDER))
+  end
   local partition = not o.held_out and find_partition(root)
   if not partition then return from_seed(names, o) end
   local there = {}
@@ -108,8 +112,9 @@ return function(dir, opts)
   options.arg("data.celeba", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.celeba", opts, OPTIONS)
   if o.size % 2 ~= 0 then error(("data.celeba: option 'size' must be even, got %d"):format(o.size), 2) end
-  local root = files.is_folder(files.join(dir, "img_align_celeba")) and files.join(dir, "img_align_celeba") or dir
-  local names, message = names_of(root, o)
+  local inner = files.join(dir, FOLDER)
+  local root = files.is_folder(inner) and inner or dir
+  local names, message = names_of(dir, root, o)
   if not names then return nil, message end
   if #names == 0 then return nil, ("celeba: no photo of the part '%s' in %s"):format(o.split, root) end
   local items = {}

@@ -48,7 +48,7 @@ return require("cglow.task").define {
   end,
   decide = clean_of,
   score = score,
-  notes = "psnr: dB for a peak of 1, the mean of the images'",
+  notes = "psnr: dB for a peak of 1, averaged over the images",
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
   show_input = function(sample) return sample.x end,
   show = clean_of,

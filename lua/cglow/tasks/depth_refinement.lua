@@ -107,7 +107,7 @@ return require("cglow.task").define {
   end,
   decide = clean_of,
   score = score,
-  notes = "where there is a reference: psnr in dB for a peak of 4 m, the mean of the crops'; error_mm: mean distance",
+  notes = "where there is a reference: psnr: dB for a peak of 4 m, averaged over the crops; error_mm: mean distance",
   rate = function(answer, truth, sample) return metrics.psnr(answer, truth, {mask = sample.valid}) end,
   show_input = show_raw,
   show = function(y, sample) return relief(clean_of(y, sample)) end,

@@ -135,7 +135,7 @@ return require("cglow.task").define {
   end,
   decide = block_of,
   score = score,
-  notes = "psnr: of the hidden block, dB for a peak of 1, the mean of the images'",
+  notes = "psnr: of the hidden block, dB for a peak of 1, averaged over the images",
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
   show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,
   show = function(y, sample) return with_centre(sample.x, block_of(y, sample)) end,
