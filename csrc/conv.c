@@ -121,7 +121,7 @@ void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
 
 bool conv_halves(const ConvGeometry *g, size_t h, size_t w) {
   return g->kh == 2 && g->kw == 2 && g->sh == 2 && g->sw == 2 && g->ph == 0 &&
-         g->pw == 0 && h % 2 == 0 && w % 2 == 0;
+         g->pw == 0 && h > 0 && w > 0 && h % 2 == 0 && w % 2 == 0;
 }
 
 CLONES static void gather_every(const real *restrict src, size_t step, size_t n,
@@ -195,8 +195,8 @@ static Tiling tile(const Act *out) {
   t.blocks = act_batch_contiguous(out) ? 1 : out->n;
   t.rows_per_block = (t.blocks == 1 ? out->n : 1) * out->h;
   t.rows_per_tile = TILE_COLUMNS / out->w;
-  if (t.rows_per_tile == 0) t.rows_per_tile = 1;
   if (t.rows_per_tile > t.rows_per_block) t.rows_per_tile = t.rows_per_block;
+  if (t.rows_per_tile == 0) t.rows_per_tile = 1;
   t.tiles_per_block = (t.rows_per_block + t.rows_per_tile - 1) / t.rows_per_tile;
   return t;
 }
@@ -285,6 +285,7 @@ static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act 
                                 size_t row0, size_t rows, real *buf, size_t *ld) {
   if (pointwise(g) && (act_batch_contiguous(in) || !act_batch_contiguous(out))) {
     *ld = in->cs;
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there are rows, or no tile */
     return act_plane(in, row0 / in->h, 0) + row0 % in->h * in->w;
   }
   *ld = rows * out->w;
@@ -400,6 +401,7 @@ static void input_gradient_one(const real *weight, const Act *dout, const Act *d
   for (Index i = 0; i < tiles; i++) {
     size_t row0, rows;
     tile_at(&t, dout, (size_t)i, &row0, &rows);
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there are rows, or no tile */
     size_t n = row0 / dout->h, at = row0 % dout->h * dout->w;
     gemm(TRANS, NO_TRANS, din->c, rows * dout->w, dout->c, weight, din->c,
          act_plane(dout, n, 0) + at, dout->cs, NULL, act_plane(din, n, 0) + at, din->cs);

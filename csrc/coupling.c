@@ -163,7 +163,7 @@ void coupling_gather(const CouplingPlan *p, const real *planes, size_t k, size_t
                      size_t r, int sign, real *dst) {
   ptrdiff_t y = (ptrdiff_t)(r % p->h);
   memset(dst, 0, p->w * sizeof *dst);
-  for (int i = -1; i <= 1; i++) {
+  for (ptrdiff_t i = -1; i <= 1; i++) {
     ptrdiff_t yy = y + sign * i;
     if (yy < 0 || yy >= (ptrdiff_t)p->h) continue;
     size_t rr = (size_t)((ptrdiff_t)r + sign * i), row = o * 9 + (size_t)(i + 1) * 3;

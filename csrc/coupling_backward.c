@@ -16,7 +16,7 @@
 /* Tiles of a wave for each thread. */
 #define WAVE_TILES 2
 /* Panels of a wave whose products are summed at a time. */
-#define SUM_PANELS 8
+#define SUM_PANELS ((size_t)8)
 
 /* Panels are numbered from the first of the wave on where they lie in it. */
 typedef struct BackwardScratch {

@@ -56,7 +56,7 @@ ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t
     block(rows, vectors, k, a, b, ldb, start, c, ldc);
     return;
   }
-  real whole[MOST_ROWS * MOST_VECTORS * LANES] = {0};
+  real whole[LANES * MOST_ROWS * MOST_VECTORS] = {0};
   for (size_t r = 0; start == c && r < (size_t)rows; r++)
     memcpy(whole + r * width, c + r * ldc, n * sizeof *c);
   block(rows, vectors, k, a, b, ldb, start == c ? whole : start, whole, width);
@@ -67,13 +67,13 @@ ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t
 ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,
                          Left a, const real *b, size_t ldb, const real *start, real *c,
                          size_t ldc) {
-#define ROWS(count)                                          \
-  cut_block(count, vectors, n, k, a, b, ldb, start, c, ldc), \
-      start = start == c ? c + count * ldc                   \
-              : start    ? start + count                     \
-                         : NULL,                                \
-      m -= count, a.p += count * a.row, c += count * ldc
-  while (m >= (size_t)rows) ROWS(rows);
+#define ROWS(count)                                                 \
+  do {                                                              \
+    cut_block((count), vectors, n, k, a, b, ldb, start, c, ldc);    \
+    if (start != NULL) start += start == c ? (count)*ldc : (count); \
+    m -= (count), a.p += (count)*a.row, c += (count)*ldc;           \
+  } while (0)
+  while (m >= (size_t)rows) ROWS((size_t)rows);
   if (rows > 4 && m >= 4) ROWS(4);
   if (rows > 2 && m >= 2) ROWS(2);
   if (m > 0) ROWS(1);
@@ -216,7 +216,7 @@ void panel_transpose(const real *src, size_t ld, size_t k, size_t n, real *panel
 /* Rows of a panel that fit the first-level cache beside the rest, and panels
  * that are packed together, so that long rows are read in longer pieces. */
 #define PANEL_ROWS 128
-#define GROUP 4
+#define GROUP ((size_t)4)
 /* With so few rows a panel is not worth its copy. */
 #define FEW_ROWS 16
 
@@ -242,9 +242,10 @@ void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_
   size_t step = GROUP * PANEL;
   if (tb == NO_TRANS && m <= FEW_ROWS) { /* straight from B, but for its last columns */
     Left left = ta == NO_TRANS ? left_rows(a, lda) : left_columns(a, lda);
-    for (; n >= PANEL;
-         n -= PANEL, b += PANEL, start += start == c ? PANEL : 0, c += PANEL)
+    for (; n >= PANEL; n -= PANEL, b += PANEL, c += PANEL) {
       panel_product(m, PANEL, k, left, b, ldb, start, c, ldc);
+      if (start == c) start += PANEL;
+    }
   }
   for (size_t j = 0; j < n; j += step) {
     size_t columns = n - j < step ? n - j : step;

@@ -10,7 +10,7 @@
 
 #include "real.h"
 
-#define PANEL 32
+#define PANEL ((size_t)32)
 
 /* The left factor: element (i, k) lies at p[i·row + k·col] for k < run, and
  * another run begins every `jump` numbers. */

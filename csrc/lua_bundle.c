@@ -71,9 +71,11 @@ static int new_bundle(lua_State *L) {
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
     Net *net = b->entry[i].net = luaL_testudata(L, -1, NET_TYPE);
-    if (net == NULL)
-      luaL_argerror(L, 1, lua_pushfstring(L, "element [%d]: " NET_TYPE " expected, got %s",
-                                          (int)i + 1, luaL_typename(L, -1)));
+    if (net == NULL) {
+      lua_pushfstring(L, "element [%d]: " NET_TYPE " expected, got %s", (int)i + 1,
+                      luaL_typename(L, -1));
+      return luaL_argerror(L, 1, lua_tostring(L, -1));
+    }
     claim_network(L, net, (lua_Integer)i + 1);
     lua_rawseti(L, -3, (lua_Integer)i + 1);
   }

@@ -6,15 +6,15 @@
 
 #include "real.h"
 
-#define LANES (64 / sizeof(real))
-
 typedef real Vector __attribute__((vector_size(64)));
 /* The same at any address of a real. */
 typedef real Unaligned __attribute__((vector_size(64), aligned(sizeof(real)), may_alias));
 
 #ifdef CGLOW_DOUBLE
+#define LANES ((size_t)8)
 typedef int64_t Mask __attribute__((vector_size(64)));
 #else
+#define LANES ((size_t)16)
 typedef int32_t Mask __attribute__((vector_size(64)));
 #endif
 
