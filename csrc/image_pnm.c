@@ -106,7 +106,7 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
     for (size_t column = 0; column < r.header.width; column++) {
       uint16_t pixel[3];
       for (int c = 0; c < r.header.channels; c++) {
-        unsigned v;
+        unsigned v = 0;
         if (!read_sample(&r, &v)) return false;
         pixel[c] = (uint16_t)v;
       }

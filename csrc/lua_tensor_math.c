@@ -17,7 +17,7 @@ static int binary(lua_State *L, const Binary *op) {
   number_or_tensor(L, 1);
   number_or_tensor(L, 2);
   Tensor *a = tensor_test(L, 1), *b = tensor_test(L, 2);
-  if (a == NULL && b == NULL) a = tensor_check(L, 1);
+  if (a == NULL && b == NULL) return tensor_check(L, 1) != NULL; /* raises */
   if (a != NULL && b != NULL) tensor_check_like(L, 2, a);
   Tensor *out = tensor_like(L, a != NULL ? a : b);
   if (a == NULL)

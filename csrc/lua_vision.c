@@ -167,10 +167,11 @@ static void copy_row(const real *from, real *to, size_t n, bool mirror) {
 }
 
 static void check_inside(lua_State *L, int arg, size_t start, size_t count, size_t whole) {
+  size_t first = start + 1, last = start + count;
   if (count > whole || start > whole - count)
     luaL_argerror(L, arg, lua_pushfstring(L, "window within 1 to %I expected, got %I to %I",
-                                          (LUAI_UACINT)whole, (LUAI_UACINT)start + 1,
-                                          (LUAI_UACINT)(start + count)));
+                                          (LUAI_UACINT)whole, (LUAI_UACINT)first,
+                                          (LUAI_UACINT)last));
 }
 
 /* window(image, top, left, out[, mirror]) → out: the rows and columns from
