@@ -218,5 +218,7 @@ void open_file(lua_State *L) {
   open_file_writer(L);
   lua_pushinteger(L, EBADMSG); /* the code of files with bad contents */
   lua_setfield(L, -2, "EBADMSG");
+  lua_pushinteger(L, ENOMEM);
+  lua_setfield(L, -2, "ENOMEM");
   lua_setfield(L, -2, "file");
 }

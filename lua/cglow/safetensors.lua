@@ -247,10 +247,18 @@ local function read_checksums(metadata, entries)
   return sums
 end
 
+-- A file may be longer than memory, with holes even longer than its disk.
+local function read_tensor(reader, origin, e)
+  local ok, t, crc, code = pcall(reader.read_tensor, reader, origin + e.start, e.dtype, e.shape)
+  if ok then return t, crc, code end
+  if t ~= "not enough memory" then error(t, 0) end
+  return nil, t, file.ENOMEM
+end
+
 local function read_tensors(reader, entries, origin, sums)
   local tensors = {}
   for _, e in ipairs(entries) do
-    local t, crc, code = reader:read_tensor(origin + e.start, e.dtype, e.shape)
+    local t, crc, code = read_tensor(reader, origin, e)
     if not t then return nil, ("tensor %s: %s"):format(show(e.name), crc), code end
     if sums[e.name] and sums[e.name] ~= hex(crc) then
       return nil, ("tensor %s is damaged (checksum %s, expected %s)"):format(
