@@ -348,6 +348,22 @@ describe("A checkpoint", function()
     assert.matches("is more than the %d+ numbers that are left", message)
   end)
 
+  it("is read without starts: nothing is drawn for what the file holds, steps are scaled all the same", function()
+    local model, path = small { init = "live" }, os.tmpname()
+    finally(function() os.remove(path) end)
+    assert(model:save(path))
+    cglow.seed(7)
+    local drawn = cglow.rand(3)
+    cglow.seed(7)
+    local loaded = assert(cglow.load(path))
+    assert.is_true(cglow.rand(3) == drawn)
+    for i, p in ipairs(loaded:parameters()) do
+      assert.equal(model:parameters()[i].step_scale, p.step_scale, p.name)
+    end
+    -- and the next model is started again
+    assert.is_true(small { init = "live" }:parameters()[1].value:abs():max() > 0)
+  end)
+
   it("of a model is read within its own numbers", function()
     local model, path = small { learned_prior = true }, os.tmpname()
     finally(function() os.remove(path) end)

@@ -2,6 +2,7 @@
 -- @module cglow.checkpoint
 local core = require "cglow.core"
 local json = require "cglow.json"
+local networks = require "cglow.networks"
 local options = require "cglow.options"
 local safetensors = require "cglow.safetensors"
 
@@ -60,14 +61,15 @@ end
 local SLACK <const> = 1 << 20
 
 --- Make a model with hardly more parameters than a file has numbers: a few bytes
--- of configuration must not take gigabytes.
+-- of configuration must not take gigabytes, nor minutes for starts that the file
+-- overwrites.
 -- @tparam {[string]=Tensor} tensors all of the file
 -- @tparam function make
 -- @param ... its arguments
 -- @return as `pcall`
 function M.build_within(tensors, make, ...)
   core.parameter_limit(numbers_in(tensors) + SLACK)
-  local ok, model = pcall(make, ...)
+  local ok, model = networks.without_starts(make, ...)
   core.parameter_limit(nil)
   return ok, model
 end

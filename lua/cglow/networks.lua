@@ -107,6 +107,20 @@ end
 -- "live": these learn best with small steps (examples/RESULTS.md).
 local LIVE_STEP <const> = 1 / 20
 
+-- While this is set, parameters are not started: a file has their values.
+local blank = false
+
+--- Make something whose parameters a file will fill: nothing is drawn for them.
+-- @tparam function make
+-- @param ... its arguments
+-- @return as `pcall`
+function M.without_starts(make, ...)
+  blank = true
+  local result = table.pack(pcall(make, ...))
+  blank = false
+  return table.unpack(result, 1, result.n)
+end
+
 local function he(rng, weight) normal(rng, weight, math.sqrt(2 / fan_in(weight))) end
 
 --- Start a standard network of actnorm or the 1×1 convolution.
@@ -115,7 +129,14 @@ local function he(rng, weight) normal(rng, weight, math.sqrt(2 / fan_in(weight))
 -- @tparam Rng rng
 -- @int[opt] channels C of the 1×1 convolution; nil for actnorm
 function M.start_cn(net, init, rng, channels)
-  local p = by_name(net:parameters(""))
+  local params = net:parameters("")
+  if init == "live" then
+    for _, param in ipairs(params) do
+      if not param.name:find("fc3.bias", 1, true) then param.step_scale = LIVE_STEP end
+    end
+  end
+  if blank then return end
+  local p = by_name(params)
   for _, name in ipairs { "conv1", "conv2", "conv3" } do
     uniform_bias(rng, p[name .. ".bias"], p[name .. ".weight"])
   end
@@ -123,9 +144,6 @@ function M.start_cn(net, init, rng, channels)
     for _, name in ipairs { "conv1", "conv2", "conv3", "fc1", "fc2" } do
       he(rng, p[name .. ".weight"])
       p[name .. ".bias"]:fill(0)
-    end
-    for _, param in ipairs(net:parameters()) do
-      if param.name ~= "fc3.bias" then param.step_scale = LIVE_STEP end
     end
   end
   if not channels then return end
@@ -144,6 +162,7 @@ end
 -- @string init
 -- @tparam Rng rng
 function M.start_coupling_cn(net, init, rng)
+  if blank then return end
   local p = by_name(net:parameters(""))
   for _, name in ipairs { "conv1", "rconv", "conv2" } do
     uniform_bias(rng, p[name .. ".bias"], p[name .. ".weight"])
@@ -158,6 +177,7 @@ end
 -- @param coupling the flow layer
 -- @tparam Rng rng
 function M.start_coupling(coupling, rng)
+  if blank then return end
   for _, p in ipairs(coupling:parameters()) do
     if not p.name:find("conv3", 1, true) then normal(rng, p.value, 0.05) end
   end
@@ -168,6 +188,7 @@ end
 -- @int channels C
 -- @tparam Rng rng
 function M.start_invconv(invconv, channels, rng)
+  if blank then return end
   local w = invconv:parameters()[1].value
   w:copy(core.tensor(rotation(rng, channels)):reshape(channels, channels))
 end
@@ -176,6 +197,7 @@ end
 -- @param split
 -- @tparam Rng rng
 function M.start_split(split, rng)
+  if blank then return end
   local weight, bias = split:parameters()[1].value, split:parameters()[2].value
   normal(rng, weight, 0.1)
   uniform_bias(rng, bias, weight)
