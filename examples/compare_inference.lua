@@ -23,6 +23,8 @@ parser:option("--data", "Weizmann horses, or a folder in their layout; default: 
 parser:option("--samples", "values of M", "1,2,5,10,20,50"):convert(integers)
 parser:option("--steps", "steps of gradient ascent", "50,100,200"):convert(integers)
 parser:option("--lr", "its step size", "0.01"):convert(tonumber)
+parser:option("--start", "where it starts: grey (1/2, between the classes) or mean (of 10 samples)", "grey")
+  :choices {"grey", "mean"}
 parser:option("--images", "held-out images", "64"):convert(tonumber)
 parser:option("--threads", "threads", "2"):convert(tonumber)
 parser:option("--seed", "of the samples", "1"):convert(tonumber)
@@ -64,10 +66,15 @@ for _, m in ipairs(args.samples) do
     return model:predict(x, {samples = m, rng = rng})
   end)
 end
+
+local starts = {
+  grey = function() return core.full({1, table.unpack(model.config.y)}, 0.5) end,
+  mean = function(x, rng) return model:predict(x, {samples = 10, rng = rng}) end,
+}
+
 for _, steps in ipairs(args.steps) do
-  -- From 1/2, the border between the classes.
-  measure(("gradient ascent, %d steps"):format(steps), function(x)
-    local start = core.full({1, table.unpack(model.config.y)}, 0.5)
-    return (model:maximize(x, {steps = steps, lr = args.lr, start = start}))
+  local rng = core.Rng(args.seed)
+  measure(("ascent from %s, %d steps"):format(args.start, steps), function(x)
+    return (model:maximize(x, {steps = steps, lr = args.lr, start = starts[args.start](x, rng)}))
   end)
 end

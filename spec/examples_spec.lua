@@ -34,13 +34,15 @@ describe("example", function()
     cglow.seed(1)
     cglow.Model({x = {3, 16, 16}, y = {3, 16, 16}, levels = 1, depth = 1, cn = {channels = 2, width = 4},
       coupling = {width = 4}}):save(folder .. "/m.safetensors")
-    local code, out, err = run(("compare_inference.lua --checkpoint '%s/m.safetensors' --images 2 --threads 1 "
-      .. "--samples 1,3 --steps 2"):format(folder))
-    assert.equal("", err)
-    assert.equal(0, code)
-    for _, name in ipairs {"mean of 1 sample ", "mean of 3 samples ", "gradient ascent, 2 steps "} do
-      local iou, horse, ms = out:match("| " .. name .. " *| ([%d.]+) | ([%d.]+) | +([%d.]+) |")
-      assert.is_true(tonumber(iou) <= 1 and tonumber(horse) <= 1 and tonumber(ms) > 0, name)
+    for _, start in ipairs {"grey", "mean"} do
+      local code, out, err = run(("compare_inference.lua --checkpoint '%s/m.safetensors' --images 2 --threads 1 "
+        .. "--samples 1,3 --steps 2 --start %s"):format(folder, start))
+      assert.equal("", err)
+      assert.equal(0, code)
+      for _, name in ipairs {"mean of 1 sample ", "mean of 3 samples ", ("ascent from %s, 2 steps "):format(start)} do
+        local iou, horse, ms = out:match("| " .. name .. " *| ([%d.]+) | ([%d.]+) | +([%d.]+) |")
+        assert.is_true(tonumber(iou) <= 1 and tonumber(horse) <= 1 and tonumber(ms) > 0, name)
+      end
     end
   end)
 end)
