@@ -34,6 +34,10 @@ void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
 /* Kernel and stride 2×2, nothing overlaps: im2col is a permutation. */
 bool conv_halves(const ConvGeometry *g, size_t h, size_t w);
 
+/* Columns of a halving convolution of x whose result is nested so many times, or
+ * back: from columns to x. */
+void conv_halving_columns(const Act *x, size_t nest, real *cols, bool back);
+
 /* All columns of a convolution, [c·kh·kw, n·oh·ow], in the order of out's pixels. */
 void conv_columns(const Act *in, const ConvGeometry *g, const Act *out, real *cols);
 
