@@ -17,12 +17,15 @@ void param_set_pending(Param *p, size_t n, const real *u, const real *v) {
 /* out = Σ_s u[s·rows]·v[s·cols + …], plus what is there when add is set. */
 CLONES static void outer_span(const real *u, size_t rows, const real *v, size_t cols,
                               size_t samples, bool add, real *restrict out, size_t n) {
-  if (!add)
-    for (size_t j = 0; j < n; j++) out[j] = 0;
-  for (size_t s = 0; s < samples; s++) {
-    real a = u[s * rows];
-    const real *b = v + s * cols;
-    for (size_t j = 0; j < n; j++) out[j] += a * b[j];
+  if (samples == 0 && !add) memset(out, 0, n * sizeof *out);
+  for (size_t s = 0; s < samples; s += 2, u += 2 * rows, v += 2 * cols, add = true) {
+    bool pair = samples - s > 1;
+    real a = u[0], b = pair ? u[rows] : 0;
+    const real *w = pair ? v + cols : v;
+    if (add)
+      for (size_t j = 0; j < n; j++) out[j] = (out[j] + a * v[j]) + b * w[j];
+    else
+      for (size_t j = 0; j < n; j++) out[j] = a * v[j] + b * w[j];
   }
 }
 
