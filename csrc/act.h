@@ -13,31 +13,27 @@ typedef struct Act {
   real *data;
   size_t n, c, h, w;
   size_t ns, cs; /* distance between samples, between channels */
-  /* Only (C, N, H, W): how many times over the pixels of a channel are sorted by
-   * the parity of row and column.  What a convolution that halves reads as four
-   * channels then lies as four channels: see act_quarters. */
-  size_t nest;
 } Act;
 
 /* With one channel the two layouts are the same memory; it is then described as
  * (C, N, H, W), whose distance between channels is never less than what a GEMM
  * over the whole batch calls a row. */
 static inline Act act_nchw(real *data, size_t n, size_t c, size_t h, size_t w) {
-  return (Act){data, n, c, h, w, c * h * w, (c == 1 ? n : 1) * h * w, 0};
+  return (Act){data, n, c, h, w, c * h * w, (c == 1 ? n : 1) * h * w};
 }
 
 static inline Act act_cnhw(real *data, size_t n, size_t c, size_t h, size_t w) {
-  return (Act){data, n, c, h, w, h * w, n * h * w, 0};
+  return (Act){data, n, c, h, w, h * w, n * h * w};
 }
 
 /* Channels c0 .. c0+c-1 of a. */
 static inline Act act_channels(const Act *a, size_t c0, size_t c) {
-  return (Act){a->data + c0 * a->cs, a->n, c, a->h, a->w, a->ns, a->cs, a->nest};
+  return (Act){a->data + c0 * a->cs, a->n, c, a->h, a->w, a->ns, a->cs};
 }
 
 /* Sample n of a alone. */
 static inline Act act_sample(const Act *a, size_t n) {
-  return (Act){a->data + n * a->ns, 1, a->c, a->h, a->w, a->ns, a->cs, a->nest};
+  return (Act){a->data + n * a->ns, 1, a->c, a->h, a->w, a->ns, a->cs};
 }
 
 static inline real *act_plane(const Act *a, size_t n, size_t c) {
@@ -49,13 +45,6 @@ static inline size_t act_pixels(const Act *a) { return a->n * a->h * a->w; }
 /* Do the pixels of all samples follow each other within a channel? */
 static inline bool act_batch_contiguous(const Act *a) {
   return a->n == 1 || a->ns == a->h * a->w;
-}
-
-/* The four parities of each channel of a nested a, as channels of half the size. */
-static inline Act act_quarters(const Act *a) {
-  size_t plane = a->h / 2 * (a->w / 2);
-  return (Act){a->data,  a->n,  4 * a->c,  a->h / 2,
-               a->w / 2, plane, a->cs / 4, a->nest - 1};
 }
 
 #endif

@@ -74,39 +74,13 @@ static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 static const ConvGeometry one_by_one = {1, 1, 1, 1, 0, 0};
 
-static inline size_t aligned(size_t n) { return (n + 15) & ~(size_t)15; }
-
-/* The whole columns of a convolution, as channels. */
-static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out, real *cols) {
-  Act a = act_cnhw(cols, out->n, kernel_size(g, in->c), out->h, out->w);
-  a.nest = out->nest;
-  return a;
-}
-
 /* A convolution whose columns lie ready is one by 1×1 kernels on them. */
-static bool as_one_by_one(const Act *in, const ConvGeometry *g, const Act *out,
-                          const real *cols, real *scratch, Act *view) {
-  if (cols == NULL && !conv_halves(g, in->h, in->w)) return false;
-  if (in->nest > 0) {
-    *view = act_quarters(in);
-    return true;
-  }
-  *view = columns_act(in, g, out, cols ? (real *)cols : scratch);
-  if (cols == NULL) conv_columns(in, g, out, scratch);
-  return true;
-}
-
-/* Scratch for whole columns, before all else. */
-static size_t columns_scratch(const Act *in, const ConvGeometry *g, const Act *out) {
-  if (!conv_halves(g, in->h, in->w) || in->nest > 0) return 0;
-  return aligned(kernel_size(g, in->c) * act_pixels(out));
+static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out,
+                       const real *cols) {
+  return act_cnhw((real *)cols, out->n, kernel_size(g, in->c), out->h, out->w);
 }
 
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
-  if (conv_halves(g, in->h, in->w)) {
-    Act view = in->nest > 0 ? act_quarters(in) : columns_act(in, g, out, NULL);
-    return columns_scratch(in, g, out) + conv_scratch(&one_by_one, &view, out, threads);
-  }
   Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
   size_t tile_columns = t.rows_per_tile * t.ow;
   if (same_stride1(g))
@@ -137,10 +111,9 @@ static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act 
 void conv_forward(const Act *in, const real *weight, const real *bias,
                   const ConvGeometry *g, const Act *out, const real *cols, real *scratch,
                   int threads) {
-  Act view;
-  if (as_one_by_one(in, g, out, cols, scratch, &view)) {
-    conv_forward(&view, weight, bias, &one_by_one, out, NULL,
-                 scratch + columns_scratch(in, g, out), threads);
+  if (cols != NULL) {
+    Act view = columns_act(in, g, out, cols);
+    conv_forward(&view, weight, bias, &one_by_one, out, NULL, scratch, threads);
     return;
   }
   Tiling t = tile(out);
@@ -267,14 +240,7 @@ static void input_gradient_any(const real *weight, const ConvGeometry *g, const 
 
 static void input_gradient(const real *weight, const ConvGeometry *g, const Act *dout,
                            const Act *din, real *scratch, int threads) {
-  if (din->nest > 0) {
-    Act quarters = act_quarters(din);
-    input_gradient_one(weight, dout, &quarters, threads);
-  } else if (conv_halves(g, din->h, din->w)) {
-    Act columns = columns_act(din, g, dout, scratch);
-    input_gradient_one(weight, dout, &columns, threads);
-    conv_halving_columns(din, dout->nest, scratch, true);
-  } else if (pointwise(g)) {
+  if (pointwise(g)) {
     input_gradient_one(weight, dout, din, threads);
   } else if (same_stride1(g)) {
     input_gradient_same(weight, g, dout, din, scratch, threads);
@@ -287,10 +253,9 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    const Act *dout, const Act *din, real *dweight, real weight_beta,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads) {
-  Act view;
-  bool ready = as_one_by_one(in, g, dout, cols, scratch, &view);
-  weight_gradient(ready ? &view : in, ready ? &one_by_one : g, dout,
+  Act view = columns_act(in, g, dout, cols);
+  weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout,
                   (GradientTarget){dweight, dbias, weight_beta, bias_beta},
-                  kernel_size(g, in->c), scratch + columns_scratch(in, g, dout), threads);
+                  kernel_size(g, in->c), scratch, threads);
   if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
 }

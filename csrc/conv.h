@@ -31,21 +31,11 @@ void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0, size_t ro
 void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
                 const Act *in, size_t n);
 
-/* Kernel and stride 2×2, nothing overlaps: im2col is a permutation. */
-bool conv_halves(const ConvGeometry *g, size_t h, size_t w);
-
-/* Columns of a halving convolution of x whose result is nested so many times, or
- * back: from columns to x. */
-void conv_halving_columns(const Act *x, size_t nest, real *cols, bool back);
-
-/* All columns of a convolution, [c·kh·kw, n·oh·ow], in the order of out's pixels. */
-void conv_columns(const Act *in, const ConvGeometry *g, const Act *out, real *cols);
-
 /* Scratch, in reals, that the two calls below need; `threads` pieces may run
  * at once. */
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads);
 
-/* cols: what conv_columns writes, when somebody has it; else NULL. */
+/* cols: all of im2col, when somebody has it; else NULL. */
 void conv_forward(const Act *in, const real *weight, const real *bias,
                   const ConvGeometry *g, const Act *out, const real *cols, real *scratch,
                   int threads);

@@ -86,26 +86,10 @@ static int new_bundle(lua_State *L) {
   return 1;
 }
 
-static inline bool begins_with_conv(const Net *net) {
-  return net->node[0].layer->ops == &layer_conv2d;
-}
-
-static inline size_t cols_count(const Net *net) {
-  const ConvGeometry *g = &net->node[0].layer->geometry;
-  return net->in.c * g->kh * g->kw * act_pixels(&net->node[0].out);
-}
-
-static bool same_columns(const NetNode *a, const NetNode *b) {
-  return a->out.nest == b->out.nest &&
-         memcmp(&a->layer->geometry, &b->layer->geometry, sizeof a->layer->geometry) == 0;
-}
-
 /* The first entry whose first convolution sees x the same way. */
 static size_t twin(const Bundle *b, size_t i) {
   for (size_t k = 0; k < i; k++)
-    if (begins_with_conv(b->entry[k].net) &&
-        same_columns(&b->entry[k].net->node[0], &b->entry[i].net->node[0]))
-      return k;
+    if (net_same_columns(b->entry[k].net, b->entry[i].net)) return k;
   return i;
 }
 
@@ -115,28 +99,25 @@ static size_t place_cols(Bundle *b, real *base) {
   size_t total = 0;
   for (size_t i = 0; i < b->count; i++) {
     Entry *e = &b->entry[i];
+    size_t count = net_columns_count(e->net), k = twin(b, i);
     e->cols = NULL;
-    if (!begins_with_conv(e->net)) continue;
-    size_t k = twin(b, i);
+    if (count == 0) continue;
     if (k < i) {
       e->cols = b->entry[k].cols;
     } else {
       e->cols = base ? base + total : NULL;
-      if (!checked_add(total, (cols_count(e->net) + 15) & ~(size_t)15, &total))
+      if (!checked_add(total, (count + 15) & ~(size_t)15, &total))
         return SIZE_MAX;
     }
   }
   return total;
 }
 
-static void fill_cols(const Bundle *b, const Tensor *x) {
+static void fill_cols(const Bundle *b, const Tensor *x, int threads) {
   for (size_t i = 0; i < b->count; i++) {
     const Entry *e = &b->entry[i];
-    if (!begins_with_conv(e->net) || twin(b, i) != i) continue;
-    const NetNode *first = &e->net->node[0];
-    Act in = e->net->in;
-    in.data = x->data;
-    conv_columns(&in, &first->layer->geometry, &first->out, (real *)e->cols);
+    if (e->cols != NULL && twin(b, i) == i)
+      net_columns(e->net, x->data, (real *)e->cols, threads);
   }
 }
 
@@ -193,7 +174,7 @@ static int forward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
   check_undisturbed(L, b, uses, "forward");
-  fill_cols(b, x);
+  fill_cols(b, x, threads);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < b->count; i++) {
     Entry *e = &b->entry[i];
@@ -251,7 +232,7 @@ static int backward(lua_State *L) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < b->count; i++) {
     Entry *e = &b->entry[i];
-    net_backward(e->net, e->dout, NULL, e->cols,
+    net_backward(e->net, e->dout, NULL, e->arena, e->cols,
                  scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
   }
   return 0;

@@ -37,27 +37,87 @@ static void place(Net *net, size_t i, const Shape *s) {
                    : act_cnhw(NULL, net->n, s->c, s->h, s->w);
   v->offset = net->arena;
   if (!v->in_output) net->arena += round_up(net->n * shape_count(s));
+  net->grad = max_size(net->grad, round_up(net->n * shape_count(s)));
+}
+
+/* Between convolutions that are run as one: the shape alone. */
+static void pass_by(Net *net, size_t i, const Shape *s) {
+  net->node[i].in_output = false;
+  net->node[i].out = act_cnhw(NULL, net->n, s->c, s->h, s->w);
 }
 
 static const Act *input_of(const Net *net, size_t i) {
   return i == 0 ? &net->in : &net->node[i - 1].out;
 }
 
-static bool halves(const Net *net, size_t i) {
-  const NetNode *v = &net->node[i];
-  const Act *in = input_of(net, i);
-  return v->layer->ops == &layer_conv2d && conv_halves(&v->layer->geometry, in->h, in->w);
+static bool occurs_between(const Net *net, size_t i, size_t end) {
+  for (size_t k = i; k < end; k++)
+    if (net->node[k].layer == net->node[end].layer) return true;
+  return false;
 }
 
-/* Where halving convolutions follow each other, with nothing but in-place layers
- * between, let each leave its pixels as the next one reads them. */
-static void nest_pixels(Net *net) {
-  for (size_t i = net->count; i-- > 0;) {
-    size_t next = i + 1;
-    while (next < net->count && net->node[next].in_place) next++;
-    if (!halves(net, i) || next == net->count || !halves(net, next)) continue;
-    for (size_t k = i; k < next; k++) net->node[k].out.nest = 1 + net->node[next].out.nest;
+static size_t after_relu(const Net *net, size_t i) {
+  return i < net->count && net->node[i].in_place ? i + 1 : i;
+}
+
+/* Convolutions that run as one from node i on, which reads `in`: one of any kind and
+ * those whose kernels tile what comes out, or only the latter.  Returns the node
+ * after them; i if there are none. */
+static size_t patches_from(const Net *net, size_t i, const Shape *in, Patches *v) {
+  Shape s = *in;
+  char why[NET_WHY];
+  bool tiles = false;
+  size_t end = i;
+  *v = (Patches){0};
+  while (end < net->count && net->node[end].layer->ops == &layer_conv2d) {
+    const Layer *l = net->node[end].layer;
+    bool tile = patches_tile(l, s.h, s.w);
+    Shape from = s;
+    if ((end > i && !tile) || occurs_between(net, i, end)) break;
+    l->ops->shape(l, &from, &s, why);
+    if (!patches_add(v, l, net->n, s.h, s.w)) break;
+    tiles = tiles || tile;
+    end = after_relu(net, end + 1);
+    v->stage[v->depth - 1].relu = net->node[end - 1].in_place;
   }
+  return tiles ? end : i;
+}
+
+static Patches patches_at(const Net *net, size_t i) {
+  const Act *in = input_of(net, i);
+  Patches v;
+  patches_from(net, i, &(Shape){in->c, in->h, in->w, false}, &v);
+  return v;
+}
+
+/* See that nodes first .. end-1 are run as one, or node `first` alone. */
+static void tie(Net *net, size_t first, size_t end) {
+  size_t last = end > first ? end - 1 : first;
+  net->node[first].other = last;
+  net->node[last].other = first;
+  for (size_t k = first; k <= last; k++) net->node[k].patches = end > first;
+}
+
+/* Place what node i computes alone, or it and those it is run with; *s: the shape
+ * of its input, then of the last output.  Returns the node after. */
+static size_t place_from(Net *net, size_t i, Shape *s, char *why) {
+  Patches v;
+  size_t end = patches_from(net, i, s, &v), last = end > i ? end - 1 : i;
+  bool relu = last > i && net->node[last].in_place;
+  tie(net, i, end);
+  for (size_t k = i; k <= last; k++) {
+    Shape from = *s;
+    net->node[k].layer->ops->shape(net->node[k].layer, &from, s, why);
+    if (k + (relu ? 1 : 0) < last)
+      pass_by(net, k, s);
+    else
+      place(net, k, s);
+  }
+  if (end > i) {
+    net->node[i].kept = net->arena;
+    net->arena += round_up(patches_kept(&v));
+  }
+  return last + 1;
 }
 
 static bool same_shape(const Shape *a, const Shape *b) {
@@ -100,14 +160,7 @@ bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
     v->in_place = v->layer->ops->in_place && i > 0 &&
                   !net->node[i - 1].layer->ops->needs_out;
   }
-  for (size_t i = 0; i < net->count; i++) {
-    const Layer *l = net->node[i].layer;
-    Shape from = s;
-    l->ops->shape(l, &from, &s, why);
-    place(net, i, &s);
-    net->grad = max_size(net->grad, round_up(n * shape_count(&s)));
-  }
-  nest_pixels(net);
+  for (size_t i = 0; i < net->count;) i = place_from(net, i, &s, why);
   net->out = act_nchw(NULL, n, s.c, s.h, s.w);
   net->planned = true;
   return true;
@@ -115,10 +168,15 @@ bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
 
 static size_t layer_scratch(const Net *net, int threads) {
   size_t most = 0;
-  for (size_t i = 0; i < net->count; i++) {
+  for (size_t i = 0; i < net->count; i = net->node[i].other + 1) {
     const NetNode *v = &net->node[i];
-    most = max_size(most, v->layer->ops->scratch(v->layer, input_of(net, i),
-                                                 &v->out, threads));
+    if (v->patches) {
+      Patches p = patches_at(net, i);
+      most = max_size(most, patches_scratch(&p, threads));
+    } else {
+      most = max_size(most, v->layer->ops->scratch(v->layer, input_of(net, i), &v->out,
+                                                   threads));
+    }
   }
   return round_up(most);
 }
@@ -131,32 +189,84 @@ size_t net_backward_scratch(const Net *net, int threads) {
   return layer_scratch(net, threads) + 2 * net->grad;
 }
 
+size_t net_columns_count(const Net *net) {
+  const NetNode *v = &net->node[0];
+  if (v->patches) {
+    Patches p = patches_at(net, 0);
+    return patches_columns_count(&p);
+  }
+  const ConvGeometry *g = &v->layer->geometry;
+  return v->layer->ops == &layer_conv2d ? net->in.c * g->kh * g->kw * act_pixels(&v->out)
+                                        : 0;
+}
+
+bool net_same_columns(const Net *a, const Net *b) {
+  const NetNode *v = &a->node[0], *w = &b->node[0];
+  if (v->layer->ops != &layer_conv2d || w->layer->ops != &layer_conv2d) return false;
+  if (v->patches != w->patches) return false;
+  if (v->patches) {
+    Patches p = patches_at(a, 0), q = patches_at(b, 0);
+    return patches_same_columns(&p, &q);
+  }
+  return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
+}
+
+void net_columns(const Net *net, real *in, real *cols, int threads) {
+  const NetNode *v = &net->node[0];
+  Act x = net->in;
+  x.data = in;
+  if (v->patches) {
+    Patches p = patches_at(net, 0);
+    patches_columns(&p, &x, cols, threads);
+  } else {
+    im2col(&x, &v->layer->geometry, v->out.h, v->out.w, 0, x.n * v->out.h, cols,
+           act_pixels(&v->out));
+  }
+}
+
 void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
                  real *scratch, int threads) {
   net->in.data = in;
   net->out.data = out;
-  for (size_t i = 0; i < net->count; i++) {
-    NetNode *v = &net->node[i];
-    v->out.data = v->in_output ? out : arena + v->offset;
-    v->layer->ops->forward(v->layer, input_of(net, i), &v->out,
-                           i == 0 ? cols : NULL, scratch, threads);
+  for (size_t i = 0, last; i < net->count; i = last + 1, cols = NULL) {
+    const NetNode *v = &net->node[i];
+    last = v->other;
+    NetNode *end = &net->node[last];
+    end->out.data = end->in_output ? out : arena + end->offset;
+    if (v->patches) {
+      Patches p = patches_at(net, i);
+      patches_forward(&p, input_of(net, i), &end->out, arena + v->kept, cols, scratch,
+                      threads);
+    } else {
+      v->layer->ops->forward(v->layer, input_of(net, i), &v->out, cols, scratch, threads);
+    }
   }
   net->ran = true;
 }
 
-void net_backward(Net *net, real *dout, real *din, const real *cols,
+void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
                   real *scratch, int threads) {
   real *buffer[2] = {scratch, scratch + net->grad};
   real *rest = scratch + 2 * net->grad;
   Act grad = net->out;
   grad.data = dout;
-  for (size_t i = net->count; i-- > 0;) {
+  for (size_t last = net->count, turn = 0; last-- > 0; turn ^= 1) {
+    const NetNode *end = &net->node[last];
+    size_t i = end->other;
     const NetNode *v = &net->node[i];
     Act next = *input_of(net, i);
-    next.data = i == 0 ? din : buffer[i & 1];
-    v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad,
-                            next.data ? &next : NULL, i == 0 ? cols : NULL, rest,
-                            threads);
+    next.data = i == 0 ? din : buffer[turn];
+    Act *wanted = next.data ? &next : NULL;
+    const real *own_cols = i == 0 ? cols : NULL;
+    if (v->patches) {
+      Patches p = patches_at(net, i);
+      patches_backward(&p, input_of(net, i), &end->out, &grad, wanted, arena + v->kept,
+                       own_cols, rest, threads);
+    } else {
+      v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted, own_cols,
+                              rest, threads);
+    }
     grad = next;
+    last = i;
   }
 }

@@ -3,10 +3,12 @@
  * The plan says where each layer's output lies.  Between layers activations
  * are channel-major over the whole batch, so that a convolution is one GEMM;
  * where a layer wants samples, and at the end, they are (N, C, H, W).  relu
- * runs in place. */
+ * runs in place.  Convolutions whose kernels do not overlap, with the relus after
+ * them, are run as one (patches.h). */
 #ifndef CGLOW_NET_H
 #define CGLOW_NET_H
 
+#include "patches.h"
 #include "layer.h"
 
 #define NET_WHY 200
@@ -16,6 +18,9 @@ typedef struct NetNode {
   bool in_place;
   size_t offset; /* of out in the arena; the last group is the output itself */
   bool in_output;
+  bool patches; /* belongs to convolutions that are run as one */
+  size_t other; /* the other end of their nodes; else the node itself */
+  size_t kept;  /* first of them: where their inner outputs lie in the arena */
   Act out;
 } NetNode;
 
@@ -43,12 +48,18 @@ bool net_plan(Net *net, size_t n, const Shape *in, char *why);
 size_t net_forward_scratch(const Net *net, int threads);
 size_t net_backward_scratch(const Net *net, int threads);
 
+/* When the first layer is a convolution: the columns that it reads, which may be
+ * formed once for all networks that read the same x.  Reals; 0: it is none. */
+size_t net_columns_count(const Net *net);
+bool net_same_columns(const Net *a, const Net *b);
+void net_columns(const Net *net, real *in, real *cols, int threads);
+
 /* in, out: (N, C, H, W); arena: net->arena reals, kept until backward.
- * cols: im2col(in) for the first layer, or NULL. */
+ * cols: what net_columns writes, or NULL. */
 void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
                  real *scratch, int threads);
 /* din: (N, C, H, W) or NULL when it is not wanted. */
-void net_backward(Net *net, real *dout, real *din, const real *cols,
+void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
                   real *scratch, int threads);
 
 #endif

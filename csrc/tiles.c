@@ -52,6 +52,37 @@ CLONES void norm_relu_backward(const real *h, real *d, size_t rows, size_t n,
   }
 }
 
+CLONES void relu_panel(real *h, size_t channels, size_t ld, size_t n, bool relu) {
+  for (size_t c = 0; c < channels; c++, h += ld) {
+    for (size_t i = 0; relu && i < n; i += LANES) {
+      Vector v = CONST_VECTOR_AT(h + i);
+      VECTOR_AT(h + i) = VECTOR_WHERE(~(v < 0), v);
+    }
+    for (size_t i = n; i < PANEL; i++) h[i] = 0;
+  }
+}
+
+CLONES void relu_panel_backward(const real *h, real *d, size_t channels, size_t rows,
+                                size_t n, real *sums) {
+  for (size_t c = 0; c < channels; c += 2) {
+    Vector sum[2] = {{0}, {0}};
+    size_t count = channels - c < 2 ? 1 : 2;
+    for (size_t k = 0; k < count; k++)
+      for (size_t r = 0; r < rows; r++, d += PANEL, h += h ? PANEL : 0)
+        for (size_t i = 0; i < n; i += LANES) {
+          Vector g = CONST_VECTOR_AT(d + i);
+          if (h != NULL) g = VECTOR_WHERE(CONST_VECTOR_AT(h + i) > 0, g);
+          VECTOR_AT(d + i) = g;
+          sum[k] += g;
+        }
+    if (sums == NULL) continue;
+    real a, b;
+    sum_lanes(&sum[0], &sum[1], &a, &b);
+    sums[c] += a;
+    if (count > 1) sums[c + 1] += b;
+  }
+}
+
 CLONES void add_shifted(real *restrict dst, const real *left, const real *mid,
                         const real *right, size_t w) {
   if (w == 1) {

@@ -13,6 +13,16 @@ void norm_relu(real *h, size_t rows, size_t n, const real *bias, const real *sca
 void norm_relu_backward(const real *h, real *d, size_t rows, size_t n, const real *scale,
                         real *dbias, real *dlogs);
 
+/* n pixels of each channel become max(h, 0), unless !relu; the panel's others 0.
+ * Channels lie ld apart. */
+void relu_panel(real *h, size_t channels, size_t ld, size_t n, bool relu);
+
+/* d, the gradient of relu's result h (NULL: there was no relu), becomes that of its
+ * input; each channel has so many rows of a panel, and its sum is added to
+ * sums[channel] (NULL: not wanted). */
+void relu_panel_backward(const real *h, real *d, size_t channels, size_t rows, size_t n,
+                         real *sums);
+
 /* dst[x] += left[x−1] + mid[x] + right[x+1], 0 outside 0..w−1. */
 void add_shifted(real *dst, const real *left, const real *mid, const real *right,
                  size_t w);

@@ -95,11 +95,21 @@ local CHAINS = {
   { { 2, 5, 3, 3, 1, 1, 1, 1 }, { 5, 2, 2, 3, 2, 2, 0, 0 }, { 2, 1, 1, 1, 1, 1, 0, 0 } },
 }
 
--- Halvings in a row nest their pixels; or the last one reads a 3×3 convolution's.
-local HALVINGS = {
+-- Kernels that do not overlap, run as one: in a row, after a convolution of any
+-- kind, more of them and more pixels in a patch than one run takes.
+local PATCHES = {
   { { 2, 3, 2, 2, 2, 2, 0, 0 }, { 3, 5, 2, 2, 2, 2, 0, 0 }, { 5, 2, 2, 2, 2, 2, 0, 0 } },
   { { 3, 2, 2, 2, 2, 2, 0, 0 }, { 2, 3, 3, 3, 1, 1, 1, 1 }, { 3, 3, 2, 2, 2, 2, 0, 0 } },
+  { { 2, 7, 3, 3, 1, 1, 1, 1 }, { 7, 3, 4, 2, 4, 2, 0, 0 }, { 3, 2, 1, 4, 1, 4, 0, 0 } },
+  { { 2, 3, 5, 4, 3, 2, 1, 0 }, { 3, 33, 1, 3, 1, 3, 0, 0 }, { 33, 2, 1, 1, 1, 1, 0, 0 } },
+  { { 1, 3, 8, 8, 8, 8, 0, 0 } },
+  { { 1, 3, 1, 2, 1, 2, 0, 0 } },
+  { { 1, 2, 3, 3, 1, 1, 1, 1 }, { 2, 3, 8, 8, 8, 8, 0, 0 } },
+  { { 1, 2, 2, 1, 2, 1, 0, 0 }, { 2, 1, 1, 2, 1, 2, 0, 0 }, { 1, 2, 2, 2, 2, 2, 0, 0 },
+    { 2, 2, 2, 1, 2, 1, 0, 0 }, { 2, 3, 1, 2, 1, 2, 0, 0 } },
+  { { 1, 2, 3, 3, 1, 1, 1, 1 }, { 2, 2, 8, 8, 8, 8, 0, 0 }, { 2, 3, 1, 2, 1, 2, 0, 0 }, { 3, 1, 5, 1, 5, 1, 0, 0 } },
 }
+local PATCH_IMAGES = { { 8, 8 }, { 8, 24 }, { 40, 16 }, { 48, 48 } }
 
 local function check_chain(chain, batch, image, rng, wrap)
   local list, acts = {}, { rng:normal(batch, chain[1][1], image[1], image[2]) }
@@ -436,11 +446,13 @@ local function define(level)
         check_linear(batch, { 2, 1, 1 }, 131, rng)
       end
     end)
-    for i, chain in ipairs(HALVINGS) do
+    for i, chain in ipairs(PATCHES) do
       for _, wrap in ipairs { false, true } do
-        it(("chain %d of halving convolutions%s"):format(i, wrap and " in a bundle" or ""), function()
-          for _, image in ipairs { { 8, 8 }, { 8, 24 }, { 40, 16 } } do
-            for _, batch in ipairs(BATCHES) do check_chain(chain, batch, image, rng, wrap) end
+        it(("chain %d of convolutions without overlap%s"):format(i, wrap and " in a bundle" or ""), function()
+          for _, image in ipairs(PATCH_IMAGES) do
+            for _, batch in ipairs(BATCHES) do
+              if chain_fits(chain, image) then check_chain(chain, batch, image, rng, wrap) end
+            end
           end
         end)
       end

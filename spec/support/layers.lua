@@ -68,6 +68,8 @@ M.nets = {
     }
   end, { 7, 2, 2, 3 } },
   { "network of actnorm and 1x1", cn({ 2, 9, 17 }, 6), { 3, 2, 9, 17 } },
+  { "network of actnorm and 1x1 whose kernels do not overlap", cn({ 2, 8, 24 }, 6), { 5, 2, 8, 24 } },
+  { "network of the coupling whose kernels do not overlap", coupling_cn({ 2, 8, 12 }, { 3, 4, 3 }), { 2, 2, 8, 12 } },
   { "network of the coupling", coupling_cn({ 2, 9, 7 }, { 3, 4, 3 }), { 2, 2, 9, 7 } },
 }
 

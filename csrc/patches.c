@@ -1,0 +1,389 @@
+#include "patches.h"
+
+#include <string.h>
+
+#include "gemm.h"
+#include "parallel.h"
+#include "tiles.h"
+#include "vector.h"
+
+/* Weight gradients are summed in fixed parts of at least so many groups, then
+ * joined in order, so that the sum does not depend on the number of threads. */
+#define PART_GROUPS 4
+#define MOST_PARTS 8
+/* Panels that are transposed and summed at a time. */
+#define TURN_PANELS 4
+
+typedef ptrdiff_t Index;
+
+/* ---- the plan ---- */
+
+static inline size_t kernel_pixels(const Layer *l) {
+  return l->geometry.kh * l->geometry.kw;
+}
+
+bool patches_tile(const Layer *l, size_t h, size_t w) {
+  const ConvGeometry *g = &l->geometry;
+  return l->ops == &layer_conv2d && kernel_pixels(l) > 1 && g->sh == g->kh &&
+         g->sw == g->kw && g->ph == 0 && g->pw == 0 && h > 0 && w > 0 && h % g->kh == 0 &&
+         w % g->kw == 0;
+}
+
+bool patches_add(Patches *v, const Layer *conv, size_t n, size_t h, size_t w) {
+  size_t taps = kernel_pixels(conv);
+  if (v->depth == PATCHES_STAGES) return false;
+  if (v->depth > 0 && v->stage[0].panels * taps > PATCHES_PIXELS) return false;
+  for (size_t i = 0; i < v->depth; i++) v->stage[i].panels *= taps;
+  if (v->depth > 0) v->stage[v->depth - 1].taps = taps;
+  v->stage[v->depth++] = (PatchStage){conv, false, taps * conv->in, conv->out, 1, 1};
+  v->n = n, v->h = h, v->w = w;
+  return true;
+}
+
+static inline size_t pixels(const Patches *v) { return v->n * v->h * v->w; }
+
+static inline size_t groups(const Patches *v) {
+  return (pixels(v) + PANEL - 1) / PANEL;
+}
+
+/* Pixels in group g. */
+static inline size_t group_pixels(const Patches *v, size_t g) {
+  size_t left = pixels(v) - g * PANEL;
+  return left < PANEL ? left : PANEL;
+}
+
+/* The columns of a panel that are computed: whole vectors. */
+static inline size_t whole_vectors(size_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+static inline size_t output_reals(const PatchStage *s) {
+  return s->panels * s->out * PANEL;
+}
+
+static inline size_t column_reals(const PatchStage *s) {
+  return s->panels * s->columns * PANEL;
+}
+
+/* A group's outputs of all stages but the last. */
+static size_t group_kept(const Patches *v) {
+  size_t total = 0;
+  for (size_t i = 0; i + 1 < v->depth; i++) total += output_reals(v->stage + i);
+  return total;
+}
+
+size_t patches_kept(const Patches *v) { return groups(v) * group_kept(v); }
+
+size_t patches_columns_count(const Patches *v) {
+  return groups(v) * column_reals(v->stage);
+}
+
+static size_t parts_of(const Patches *v) {
+  size_t parts = groups(v) / PART_GROUPS;
+  return parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
+}
+
+/* A thread's: columns, turned panels, the last output, gradients of every
+ * stage's outputs and of the columns. */
+static size_t thread_reals(const Patches *v) {
+  size_t last = v->stage[v->depth - 1].out * PANEL;
+  return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + group_kept(v) + 2 * last;
+}
+
+static size_t gradient_reals(const Patches *v) {
+  size_t total = 0;
+  for (size_t i = 0; i < v->depth; i++)
+    total += v->stage[i].out * (v->stage[i].columns + 1);
+  return total;
+}
+
+size_t patches_scratch(const Patches *v, int threads) {
+  return thread_reals(v) * (size_t)threads + gradient_reals(v) * parts_of(v);
+}
+
+/* ---- between images and panels ---- */
+
+CLONES static void gather_every(const real *restrict src, size_t step, size_t n,
+                                real *restrict dst) {
+  if (step == 2)
+    for (size_t x = 0; x < n; x++) dst[x] = src[2 * x];
+  else
+    for (size_t x = 0; x < n; x++) dst[x] = src[step * x];
+}
+
+CLONES static void add_every(const real *restrict src, size_t step, size_t n,
+                             real *restrict dst) {
+  for (size_t x = 0; x < n; x++) dst[step * x] += src[x];
+}
+
+/* What one row of columns reads of an input plane: pixel (y·sy + y0, x·sx + x0) for
+ * pixel (y, x) of the last output, 0 outside. */
+typedef struct Grid {
+  Index sy, sx, y0, x0;
+} Grid;
+
+/* A run of n pixels of the last output, from (y, x) on; back: adds the row to the
+ * plane. */
+static void grid_run(const Grid *a, const Act *in, real *plane, Index y, Index x, Index n,
+                     real *row, bool back) {
+  Index iy = y * a->sy + a->y0, ix = x * a->sx + a->x0, w = (Index)in->w, lo = 0, hi = n;
+  if (ix < 0) lo = (a->sx - 1 - ix) / a->sx;
+  if (ix + (n - 1) * a->sx >= w) hi = ix < w ? (w - 1 - ix) / a->sx + 1 : 0;
+  if (iy < 0 || iy >= (Index)in->h || lo >= hi) lo = hi = 0;
+  real *image = plane + iy * w + ix + lo * a->sx;
+  if (back) {
+    add_every(row + lo, (size_t)a->sx, (size_t)(hi - lo), image);
+    return;
+  }
+  for (Index i = 0; i < lo; i++) row[i] = 0;
+  gather_every(image, (size_t)a->sx, (size_t)(hi - lo), row + lo);
+  for (Index i = hi; i < n; i++) row[i] = 0;
+}
+
+static void column_row(const Patches *v, const Grid *a, const Act *in, size_t g, size_t c,
+                       real *row, bool back) {
+  size_t count = group_pixels(v, g);
+  for (size_t j = 0, run; j < count; j += run) {
+    size_t p = g * PANEL + j, x = p % v->w, y = p / v->w % v->h, n = p / v->w / v->h;
+    run = v->w - x < count - j ? v->w - x : count - j;
+    grid_run(a, in, act_plane(in, n, c), (Index)y, (Index)x, (Index)run, row + j, back);
+  }
+  if (!back) memset(row + count, 0, (PANEL - count) * sizeof *row);
+}
+
+/* Where the t-th pixel of each patch lies: its digits, from the last stage's window to
+ * the second's, are rows and columns. */
+static Grid panel_grid(const Patches *v, size_t t) {
+  Grid a = {1, 1, 0, 0};
+  for (size_t i = 1; i < v->depth; i++) {
+    const ConvGeometry *g = &v->stage[i].conv->geometry;
+    size_t tap = t % (g->kh * g->kw);
+    t /= g->kh * g->kw;
+    a.y0 += (Index)(tap / g->kw) * a.sy;
+    a.x0 += (Index)(tap % g->kw) * a.sx;
+    a.sy *= (Index)g->kh;
+    a.sx *= (Index)g->kw;
+  }
+  const ConvGeometry *g = &v->stage[0].conv->geometry;
+  return (Grid){a.sy * (Index)g->sh, a.sx * (Index)g->sw, a.y0 * (Index)g->sh - (Index)g->ph,
+                a.x0 * (Index)g->sw - (Index)g->pw};
+}
+
+/* A group's columns from in, or back: added to it. */
+static void group_columns(const Patches *v, const Act *in, size_t g, real *cols,
+                          bool back) {
+  const ConvGeometry *k = &v->stage[0].conv->geometry;
+  for (size_t t = 0; t < v->stage[0].panels; t++) {
+    Grid first = panel_grid(v, t);
+    for (size_t c = 0; c < in->c; c++)
+      for (size_t i = 0; i < k->kh; i++)
+        for (size_t j = 0; j < k->kw; j++, cols += PANEL) {
+          Grid a = {first.sy, first.sx, first.y0 + (Index)i, first.x0 + (Index)j};
+          column_row(v, &a, in, g, c, cols, back);
+        }
+  }
+}
+
+void patches_columns(const Patches *v, const Act *in, real *cols, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index g = 0; g < (Index)groups(v); g++)
+    group_columns(v, in, (size_t)g, cols + (size_t)g * column_reals(v->stage), false);
+}
+
+bool patches_same_columns(const Patches *a, const Patches *b) {
+  if (a->depth != b->depth) return false;
+  for (size_t i = 0; i < a->depth; i++)
+    if (memcmp(&a->stage[i].conv->geometry, &b->stage[i].conv->geometry,
+               sizeof(ConvGeometry)) != 0)
+      return false;
+  return true;
+}
+
+/* Group g of the last output or its gradient, as one panel. */
+static void panel_of(const Patches *v, const Act *a, size_t g, real *panel) {
+  size_t plane = v->h * v->w, count = group_pixels(v, g);
+  memset(panel, 0, count < PANEL ? a->c * PANEL * sizeof *panel : 0);
+  for (size_t j = 0, run; j < count; j += run) {
+    size_t p = g * PANEL + j, n = p / plane, at = p % plane;
+    run = plane - at < count - j ? plane - at : count - j;
+    for (size_t c = 0; c < a->c; c++)
+      memcpy(panel + c * PANEL + j, act_plane(a, n, c) + at, run * sizeof *panel);
+  }
+}
+
+static void panel_to(const Patches *v, const real *panel, size_t g, const Act *a) {
+  size_t plane = v->h * v->w, count = group_pixels(v, g);
+  for (size_t j = 0, run; j < count; j += run) {
+    size_t p = g * PANEL + j, n = p / plane, at = p % plane;
+    run = plane - at < count - j ? plane - at : count - j;
+    for (size_t c = 0; c < a->c; c++)
+      memcpy(act_plane(a, n, c) + at, panel + c * PANEL + j, run * sizeof *panel);
+  }
+}
+
+/* ---- forward ---- */
+
+/* Where panel t of a stage's outputs begins, and the distance of its rows. */
+static inline real *output_panel(const PatchStage *s, real *y, size_t t) {
+  return y + t / s->taps * s->taps * s->out * PANEL + t % s->taps * PANEL;
+}
+
+static inline size_t output_row(const PatchStage *s) { return s->taps * PANEL; }
+
+static void stage_forward(const PatchStage *s, size_t n, const real *x, real *y) {
+  const real *bias = s->conv->bias ? s->conv->bias->value : NULL;
+  for (size_t t = 0; t < s->panels; t++, x += s->columns * PANEL) {
+    real *to = output_panel(s, y, t);
+    panel_product(s->out, whole_vectors(n), s->columns,
+                  left_rows(s->conv->weight->value, s->columns), x, PANEL, bias, to,
+                  output_row(s));
+    relu_panel(to, s->out, output_row(s), n, s->relu);
+  }
+}
+
+void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept,
+                     const real *cols, real *scratch, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index g = 0; g < (Index)groups(v); g++) {
+    real *own = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
+    real *y = kept + (size_t)g * group_kept(v), *last = own + column_reals(v->stage);
+    const real *x = cols ? cols + (size_t)g * column_reals(v->stage) : own;
+    if (cols == NULL) group_columns(v, in, (size_t)g, own, false);
+    for (size_t i = 0; i < v->depth; i++) {
+      if (i + 1 == v->depth) y = last;
+      stage_forward(v->stage + i, group_pixels(v, (size_t)g), x, y);
+      x = y;
+      y += output_reals(v->stage + i);
+    }
+    panel_to(v, last, (size_t)g, out);
+  }
+}
+
+/* ---- backward ---- */
+
+/* Where a stage's gradients are summed. */
+typedef struct StageGradient {
+  real *dw, *db; /* db NULL: no bias */
+  bool begun;    /* dw holds a sum already; db always does */
+} StageGradient;
+
+/* dw += Σ over a group's pixels of d times its column. */
+static void stage_weights(const PatchStage *s, size_t n, const real *x, const real *d,
+                          StageGradient *to, real *turned) {
+  size_t wide = whole_vectors(n), k = s->columns;
+  for (size_t t = 0, count; t < s->panels; t += count) {
+    size_t left_taps = s->taps - t % s->taps;
+    count = left_taps < TURN_PANELS ? left_taps : TURN_PANELS;
+    Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL};
+    for (size_t j = 0; j < k; j += PANEL) {
+      size_t columns = k - j < PANEL ? k - j : PANEL;
+      for (size_t i = 0; i < count; i++)
+        panel_transpose(x + ((t + i) * k + j) * PANEL, PANEL, wide, columns,
+                        turned + i * wide * PANEL);
+      panel_product(s->out, columns, count * wide, left, turned, PANEL,
+                    to->begun ? to->dw + j : NULL, to->dw + j, k);
+    }
+    to->begun = true;
+  }
+}
+
+/* dx, the gradient of a stage's columns. */
+static void stage_columns(const PatchStage *s, size_t n, const real *d, real *dx) {
+  for (size_t t = 0; t < s->panels; t++, dx += s->columns * PANEL)
+    panel_product(s->columns, whole_vectors(n), s->out,
+                  left_columns(s->conv->weight->value, s->columns),
+                  output_panel(s, (real *)d, t), output_row(s), NULL, dx, PANEL);
+}
+
+static void group_backward(const Patches *v, const Act *out, const Act *dout,
+                           const Act *din, size_t g, const real *cols, const real *kept,
+                           StageGradient *to, real *own) {
+  size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_vectors(n);
+  real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL;
+  real *d = y + v->stage[last].out * PANEL, *dx = d + v->stage[last].out * PANEL;
+  panel_of(v, dout, g, d);
+  if (v->stage[last].relu) panel_of(v, out, g, y);
+  relu_panel_backward(v->stage[last].relu ? y : NULL, d, v->stage[last].out, 1, wide,
+                      to[last].db);
+  kept += group_kept(v);
+  for (size_t i = v->depth; i-- > 0;) {
+    const PatchStage *s = v->stage + i, *below = s - 1;
+    const real *x = cols;
+    if (i > 0) x = kept -= output_reals(below);
+    stage_weights(s, n, x, d, to + i, turned);
+    if (i == 0 && din == NULL) return;
+    stage_columns(s, n, d, dx);
+    for (size_t t = 0; i > 0 && t < s->panels; t++)
+      relu_panel_backward(below->relu ? x + t * s->columns * PANEL : NULL,
+                          dx + t * s->columns * PANEL, below->out, below->taps, wide,
+                          to[i - 1].db);
+    d = dx;
+    dx += column_reals(s);
+  }
+  group_columns(v, din, g, d, true);
+}
+
+CLONES static void join(const real *part, size_t n, bool add, real *restrict sum) {
+  for (size_t i = 0; i < n; i++) sum[i] = (add ? sum[i] : 0) + part[i];
+}
+
+/* Point `to` at a part's own sums, or at the parameters' gradients. */
+static void own_gradients(const Patches *v, real *part, StageGradient *to) {
+  for (size_t i = 0; i < v->depth; i++) {
+    const PatchStage *s = v->stage + i;
+    to[i] = (StageGradient){part, s->conv->bias ? part + s->out * s->columns : NULL, false};
+    part += s->out * (s->columns + 1);
+    if (to[i].db != NULL) memset(to[i].db, 0, s->out * sizeof(real));
+  }
+}
+
+static void parameter_gradients(const Patches *v, StageGradient *to) {
+  for (size_t i = 0; i < v->depth; i++) {
+    const PatchStage *s = v->stage + i;
+    real beta;
+    to[i] = (StageGradient){param_accumulate(s->conv->weight, &beta), NULL, false};
+    to[i].begun = beta != 0;
+    if (s->conv->bias == NULL) continue;
+    to[i].db = param_accumulate(s->conv->bias, &beta);
+    if (beta == 0) memset(to[i].db, 0, s->out * sizeof(real));
+  }
+}
+
+static void join_parts(const Patches *v, const real *part, size_t parts) {
+  StageGradient sum[PATCHES_STAGES];
+  parameter_gradients(v, sum);
+  for (size_t p = 0; p < parts; p++)
+    for (size_t i = 0; i < v->depth; i++) {
+      const PatchStage *s = v->stage + i;
+      join(part, s->out * s->columns, sum[i].begun, sum[i].dw);
+      sum[i].begun = true;
+      part += s->out * s->columns;
+      if (sum[i].db != NULL) join(part, s->out, true, sum[i].db);
+      part += s->out;
+    }
+}
+
+void patches_backward(const Patches *v, const Act *in, const Act *out, const Act *dout,
+                      const Act *din, const real *kept, const real *cols, real *scratch,
+                      int threads) {
+  size_t parts = parts_of(v), all = groups(v), columns = column_reals(v->stage);
+  for (size_t n = 0; din != NULL && n < din->n; n++)
+    for (size_t c = 0; c < din->c; c++)
+      memset(act_plane(din, n, c), 0, din->h * din->w * sizeof(real));
+  /* Groups may meet where the first kernels overlap. */
+  if (din != NULL && !patches_tile(v->stage[0].conv, din->h, din->w)) threads = 1;
+  real *sums = scratch + thread_reals(v) * (size_t)threads;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index p = 0; p < (Index)parts; p++) {
+    real *own = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
+    StageGradient to[PATCHES_STAGES];
+    if (parts == 1)
+      parameter_gradients(v, to);
+    else
+      own_gradients(v, sums + (size_t)p * gradient_reals(v), to);
+    for (size_t g = all * (size_t)p / parts; g < all * ((size_t)p + 1) / parts; g++) {
+      const real *x = cols ? cols + g * columns : own;
+      if (cols == NULL) group_columns(v, in, g, own, false);
+      group_backward(v, out, dout, din, g, x, kept + g * group_kept(v), to, own + columns);
+    }
+  }
+  if (parts > 1) join_parts(v, sums, parts);
+}
