@@ -20,6 +20,7 @@ ALWAYS_INLINE void dots(const int samples, const real *x, const real *w, size_t 
 #pragma GCC unroll 4
     for (int o = 0; o < STREAMS; o++) {
       Vector part = CONST_VECTOR_AT(w + (size_t)o * k + j);
+      __builtin_prefetch(w + (size_t)(STREAMS + o) * k + j);
 #pragma GCC unroll 4
       for (int n = 0; n < samples; n++)
         sum[n][o] += part * CONST_VECTOR_AT(x + (size_t)n * k + j);
@@ -69,14 +70,22 @@ ALWAYS_INLINE void add_four(const real *a, const real *w, size_t k, size_t ldw,
     out[j] += a0 * w[j] + a1 * w1[j] + (a2 * w2[j] + a3 * w3[j]);
 }
 
+/* Let the cache fetch n numbers of four rows. */
+ALWAYS_INLINE void fetch_four(const real *w, size_t n, size_t ldw) {
+  for (size_t j = 0; j < n; j += 64 / sizeof *w)
+    for (size_t i = 0; i < 4; i++) __builtin_prefetch(w + i * ldw + j);
+}
+
 CLONES void few_rows_times(const real *x, const real *w, size_t rows, size_t m, size_t k,
                            size_t ldw, real *out, size_t ldo) {
   for (size_t n = 0; n < rows; n++)
     for (size_t j = 0; j < k; j++) out[n * ldo + j] = 0;
   size_t o = 0;
-  for (; o + 4 <= m; o += 4)
+  for (; o + 4 <= m; o += 4) {
+    if (o + 8 <= m) fetch_four(w + (o + 4) * ldw, k, ldw);
     for (size_t n = 0; n < rows; n++)
       add_four(x + n * m + o, w + o * ldw, k, ldw, out + n * ldo);
+  }
   for (; o < m; o++)
     for (size_t n = 0; n < rows; n++) {
       real a = x[n * m + o];
