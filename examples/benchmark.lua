@@ -9,10 +9,19 @@ local json = require "cglow.json"
 
 local clock, memory = core.system.clock, core.system.memory
 
+-- Like 32,64: argparse reports nil with the message.
 local function numbers(text)
   local list = {}
-  for n in text:gmatch("%d+") do list[#list + 1] = tonumber(n) end
+  for n in (text .. ","):gmatch("([^,]*),") do
+    list[#list + 1] = n:match("^%d+$") and tonumber(n) or 0
+    if list[#list] < 1 then return nil, ("'%s': positive integers, separated by commas, expected"):format(text) end
+  end
   return list
+end
+
+local function number(text)
+  local list, why = numbers(text)
+  return list and list[1], why
 end
 
 local parser = argparse("benchmark.lua",
@@ -20,11 +29,11 @@ local parser = argparse("benchmark.lua",
 parser:option("--sizes", "image sides", "32,64,128"):convert(numbers)
 parser:option("--batches", "batch sizes of a training step", "2,16"):convert(numbers)
 parser:option("--images", "images predicted at once", "1,16"):convert(numbers)
-parser:option("--reps", "timed repetitions of each", "9"):convert(tonumber)
-parser:option("--threads", "threads of both programs", "2"):convert(tonumber)
+parser:option("--reps", "timed repetitions of each", "9"):convert(number)
+parser:option("--threads", "threads of both programs", "2"):convert(number)
 parser:option("--peer", "also run this PyTorch peer in turns, e.g. spec/oracle/peer.py"):args("?")
 parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
-parser:option("--levels", "L", "3"):convert(tonumber)
+parser:option("--levels", "L", "3"):convert(number)
 parser:option("--cn", "n_c and n_w of the conditioning networks", "64,128"):convert(numbers)
 parser:flag("--profile", "time by kind of layer")
 parser:flag("--recompute", "keep less for the backward pass")
