@@ -2,96 +2,7 @@
 
 #include <string.h>
 
-#include "vector.h"
-
-/* The block of c that is summed in registers has at most so many rows, and so
- * many vectors in a row. */
-#define MOST_ROWS 8
-#define MOST_VECTORS 2
-
-/* ---- rows × (vectors·LANES) numbers of c; both are known when compiled ---- */
-
-ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a,
-                         const real *b, size_t ldb, const real *start, real *c,
-                         size_t ldc) {
-  Vector sum[MOST_ROWS][MOST_VECTORS], part[MOST_VECTORS];
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++)
-      if (start == c)
-        sum[r][v] = CONST_VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES);
-      else
-        sum[r][v] = (Vector){0} + (start ? start[r] : 0);
-  for (; k > 0; a.p += a.jump) {
-    size_t n = k < a.run ? k : a.run;
-    const real *left = a.p, *next = left + (size_t)rows * a.row; /* for the next rows */
-    size_t ahead = a.col == 1 ? (size_t)rows : a.col;
-    k -= n;
-    for (; n > 0; n--, left += a.col, b += ldb, next += ahead) {
-      if (rows == MOST_ROWS) __builtin_prefetch(next);
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; v++) part[v] = CONST_VECTOR_AT(b + (size_t)v * LANES);
-#pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) {
-        real factor = left[(size_t)r * a.row];
-#pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) sum[r][v] += factor * part[v];
-      }
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; r++)
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; v++)
-      VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES) = sum[r][v];
-}
-
-/* The same when only n of the block's columns exist in c. */
-ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t k,
-                             Left a, const real *b, size_t ldb, const real *start,
-                             real *c, size_t ldc) {
-  size_t width = (size_t)vectors * LANES;
-  if (n >= width) {
-    block(rows, vectors, k, a, b, ldb, start, c, ldc);
-    return;
-  }
-  real whole[LANES * MOST_ROWS * MOST_VECTORS] = {0};
-  for (size_t r = 0; start == c && r < (size_t)rows; r++)
-    memcpy(whole + r * width, c + r * ldc, n * sizeof *c);
-  block(rows, vectors, k, a, b, ldb, start == c ? whole : start, whole, width);
-  for (size_t r = 0; r < (size_t)rows; r++)
-    memcpy(c + r * ldc, whole + r * width, n * sizeof *c);
-}
-
-ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,
-                         Left a, const real *b, size_t ldb, const real *start, real *c,
-                         size_t ldc) {
-#define ROWS(count)                                                 \
-  do {                                                              \
-    cut_block((count), vectors, n, k, a, b, ldb, start, c, ldc);    \
-    if (start != NULL) start += start == c ? (count)*ldc : (count); \
-    m -= (count), a.p += (count)*a.row, c += (count)*ldc;           \
-  } while (0)
-  while (m >= (size_t)rows) ROWS((size_t)rows);
-  if (rows > 4 && m >= 4) ROWS(4);
-  if (rows > 2 && m >= 2) ROWS(2);
-  if (m > 0) ROWS(1);
-#undef ROWS
-}
-
-ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n,
-                           size_t k, Left a, const real *b, size_t ldb, const real *start,
-                           real *c, size_t ldc) {
-  for (size_t j = 0, step; j < n; j += step) {
-    const real *from = start == c ? c + j : start;
-    step = vectors > 1 && n - j > LANES ? 2 * LANES : LANES;
-    if (step > LANES)
-      strip(rows, vectors, m, n - j, k, a, b + j, ldb, from, c + j, ldc);
-    else
-      strip(rows, 1, m, n - j, k, a, b + j, ldb, from, c + j, ldc);
-  }
-}
+#include "gemm_block.h"
 
 #define PRODUCT_ARGS                                                                  \
   size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb, const real *start, \
@@ -100,39 +11,34 @@ ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n
 /* As many sums as the processor's registers hold. */
 #if HAVE_CLONES
 __attribute__((target("arch=x86-64-v4"))) static void product_v4(PRODUCT_ARGS) {
-  product(8, 2, m, n, k, a, b, ldb, start, c, ldc);
+  product(8, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
 
 __attribute__((target("arch=x86-64-v3"))) static void product_v3(PRODUCT_ARGS) {
-  product(4, 1, m, n, k, a, b, ldb, start, c, ldc);
+  product(4, 1, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
 #endif
 
 static void product_any(PRODUCT_ARGS) {
-  product(2, 1, m, n, k, a, b, ldb, start, c, ldc);
+  product(2, 1, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
 
 #ifdef CGLOW_REFERENCE
 static int level_limit = 4;
 void gemm_limit_level(int level) { level_limit = level; }
-#define LEVEL_ALLOWED(n) ((n) <= level_limit)
 #else
-#define LEVEL_ALLOWED(n) true
+#define level_limit 4
 #endif
 
-void panel_product(PRODUCT_ARGS) {
+int gemm_level(void) {
 #if HAVE_CLONES
-  if (LEVEL_ALLOWED(4) && __builtin_cpu_supports("x86-64-v4")) {
-    product_v4(m, n, k, a, b, ldb, start, c, ldc);
-    return;
-  }
-  if (LEVEL_ALLOWED(3) && __builtin_cpu_supports("x86-64-v3")) {
-    product_v3(m, n, k, a, b, ldb, start, c, ldc);
-    return;
-  }
+  if (level_limit >= 4 && __builtin_cpu_supports("x86-64-v4")) return 4;
+  if (level_limit >= 3 && __builtin_cpu_supports("x86-64-v3")) return 3;
 #endif
-  product_any(m, n, k, a, b, ldb, start, c, ldc);
+  return 1;
 }
+
+void panel_product(PRODUCT_ARGS) { BY_LEVEL(product, m, n, k, a, b, ldb, start, c, ldc); }
 
 /* ---- panels ---- */
 

@@ -12,6 +12,11 @@
 
 #define PANEL ((size_t)32)
 
+/* How many of `all` columns lie in panel b. */
+static inline size_t panel_columns(size_t all, size_t b) {
+  return all - b * PANEL < PANEL ? all - b * PANEL : PANEL;
+}
+
 /* The left factor: element (i, k) lies at p[i·row + k·col] for k < run, and
  * another run begins every `jump` numbers. */
 typedef struct Left {
@@ -49,6 +54,28 @@ typedef enum { NO_TRANS, TRANS } Trans;
  * lengths. */
 void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
           const real *b, size_t ldb, const real *start, real *c, size_t ldc);
+
+/* The instructions that products use: x86-64-v4, v3 or, as 1, any processor's. */
+int gemm_level(void);
+
+/* Call the variant of a kernel for these instructions: name_v4, name_v3, name_any. */
+#if HAVE_CLONES
+#define BY_LEVEL(name, ...)      \
+  do {                           \
+    switch (gemm_level()) {      \
+      case 4:                    \
+        name##_v4(__VA_ARGS__);  \
+        break;                   \
+      case 3:                    \
+        name##_v3(__VA_ARGS__);  \
+        break;                   \
+      default:                   \
+        name##_any(__VA_ARGS__); \
+    }                            \
+  } while (0)
+#else
+#define BY_LEVEL(name, ...) name##_any(__VA_ARGS__)
+#endif
 
 #ifdef CGLOW_REFERENCE
 /* For specs: use no instructions beyond x86-64-v`level` (1, 3 or 4). */

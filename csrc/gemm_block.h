@@ -1,0 +1,114 @@
+/* The product of matrices that a kernel is made of, for kernels that are compiled
+ * once per instruction set: how many sums the registers hold is known then. */
+#ifndef CGLOW_GEMM_BLOCK_H
+#define CGLOW_GEMM_BLOCK_H
+
+#include <string.h>
+
+#include "gemm.h"
+#include "vector.h"
+
+/* The right factor: row k lies at p[k·ld]; `sign` times what is `other` numbers
+ * further is added, with a sign of 1, −1 or 0 that is known when compiled. */
+typedef struct Right {
+  const real *p;
+  size_t ld;
+  int sign;
+  size_t other;
+} Right;
+
+static inline Right right_rows(const real *p, size_t ld) { return (Right){p, ld, 0, 0}; }
+
+/* The block of c that is summed in registers has at most so many rows, and so
+ * many vectors in a row. */
+#define MOST_ROWS 12
+#define MOST_VECTORS 2
+
+/* ---- rows × (vectors·LANES) numbers of c; both are known when compiled ---- */
+
+ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Right b,
+                         const real *start, real *c, size_t ldc) {
+  Vector sum[MOST_ROWS][MOST_VECTORS], part[MOST_VECTORS];
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++)
+      if (start == c)
+        sum[r][v] = CONST_VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES);
+      else
+        sum[r][v] = (Vector){0} + (start ? start[r] : 0);
+  for (; k > 0; a.p += a.jump) {
+    size_t n = k < a.run ? k : a.run;
+    const real *left = a.p, *next = left + (size_t)rows * a.row; /* for the next rows */
+    size_t ahead = a.col == 1 ? (size_t)rows : a.col;
+    k -= n;
+    for (; n > 0; n--, left += a.col, b.p += b.ld, next += ahead) {
+      if (rows >= 8) __builtin_prefetch(next);
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) {
+        const real *right = b.p + (size_t)v * LANES;
+        part[v] = CONST_VECTOR_AT(right);
+        if (b.sign > 0) part[v] += CONST_VECTOR_AT(right + b.other);
+        if (b.sign < 0) part[v] -= CONST_VECTOR_AT(right + b.other);
+      }
+#pragma GCC unroll 12
+      for (int r = 0; r < rows; r++) {
+        real factor = left[(size_t)r * a.row];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) sum[r][v] += factor * part[v];
+      }
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < rows; r++)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++)
+      VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES) = sum[r][v];
+}
+
+/* The same when only n of the block's columns exist in c. */
+ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t k,
+                             Left a, Right b, const real *start, real *c, size_t ldc) {
+  size_t width = (size_t)vectors * LANES;
+  if (n >= width) {
+    block(rows, vectors, k, a, b, start, c, ldc);
+    return;
+  }
+  real whole[LANES * MOST_ROWS * MOST_VECTORS] = {0};
+  for (size_t r = 0; start == c && r < (size_t)rows; r++)
+    memcpy(whole + r * width, c + r * ldc, n * sizeof *c);
+  block(rows, vectors, k, a, b, start == c ? whole : start, whole, width);
+  for (size_t r = 0; r < (size_t)rows; r++)
+    memcpy(c + r * ldc, whole + r * width, n * sizeof *c);
+}
+
+ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,
+                         Left a, Right b, const real *start, real *c, size_t ldc) {
+#define ROWS(count)                                                 \
+  do {                                                              \
+    cut_block((count), vectors, n, k, a, b, start, c, ldc);         \
+    if (start != NULL) start += start == c ? (count)*ldc : (count); \
+    m -= (count), a.p += (count)*a.row, c += (count)*ldc;           \
+  } while (0)
+  while (m >= (size_t)rows) ROWS((size_t)rows);
+  if (rows > 8 && m >= 8) ROWS(8);
+  if (rows > 4 && m >= 4) ROWS(4);
+  if (rows > 2 && m >= 2) ROWS(2);
+  if (m > 0) ROWS(1);
+#undef ROWS
+}
+
+ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n,
+                           size_t k, Left a, Right b, const real *start, real *c,
+                           size_t ldc) {
+  for (size_t j = 0, step; j < n; j += step, b.p += step) {
+    const real *from = start == c ? c + j : start;
+    step = vectors > 1 && n - j > LANES ? 2 * LANES : LANES;
+    if (step > LANES)
+      strip(rows, vectors, m, n - j, k, a, b, from, c + j, ldc);
+    else
+      strip(rows, 1, m, n - j, k, a, b, from, c + j, ldc);
+  }
+}
+
+#endif
