@@ -6,13 +6,14 @@
  *   z1 = y1, z2 = (y2 + t)·σ;  log-det = Σ log σ
  *
  * The two hidden layers are `width` channels wide and hold nearly all of the
- * arithmetic of a model, so the work is arranged around them.  Pixels of the
- * whole batch, counted row by row, are cut into tiles of whole rows, and each
- * tile into panels of 32 pixels (gemm.h): a panel passes through all products
- * and norms while it is in the first-level cache.  Hidden layers are stored
- * panel by panel.  The first convolution is im2col of its few channels and one
- * product; the last is one product with 9·C rows whose nine shifted planes are
- * then added.  The backward passes mirror this. */
+ * arithmetic of a model, so the work is arranged around them.  An image is made of
+ * cells: squares of 2×2 pixels or, where that does not go well, pixels.  Cells of
+ * the whole batch, counted row by row, are cut into tiles of whole rows, and each
+ * tile into panels of 32 cells; the hidden layers of a panel of cells are one panel
+ * (gemm.h) for each pixel of a cell, and pass through products and norms while they
+ * are in cache.  Hidden layers are stored panel by panel.  How the two 3×3
+ * convolutions lead from few planes to the hidden layers and back is said in
+ * coupling_conv.h.  The backward passes mirror all this. */
 #ifndef CGLOW_COUPLING_H
 #define CGLOW_COUPLING_H
 
@@ -29,11 +30,13 @@ typedef struct Coupling {
 /* How a batch is cut. */
 typedef struct CouplingPlan {
   size_t n, h, w;    /* of y */
-  size_t rows;       /* image rows in a tile; the last may have fewer */
+  size_t side;       /* pixels of a cell's side, 1 or 2 */
+  size_t high, wide; /* cells of an image */
+  size_t rows;       /* of cells in a tile; the last may have fewer */
   size_t tiles;
-  size_t width;      /* pixels in a panel; the last of a tile may have fewer */
-  size_t panels;     /* in a tile but the last */
-  size_t pixels;     /* n·h·w */
+  size_t width;  /* cells in a panel; the last of a tile may have fewer */
+  size_t panels; /* of cells, in a tile but the last */
+  size_t pixels; /* n·h·w */
 } CouplingPlan;
 
 /* What the network of a coupling reads. */

@@ -8,63 +8,59 @@
 #include <string.h>
 
 #include "coupling.h"
-#include "coupling_tiles.h"
+#include "coupling_conv.h"
 #include "parallel.h"
 #include "tiles.h"
 #include "vmath.h"
 
 /* Tiles of a wave for each thread. */
 #define WAVE_TILES 2
-/* Panels of a wave whose products are summed at a time. */
-#define SUM_PANELS ((size_t)8)
-
 /* Panels are numbered from the first of the wave on where they lie in it. */
 typedef struct BackwardScratch {
-  real *turned, *dturned; /* conv3's weight and gradient, [out·9, width] */
+  CouplingConv conv1, conv3;
   real *scale1, *scale2;
-  real *dv;        /* [n, out, h, w] */
-  real *planes;    /* dh's nine shifted planes, tiled */
-  real *sums;      /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
-  real *dv_cols;   /* the wave: im2col of dv, panels of out·9 rows */
-  real *da1, *da2; /* the wave: gradients of conv1's, conv2's output, panels */
-  real *in_cols;   /* the wave: im2col of h, transposed: panels of columns */
+  real *dv;               /* [n, out, h, w] */
+  real *planes;           /* dh's planes, tiled */
+  real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
+  real *dv_cols, *h_cols; /* the wave: columns of dv and of h, panels */
+  real *da1, *da2;        /* the wave: gradients of conv1's, conv2's output, panels */
   real *threads;
   size_t wave;                 /* tiles */
-  size_t in_panel;             /* reals of a panel of in_cols */
   size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns */
   size_t total;
 } BackwardScratch;
 
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-static inline size_t column_panels(size_t columns) {
-  return (columns + PANEL - 1) / PANEL;
-}
-
 static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
                                         real *base, int threads) {
   BackwardScratch s;
-  size_t at = 0, out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
+  size_t at = 0, in = in_channels(c), out = out_channels(c), w = c->width;
+  size_t in_rows = column_rows(p, in), out_rows = column_rows(p, out);
   s.wave = WAVE_TILES * (size_t)threads;
   if (s.wave > p->tiles) s.wave = p->tiles;
   size_t panels = s.wave * p->panels;
-  s.in_panel = panels * p->width * PANEL;
-  s.panel = SUM_PANELS * PANEL * PANEL;
-  s.thread_stride = s.panel + round_up(max_size(in9, out9) * full_tile(p));
-#define TAKE(field, count) s.field = base + at, at += round_up(count)
-  TAKE(turned, out9 * c->width);
-  TAKE(dturned, out9 * c->width);
-  TAKE(scale1, c->width);
-  TAKE(scale2, c->width);
-  TAKE(dv, out_channels(c) * p->pixels);
-  TAKE(planes, in9 * p->pixels);
-  TAKE(sums, 4 * c->width * p->tiles);
-  TAKE(dv_cols, panel_offset(panels, out9));
-  TAKE(da1, panel_offset(panels, c->width));
-  TAKE(da2, panel_offset(panels, c->width));
-  TAKE(in_cols, column_panels(in9) * s.in_panel);
-  TAKE(threads, s.thread_stride * (size_t)threads);
+  real *filters1, *filters3, *dfilters1, *dfilters3;
+  s.panel = in_rows * PANEL;
+  s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
+#define TAKE(to, count) to = base + at, at += round_up(count)
+  TAKE(filters1, coupling_filter_count(p, in, w));
+  TAKE(filters3, coupling_filter_count(p, out, w));
+  TAKE(dfilters1, coupling_filter_count(p, in, w));
+  TAKE(dfilters3, coupling_filter_count(p, out, w));
+  TAKE(s.scale1, w);
+  TAKE(s.scale2, w);
+  TAKE(s.dv, out * p->pixels);
+  TAKE(s.planes, in_rows * all_cells(p));
+  TAKE(s.sums, 4 * w * p->tiles);
+  TAKE(s.dv_cols, panel_offset(panels, out_rows));
+  TAKE(s.h_cols, panel_offset(panels, in_rows));
+  TAKE(s.da1, hidden_offset(c, p, panels));
+  TAKE(s.da2, hidden_offset(c, p, panels));
+  TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
+  s.conv1 = coupling_conv1(c, filters1, dfilters1);
+  s.conv3 = coupling_conv3(c, filters3, dfilters3);
   s.total = at;
   return s;
 }
@@ -110,136 +106,78 @@ static real *own_panel(const BackwardScratch *s) {
   return s->threads + (size_t)omp_get_thread_num() * s->thread_stride;
 }
 
-/* h's columns, transposed as the sums over pixels want them; `first` is the
- * tile's first panel in the wave. */
-static void keep_columns(const Coupling *c, const CouplingPlan *p, const Act *y1,
-                         const Act *hx, size_t t, size_t first,
-                         const BackwardScratch *s) {
-  size_t n = tile_pixels(p, t), padded = tile_panels(p, t) * p->width;
-  size_t in9 = in_channels(c) * 9;
-  real *cols = own_panel(s) + s->panel;
-  coupling_columns(c, p, hx, y1, t, cols);
-  for (size_t j = 0; j < column_panels(in9); j++) {
-    real *kept = s->in_cols + j * s->in_panel + first * p->width * PANEL;
-    size_t left = in9 - j * PANEL;
-    panel_transpose(cols + j * PANEL * n, n, n, left < PANEL ? left : PANEL, kept);
-    memset(kept + n * PANEL, 0, (padded - n) * PANEL * sizeof *kept);
-  }
-}
-
-static void keep_dv_columns(const Coupling *c, const CouplingPlan *p, const Act *dv,
-                            size_t t, size_t first, const BackwardScratch *s) {
-  size_t n = tile_pixels(p, t), out9 = out_channels(c) * 9;
-  real *cols = own_panel(s) + s->panel;
-  im2col_flipped(dv, &conv3x3, t * p->rows, tile_rows(p, t), cols, n);
+/* A tile's columns, as panels; `first` is its first panel in the wave. */
+static void keep_columns(const CouplingPlan *p, const real *cols, size_t rows, size_t t,
+                         size_t first, real *kept) {
+  size_t n = tile_cells(p, t);
   for (size_t q = 0; q < tile_panels(p, t); q++)
-    panel_pack(cols + q * p->width, n, out9, panel_pixels(p, n, q),
-               s->dv_cols + panel_offset(first + q, out9));
+    panel_pack(cols + q * p->width, n, rows, panel_cells(p, n, q),
+               kept + panel_offset(first + q, rows));
 }
 
 static void tile_backward(const Coupling *c, const CouplingPlan *p, const Act *y1,
                           const Act *hx, const Act *dv, const real *hidden,
                           const BackwardScratch *s, size_t t, size_t first) {
-  size_t n = tile_pixels(p, t), w = c->width, width = p->width;
-  size_t out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
-  const real *h1 = hidden + panel_offset(t * p->panels, w);
-  const real *h2 = h1 + panel_offset(all_panels(p), w);
-  real *planes = s->planes + tile_offset(p, t, in9), *sums = s->sums + 4 * w * t;
+  size_t w = c->width, in_rows = column_rows(p, in_channels(c)),
+         out_rows = column_rows(p, out_channels(c));
+  const real *h1 = hidden + hidden_offset(c, p, t * p->panels);
+  const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
+  real *panel = own_panel(s), *cols = panel + s->panel, *sums = s->sums + 4 * w * t;
   memset(sums, 0, 4 * w * sizeof *sums);
-  keep_dv_columns(c, p, dv, t, first, s);
+  coupling_dv_columns(p, dv, t, cols);
+  keep_columns(p, cols, out_rows, t, first, s->dv_cols);
   for (size_t q = 0; q < tile_panels(p, t); q++) {
-    size_t at = panel_offset(q, w);
-    const real *d3 = s->dv_cols + panel_offset(first + q, out9);
-    real *da1 = s->da1 + panel_offset(first + q, w);
-    real *da2 = s->da2 + panel_offset(first + q, w);
-    panel_product(w, width, out9, left_columns(s->turned, w), d3, PANEL, NULL, da2,
-                  PANEL);
-    norm_relu_backward(h2 + at, da2, w, width, s->scale2, sums + 2 * w, sums + 3 * w);
-    panel_product(w, width, w, left_columns(c->conv2->value, w), da2, PANEL, NULL, da1,
-                  PANEL);
-    norm_relu_backward(h1 + at, da1, w, width, s->scale1, sums, sums + w);
-    panel_product(in9, panel_pixels(p, n, q), w, left_columns(c->conv1->value, in9), da1,
-                  PANEL, NULL, planes + q * width, n);
+    size_t at = hidden_offset(c, p, q);
+    real *da1 = s->da1 + hidden_offset(c, p, first + q);
+    real *da2 = s->da2 + hidden_offset(c, p, first + q);
+    coupling_widen(&s->conv3, p, 0, s->dv_cols + panel_offset(first + q, out_rows), false,
+                   da2);
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, w);
+      real *d1 = da1 + pixel, *d2 = da2 + pixel;
+      norm_relu_backward(h2 + at + pixel, d2, w, p->width, s->scale2, sums + 2 * w,
+                         sums + 3 * w);
+      panel_product(w, p->width, w, left_columns(c->conv2->value, w), d2, PANEL, NULL, d1,
+                    PANEL);
+      norm_relu_backward(h1 + at + pixel, d1, w, p->width, s->scale1, sums, sums + w);
+    }
+    coupling_narrow(&s->conv1, p, t, q, da1, panel, s->planes);
   }
-  keep_columns(c, p, y1, hx, t, first, s);
+  coupling_columns(p, hx, y1, t, cols);
+  keep_columns(p, cols, in_rows, t, first, s->h_cols);
 }
 
 /* ---- weight gradients ---- */
 
-typedef struct WeightGradients {
-  real *w1, *w2;
-  real beta1, beta2, beta3;
-} WeightGradients;
-
-/* Some panels of a wave. */
-typedef struct Span {
-  size_t first; /* panel of the wave, counted over all tiles */
-  size_t q, count;
-} Span;
-
-static inline size_t columns_from(size_t all, size_t j) {
-  return all - j < PANEL ? all - j : PANEL;
-}
-
-/* to[i][j…] (+)= Σ over the span's pixels of d[i]·panel[pixel][…], for `rows` rows of
- * d; a row of `to` has `columns` numbers. */
-static void sum_pixels(const CouplingPlan *p, const Span *at, const real *d, size_t rows,
-                       const real *panel, size_t j, size_t columns, bool add, real *to) {
-  Left left = left_panels(d + panel_offset(at->q, rows), rows, p->width);
-  panel_product(rows, columns_from(columns, j), at->count * p->width, left, panel, PANEL,
-                add ? to + j : NULL, to + j, columns);
-}
-
-/* The same with rows j … of a hidden layer, transposed, as the panel. */
-static void sum_hidden(const CouplingPlan *p, const BackwardScratch *s, const Span *at,
-                       const real *d, size_t rows, const real *hidden, size_t w, size_t j,
-                       bool add, real *to) {
-  real *panel = own_panel(s);
-  for (size_t i = 0; i < at->count; i++)
-    panel_transpose(hidden + panel_offset(at->first + at->q + i, w) + j * PANEL, PANEL,
-                    p->width, columns_from(w, j), panel + i * p->width * PANEL);
-  sum_pixels(p, at, d, rows, panel, j, w, add, to);
-}
-
-/* A span's part of 32 columns of a weight gradient: conv2's, conv3's and conv1's
- * columns are numbered through. */
-static void column_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
-                            const BackwardScratch *s, const WeightGradients *g, size_t i,
-                            const Span *at) {
-  size_t w = c->width, out9 = out_channels(c) * 9, in9 = in_channels(c) * 9;
-  size_t j = i * PANEL, layer = column_panels(w) * PANEL;
-  bool later = at->first + at->q > 0; /* something is in the sums already */
-  if (j < layer) {
-    sum_hidden(p, s, at, s->da2, w, hidden, w, j, later || g->beta2 != 0, g->w2);
-  } else if (j < 2 * layer) {
-    const real *h2 = hidden + panel_offset(all_panels(p), w);
-    sum_hidden(p, s, at, s->dv_cols, out9, h2, w, j - layer, later, s->dturned);
-  } else {
-    j -= 2 * layer;
-    const real *panel = s->in_cols + j / PANEL * s->in_panel + at->q * p->width * PANEL;
-    sum_pixels(p, at, s->da1, w, panel, j, in9, later || g->beta1 != 0, g->w1);
-  }
-}
-
+/* The part of a wave of `count` panels from `first` on, in 32 columns of a weight
+ * gradient: conv2's, conv3's and conv1's are numbered through. */
 static void wave_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
-                          const BackwardScratch *s, const WeightGradients *g, size_t i,
-                          size_t first, size_t panels) {
-  for (size_t q = 0; q < panels; q += SUM_PANELS) {
-    Span at = {first, q, panels - q < SUM_PANELS ? panels - q : SUM_PANELS};
-    column_gradient(c, p, hidden, s, g, i, &at);
-  }
+                          const BackwardScratch *s, real *dw2, real beta2, size_t i,
+                          size_t first, size_t count) {
+  size_t w = c->width, blocks = coupling_blocks(c);
+  bool later = first > 0; /* something is in the sums already */
+  const real *h1 = hidden + hidden_offset(c, p, first);
+  const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
+  if (i < blocks)
+    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p), later || beta2 != 0,
+                 dw2 + i * PANEL, w);
+  else if (i < blocks + coupling_sum_blocks(&s->conv3, p))
+    coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i - blocks, count, later);
+  else
+    coupling_conv_sum(&s->conv1, p, s->h_cols, s->da1,
+                      i - blocks - coupling_sum_blocks(&s->conv3, p), count, later);
 }
 
 /* Gradient of the network's input at image row r. */
-static void input_row(const Coupling *c, const CouplingPlan *p, const real *planes,
+static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
                       const Act *dz1, const Act *dy1, const Act *dhx, size_t r) {
-  size_t n = r / p->h, row = r % p->h * p->w, k = in_channels(c) * 9;
+  size_t n = r / p->h, row = r % p->h * p->w;
   for (size_t ch = 0; ch < c->cond; ch++)
-    coupling_gather(p, planes, k, ch, r, -1, act_plane(dhx, n, ch) + row);
+    coupling_gather(&s->conv1, p, s->planes, ch, r, act_plane(dhx, n, ch) + row);
   for (size_t ch = 0; ch < coupling_keep1(c); ch++) {
     real *dst = act_plane(dy1, n, ch) + row;
     const real *src = act_plane(dz1, n, ch) + row;
-    coupling_gather(p, planes, k, c->cond + ch, r, -1, dst);
+    coupling_gather(&s->conv1, p, s->planes, c->cond + ch, r, dst);
     for (size_t x = 0; x < p->w; x++) dst[x] += src[x];
   }
 }
@@ -279,34 +217,23 @@ static void conv3_gradient(const Coupling *c, const CouplingPlan *p, const real 
   accumulate(dlogs, o, 3 * dot, logs_beta);
 }
 
-/* Output channel o of conv3's gradient, in its own order. */
-static void turn_back(const Coupling *c, const real *turned, size_t o, real beta,
-                      real *dw) {
-  turned += o * 9 * c->width;
-  dw += o * 9 * c->width;
-  for (size_t k = 0; k < c->width; k++, dw += 9)
-    for (size_t i = 0; i < 9; i++) {
-      real g = turned[i * c->width + k];
-      dw[i] = beta == 0 ? g : dw[i] + g;
-    }
-}
-
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        const Act *hx, const real *hidden, const real *v, const Act *dz,
                        const real *dlogdet, const Act *dy, const Act *dhx, real *scratch,
                        int threads) {
   BackwardScratch s = backward_scratch(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
-  size_t panels = 2 * column_panels(c->width) + column_panels(in_channels(c) * 9);
+  size_t blocks = coupling_blocks(c);
+  size_t sums =
+      blocks + coupling_sum_blocks(&s.conv1, p) + coupling_sum_blocks(&s.conv3, p);
   Act y1 = act_channels(y, 0, keep), y2 = act_channels(y, keep, change);
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
   Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
   Act dv = act_nchw(s.dv, p->n, out_channels(c), p->h, p->w);
-  WeightGradients g;
-  real beta_bias3, beta_logs3;
-  g.w1 = param_accumulate(c->conv1, &g.beta1);
-  g.w2 = param_accumulate(c->conv2, &g.beta2);
-  real *dw3 = param_accumulate(c->conv3, &g.beta3);
+  real beta2, beta_bias3, beta_logs3;
+  real *dw2 = param_accumulate(c->conv2, &beta2);
+  s.conv1.dweight = param_accumulate(c->conv1, &s.conv1.beta);
+  s.conv3.dweight = param_accumulate(c->conv3, &s.conv3.beta);
   real *dbias3 = param_accumulate(c->bias3, &beta_bias3);
   real *dlogs3 = param_accumulate(c->logs3, &beta_logs3);
   coupling_scales(c->logs1->value, c->width, s.scale1);
@@ -315,7 +242,10 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static) nowait
-    for (size_t o = 0; o < out_channels(c); o++) coupling_turn_conv3(c, o, s.turned);
+    for (size_t b = 0; b < blocks; b++) {
+      coupling_filters(&s.conv1, p, b);
+      coupling_filters(&s.conv3, p, b);
+    }
 #pragma omp for schedule(static)
     for (size_t r = 0; r < p->n * p->h; r++)
       image_row_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, r);
@@ -327,17 +257,19 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
       for (size_t t = t0; t < end; t++)
         tile_backward(c, p, &y1, hx, &dv, hidden, &s, t, t * p->panels - first);
 #pragma omp for schedule(dynamic)
-      for (size_t i = 0; i < panels; i++)
-        wave_gradient(c, p, hidden, &s, &g, i, first, wave_panels);
+      for (size_t i = 0; i < sums; i++)
+        wave_gradient(c, p, hidden, &s, dw2, beta2, i, first, wave_panels);
     }
 #pragma omp for schedule(static) nowait
-    for (size_t o = 0; o < out_channels(c); o++) {
-      turn_back(c, s.dturned, o, g.beta3, dw3);
-      conv3_gradient(c, p, v, s.dv, o, dbias3, beta_bias3, dlogs3, beta_logs3);
+    for (size_t b = 0; b < blocks; b++) {
+      coupling_filters_back(&s.conv1, p, b);
+      coupling_filters_back(&s.conv3, p, b);
     }
+#pragma omp for schedule(static) nowait
+    for (size_t o = 0; o < out_channels(c); o++)
+      conv3_gradient(c, p, v, s.dv, o, dbias3, beta_bias3, dlogs3, beta_logs3);
 #pragma omp for schedule(static)
-    for (size_t r = 0; r < p->n * p->h; r++)
-      input_row(c, p, s.planes, &dz1, &dy1, dhx, r);
+    for (size_t r = 0; r < p->n * p->h; r++) input_row(c, p, &s, &dz1, &dy1, dhx, r);
   }
   norm_gradient(c->bias1, p, s.sums, c->width);
   norm_gradient(c->logs1, p, s.sums + c->width, c->width);

@@ -101,14 +101,6 @@ size_t patches_scratch(const Patches *v, int threads) {
 
 /* ---- between images and panels ---- */
 
-CLONES static void gather_every(const real *restrict src, size_t step, size_t n,
-                                real *restrict dst) {
-  if (step == 2)
-    for (size_t x = 0; x < n; x++) dst[x] = src[2 * x];
-  else
-    for (size_t x = 0; x < n; x++) dst[x] = src[step * x];
-}
-
 CLONES static void add_every(const real *restrict src, size_t step, size_t n,
                              real *restrict dst) {
   for (size_t x = 0; x < n; x++) dst[step * x] += src[x];

@@ -93,3 +93,11 @@ CLONES void add_shifted(real *restrict dst, const real *left, const real *mid,
   for (size_t x = 1; x + 1 < w; x++) dst[x] += left[x - 1] + mid[x] + right[x + 1];
   dst[w - 1] += left[w - 2] + mid[w - 1];
 }
+
+CLONES void gather_every(const real *restrict src, size_t step, size_t n,
+                         real *restrict dst) {
+  if (step == 2)
+    for (size_t x = 0; x < n; x++) dst[x] = src[2 * x];
+  else
+    for (size_t x = 0; x < n; x++) dst[x] = src[step * x];
+}

@@ -1,0 +1,218 @@
+#include "coupling_conv.h"
+
+#include <string.h>
+
+#include "taps.h"
+#include "tiles.h"
+#include "winograd.h"
+
+static inline bool in_squares(const CouplingPlan *p) { return p->side == 2; }
+
+/* ---- filters ---- */
+
+CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
+  return (CouplingConv){in_channels(c), c->width, false, c->conv1->value,
+                        filters,        dfilters, NULL,  0};
+}
+
+CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
+  return (CouplingConv){out_channels(c), c->width, true, c->conv3->value,
+                        filters,         dfilters, NULL, 0};
+}
+
+size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide) {
+  return (wide + PANEL - 1) / PANEL * PANEL * column_rows(p, few);
+}
+
+/* With pixels for cells conv1's weight will do as it is; all other filters are kept
+ * in blocks of hidden channels, [rows of columns][PANEL]. */
+static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
+  return !in_squares(p) && !c->last;
+}
+
+/* Where 3×3 filters lie: that of hidden channel k and few channel f begins at
+ * k·wide + f·few of the weight. */
+typedef struct FilterLayout {
+  size_t wide, few;
+  bool turned; /* conv3 widens backwards: its filters are read from their ends */
+} FilterLayout;
+
+static FilterLayout filter_layout(const CouplingConv *c) {
+  return c->last ? (FilterLayout){9, c->wide * 9, true}
+                 : (FilterLayout){c->few * 9, 9, false};
+}
+
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+  FilterLayout at = filter_layout(c);
+  real rows[TAPS_ROOM], *to = c->filters + panel_offset(b, column_rows(p, c->few));
+  const real *g = c->weight + b * PANEL * at.wide;
+  if (as_it_is(c, p)) return;
+  for (size_t f = 0; f < c->few; f++, g += at.few) {
+    taps_gather(g, at.wide, panel_columns(c->wide, b), rows);
+    if (in_squares(p))
+      winograd_filter(rows, at.turned, c->few, to + f * PANEL);
+    else
+      memcpy(to + f * TAPS * PANEL, rows, TAPS * PANEL * sizeof *to);
+  }
+}
+
+void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+  FilterLayout at = filter_layout(c);
+  real rows[TAPS * PANEL], *dg = c->dweight + b * PANEL * at.wide;
+  const real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
+  if (as_it_is(c, p)) return;
+  for (size_t f = 0; f < c->few; f++, dg += at.few) {
+    if (in_squares(p))
+      winograd_filter_back(d + f * PANEL, at.turned, c->few, rows);
+    else
+      memcpy(rows, d + f * TAPS * PANEL, sizeof rows);
+    taps_scatter(rows, panel_columns(c->wide, b), c->beta, dg, at.wide);
+  }
+}
+
+/* ---- columns and planes ---- */
+
+/* Those of `in` are channels from `first` on of `few`. */
+static void columns_of(const CouplingPlan *p, const Act *in, size_t t, size_t first,
+                       size_t few, real *cols) {
+  size_t rows = tile_rows(p, t), row0 = t * p->rows, n = tile_cells(p, t);
+  if (in_squares(p))
+    winograd_patches(in, row0, rows, few, cols + first * n, n);
+  else
+    im2col(in, &conv3x3, p->h, p->w, row0, rows, cols + first * 9 * n, n);
+}
+
+void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_t t,
+                      real *cols) {
+  size_t cond = hx->data == NULL ? 0 : hx->c, few = cond + y1->c;
+  if (cond > 0) columns_of(p, hx, t, 0, few, cols);
+  columns_of(p, y1, t, cond, few, cols);
+}
+
+void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, real *cols) {
+  if (in_squares(p))
+    columns_of(p, dv, t, 0, dv->c, cols);
+  else
+    im2col_flipped(dv, &conv3x3, t * p->rows, tile_rows(p, t), cols, tile_cells(p, t));
+}
+
+/* Row r of pixels from rows of squares: its own, and the next on the other side. */
+static void gather_squares(const CouplingConv *c, const CouplingPlan *p,
+                           const real *planes, size_t f, size_t r, real *dst) {
+  size_t k = column_rows(p, c->few), y = r % p->h / 2, row = r / p->h * p->high + y;
+  bool lower = r % p->h % 2 == 1;
+  size_t step = c->few;
+  const real *own = tile_row(p, planes, k, (lower ? 8 : 4) * step + f, row);
+  winograd_overlap(own, step * tile_cells(p, row / p->rows), p->wide, dst);
+  if (lower ? y + 1 == p->high : y == 0) return;
+  row = lower ? row + 1 : row - 1;
+  const real *next = tile_row(p, planes, k, (lower ? 0 : 12) * step + f, row);
+  winograd_overlap(next, step * tile_cells(p, row / p->rows), p->wide, dst);
+}
+
+/* conv3's planes are read at pixel + offset, conv1's, backwards, at pixel − offset. */
+static void gather_pixels(const CouplingConv *c, const CouplingPlan *p,
+                          const real *planes, size_t f, size_t r, real *dst) {
+  ptrdiff_t y = (ptrdiff_t)(r % p->h), sign = c->last ? 1 : -1;
+  for (ptrdiff_t i = -1; i <= 1; i++) {
+    ptrdiff_t yy = y + sign * i;
+    if (yy < 0 || yy >= (ptrdiff_t)p->h) continue;
+    size_t rr = (size_t)((ptrdiff_t)r + sign * i), row = f * 9 + (size_t)(i + 1) * 3;
+    const real *left = tile_row(p, planes, c->few * 9, row + (sign > 0 ? 0 : 2), rr);
+    const real *mid = tile_row(p, planes, c->few * 9, row + 1, rr);
+    const real *right = tile_row(p, planes, c->few * 9, row + (sign > 0 ? 2 : 0), rr);
+    add_shifted(dst, left, mid, right, p->w);
+  }
+}
+
+void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,
+                     size_t f, size_t r, real *dst) {
+  memset(dst, 0, p->w * sizeof *dst);
+  if (in_squares(p))
+    gather_squares(c, p, planes, f, r, dst);
+  else
+    gather_pixels(c, p, planes, f, r, dst);
+}
+
+/* ---- products ---- */
+
+/* conv3's filters as the left factor: hidden channels of block b as rows. */
+static Left block_rows(const CouplingConv *c, size_t b) {
+  return left_columns(c->filters + panel_offset(b, c->few * 9), PANEL);
+}
+
+/* The same with all hidden channels as columns. */
+static Left block_columns(const CouplingConv *c) {
+  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * 9)};
+}
+
+void coupling_widen(const CouplingConv *c, const CouplingPlan *p, size_t first,
+                    const real *panel, bool add, real *out) {
+  size_t k = c->few * 9;
+  if (in_squares(p)) {
+    winograd_widen(c->filters, c->wide, c->few, first, c->few - first, panel, p->width,
+                   add, out);
+  } else if (!c->last) {
+    panel_product(c->wide, p->width, k - first * 9, left_rows(c->weight + first * 9, k),
+                  panel, PANEL, add ? out : NULL, out, PANEL);
+  } else {
+    for (size_t b = 0; b * PANEL < c->wide; b++)
+      panel_product(panel_columns(c->wide, b), p->width, k, block_rows(c, b), panel,
+                    PANEL, NULL, out + panel_offset(b, PANEL), PANEL);
+  }
+}
+
+void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
+                     const real *h, real *panel, real *planes) {
+  size_t rows = column_rows(p, c->few), n = tile_cells(p, t),
+         count = panel_cells(p, n, q);
+  planes += tile_offset(p, t, rows) + q * p->width;
+  if (in_squares(p)) {
+    winograd_narrow(c->filters, c->wide, c->few, h, p->width, panel);
+    winograd_unpatch(c->few, panel);
+    for (size_t k = 0; k < rows; k++)
+      memcpy(planes + k * n, panel + k * PANEL, count * sizeof *planes);
+    return;
+  }
+  Left left = c->last ? block_columns(c) : left_columns(c->weight, rows);
+  panel_product(rows, count, c->wide, left, h, PANEL, NULL, planes, n);
+}
+
+/* ---- sums over cells ---- */
+
+/* Panels that are transposed and multiplied at a time. */
+#define SUM_PANELS ((size_t)8)
+
+void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,
+                  size_t wide, size_t b, size_t count, bool add, real *to, size_t ld) {
+  _Alignas(64) real turned[SUM_PANELS * PANEL * PANEL];
+  size_t columns = panel_columns(wide, b);
+  for (size_t q = 0, some; q < count; q += some, add = true) {
+    some = count - q < SUM_PANELS ? count - q : SUM_PANELS;
+    for (size_t i = 0; i < some; i++)
+      panel_transpose(h + panel_offset(q + i, wide) + b * PANEL * PANEL, PANEL, p->width,
+                      columns, turned + i * p->width * PANEL);
+    panel_product(rows, columns, some * p->width,
+                  left_panels(d + panel_offset(q, rows), rows, p->width), turned, PANEL,
+                  add ? to : NULL, to, ld);
+  }
+}
+
+size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
+  return ((as_it_is(c, p) ? c->few * 9 : c->wide) + PANEL - 1) / PANEL;
+}
+
+void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
+                       const real *h, size_t b, size_t count, bool later) {
+  size_t rows = column_rows(p, c->few);
+  real *d = c->dfilters + panel_offset(b, rows);
+  if (as_it_is(c, p))
+    coupling_sum(p, h, c->wide, cols, rows, b, count, later || c->beta != 0,
+                 c->dweight + b * PANEL, rows);
+  else if (!in_squares(p))
+    coupling_sum(p, cols, rows, h, c->wide, b, count, later, d, PANEL);
+  else
+    for (size_t q = 0; q < count; q++)
+      winograd_sum(cols + panel_offset(q, rows), c->few, h + panel_offset(4 * q, c->wide),
+                   c->wide, b, p->width, later || q > 0, d);
+}
