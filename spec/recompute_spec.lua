@@ -4,13 +4,14 @@ local core = require "cglow.core"
 describe("recompute", function()
   local function gradients(recompute)
     cglow.seed(3)
+    -- Large enough for squares of pixels in level 1 (coupling.h), too small in level 2.
     local model = cglow.Model {
-      x = { 3, 16, 16 }, y = { 3, 16, 16 }, levels = 2, depth = 3, cn = { channels = 4, width = 8 },
+      x = { 3, 32, 16 }, y = { 3, 32, 16 }, levels = 2, depth = 3, cn = { channels = 4, width = 8 },
       coupling = { width = 16 }, recompute = recompute,
     }
     local rng = core.Rng(4)
     for _, p in ipairs(model:parameters()) do p.value:add(rng:normal(p.value:size()), 0.02) end
-    local x, y = rng:uniform(3, 3, 16, 16), rng:uniform(3, 3, 16, 16)
+    local x, y = rng:uniform(3, 3, 32, 16), rng:uniform(3, 3, 32, 16)
     model:zero_grad()
     local loss, dy = model:loss_and_grad(x, y)
     return model, loss, dy:clone()
