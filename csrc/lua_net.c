@@ -328,6 +328,7 @@ void net_prepare_backward(lua_State *L, int idx) {
   for (size_t i = 0; i < net->count; i++) {
     Layer *l = net->node[i].layer;
     bool outer = l->ops == &layer_linear && !occurs_before(net, i);
+    if (l->weight == NULL && l->bias == NULL && l->logs == NULL) continue;
     push_roles(L, idx, i);
     for (int r = 0; r < 3; r++) {
       if (lua_getfield(L, -1, roles[r]) != LUA_TNIL)
