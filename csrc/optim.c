@@ -131,10 +131,13 @@ typedef struct BadChunks {
 
 static void finite_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
   const BadChunks *c = context;
+  bool pending = s->param->pending > 0 && !s->param->dense;
   real top;
   c->found[p->chunk] = false;
-  if (s->param->pending > 0 && !s->param->dense && factors_safe(s->param)) return;
-  for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
+  /* Factors are judged once, with the first piece, which then stands for all. */
+  if (pending && (p->first > 0 || factors_safe(s->param))) return;
+  size_t end = pending ? s->param->count : p->first + p->n;
+  for (size_t at = p->first, n; at < end; at += n) {
     n = span(s->param, at, end - at);
     if (!all_finite(param_gradient(s->param, at, n, buf), n, &top) || top > c->most)
       c->found[p->chunk] = true;
