@@ -31,7 +31,7 @@ bool patches_tile(const Layer *l, size_t h, size_t w) {
 
 bool patches_add(Patches *v, const Layer *conv, size_t n, size_t h, size_t w) {
   size_t taps = kernel_pixels(conv);
-  if (v->depth == PATCHES_STAGES) return false;
+  if (v->depth == PATCHES_STAGES || taps * conv->in > PATCHES_COLUMN) return false;
   if (v->depth > 0 && v->stage[0].panels * taps > PATCHES_PIXELS) return false;
   for (size_t i = 0; i < v->depth; i++) v->stage[i].panels *= taps;
   if (v->depth > 0) v->stage[v->depth - 1].taps = taps;
@@ -297,13 +297,12 @@ static void group_backward(const Patches *v, const Act *out, const Act *dout,
                       to[last].db);
   kept += group_kept(v);
   for (size_t i = v->depth; i-- > 0;) {
-    const PatchStage *s = v->stage + i, *below = s - 1;
-    const real *x = cols;
-    if (i > 0) x = kept -= output_reals(below);
+    const PatchStage *s = v->stage + i, *below = i > 0 ? s - 1 : NULL;
+    const real *x = below ? kept -= output_reals(below) : cols;
     stage_weights(s, n, x, d, to + i, turned);
-    if (i == 0 && din == NULL) return;
+    if (below == NULL && din == NULL) return;
     stage_columns(s, n, d, dx);
-    for (size_t t = 0; i > 0 && t < s->panels; t++)
+    for (size_t t = 0; below != NULL && t < s->panels; t++)
       relu_panel_backward(below->relu ? x + t * s->columns * PANEL : NULL,
                           dx + t * s->columns * PANEL, below->out, below->taps, wide,
                           to[i - 1].db);

@@ -19,6 +19,8 @@
 #define PATCHES_STAGES 4
 /* Pixels of the first output in a patch, at most. */
 #define PATCHES_PIXELS 256
+/* Numbers in a column, at most: a group has PANEL columns, however few pixels. */
+#define PATCHES_COLUMN 4096
 
 typedef struct PatchStage {
   const Layer *conv;
@@ -38,7 +40,7 @@ typedef struct Patches {
 bool patches_tile(const Layer *l, size_t h, size_t w);
 
 /* Append a stage to a zeroed or begun plan, with n, h, w of its output; false
- * when the plan is full. */
+ * when that is more than a plan takes. */
 bool patches_add(Patches *v, const Layer *conv, size_t n, size_t h, size_t w);
 
 /* Reals: outputs between the stages, which backward reads; the first stage's
