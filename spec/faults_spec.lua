@@ -4,6 +4,7 @@
 -- section 4).
 local cglow = require "cglow"
 local core = require "cglow.core"
+local nn = require "cglow.nn"
 
 local NAN, INF <const> = 0 / 0, math.huge
 
@@ -259,6 +260,26 @@ describe("An optimizer", function()
       assert.are.equal(state, moments(opt))
     end)
   end
+
+  -- Its factors are judged once for all pieces that the optimizer works in.
+  it("refuses a pending gradient that is infinite in its last row only, far from the first piece", function()
+    local net = nn.Linear { in_features = 300, out_features = 300 }
+    local weight = net:parameters()[1]
+    local opt = cglow.optim.Adam({ weight }, { lr = 0.1 })
+    local old, dout = weight.value:clone(), core.zeros(1, 300)
+    dout:set(1, 300, INF)
+    net:forward(core.ones(1, 300))
+    net:backward(dout)
+    local ok, message = opt:step()
+    assert.is_nil(ok)
+    assert.matches("is not finite, or too large to square", message, 1, true)
+    assert.is_true(weight.value:equal(old))
+    dout:set(1, 300, 1)
+    weight:zero_grad()
+    net:forward(core.ones(1, 300))
+    net:backward(dout)
+    assert.is_truthy(opt:step())
+  end)
 
   it("Adam: refuses a gradient whose square overflows, which would freeze its parameter for ever", function()
     local p = core.Param(core.zeros(3), "p")

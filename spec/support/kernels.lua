@@ -113,14 +113,14 @@ local PATCHES = {
 local PATCH_IMAGES = { { 8, 8 }, { 8, 24 }, { 40, 16 }, { 48, 48 } }
 
 local function check_chain(chain, batch, image, rng, wrap)
-  local list, terms, acts = {}, 45, { rng:normal(batch, chain[1][1], image[1], image[2]) }
+  local list, longest, acts = {}, 45, { rng:normal(batch, chain[1][1], image[1], image[2]) }
   for i, g in ipairs(chain) do
     list[i] = conv_net(g)
     fill(list[i]:parameters(), rng)
     -- Weights of size 1/√K keep activations near 1, so eps·√K·16 of the largest
     -- number covers all three sums.
     local p = list[i]:parameters()
-    terms = math.max(terms, g[1] * g[3] * g[4])
+    longest = math.max(longest, g[1] * g[3] * g[4])
     p[1].value:mul((g[1] * g[3] * g[4]) ^ -0.5)
     acts[i + 1] = reference.conv(acts[i], p[1].value, p[2].value, table.unpack(g, 5))
   end
@@ -140,11 +140,11 @@ local function check_chain(chain, batch, image, rng, wrap)
     if wrap then -- columns of x shared with another network
       local bundle = core.net.bundle { conv_net(chain[1]), net }
       local outs = bundle:forward(acts[1])
-      near("y", outs[2], acts[#acts], terms)
+      near("y", outs[2], acts[#acts], longest)
       bundle:backward { outs[1] * 0, dout }
     else
-      near("y", net:forward(acts[1]), acts[#acts], terms)
-      near("dx", net:backward(dout), d, terms)
+      near("y", net:forward(acts[1]), acts[#acts], longest)
+      near("dx", net:backward(dout), d, longest)
     end
     for i, p in ipairs(net:parameters()) do near("gradient " .. i, p.grad, grads[i], pixels) end
   end)
