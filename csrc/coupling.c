@@ -222,74 +222,79 @@ void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scra
 /* One logarithm for so many σ; their product cannot underflow: σ > 0.73. */
 #define PRODUCT_PIXELS 256
 
-/* One channel of an image row, at most PRODUCT_PIXELS of it: returns Π σ. */
-CLONES static double transform_row(const real *vt, const real *vr, real st, real sr,
-                                   const real *y, real *z, size_t w) {
+/* At most PRODUCT_PIXELS of a channel: returns Π σ. */
+CLONES static double transform_pixels(const real *vt, const real *vr, real st, real sr,
+                                      const real *y, real *z, size_t n) {
   real sigma[PRODUCT_PIXELS];
-  for (size_t x = 0; x < w; x++) {
+  for (size_t x = 0; x < n; x++) {
     real t = v_tanh(vt[x] * st);
     sigma[x] = v_sigmoid(v_tanh(vr[x] * sr) + 2);
     z[x] = (y[x] + t) * sigma[x];
   }
   double product = 1;
-  for (size_t x = 0; x < w; x++) product *= (double)sigma[x];
+  for (size_t x = 0; x < n; x++) product *= (double)sigma[x];
   return product;
 }
 
-CLONES static void invert_row(const real *vt, const real *vr, real st, real sr,
-                              const real *z, real *y, size_t w) {
-  for (size_t x = 0; x < w; x++) {
+CLONES static void invert_pixels(const real *vt, const real *vr, real st, real sr,
+                                 const real *z, real *y, size_t n) {
+  for (size_t x = 0; x < n; x++) {
     real t = v_tanh(vt[x] * st), s = v_sigmoid(v_tanh(vr[x] * sr) + 2);
     y[x] = z[x] / s - t;
   }
 }
 
-typedef struct VRow {
+/* What a channel's transform reads of v: its shifts, raw scales and their factors. */
+typedef struct VRun {
   const real *t, *r;
   real st, sr;
-} VRow;
+} VRun;
 
-static inline VRow v_at(const Coupling *c, const CouplingPlan *p, const real *v, size_t n,
-                        size_t ch, size_t y) {
-  size_t plane = p->h * p->w, base = (n * out_channels(c) + 2 * ch) * plane + y * p->w;
-  return (VRow){v + base, v + base + plane, v_exp(3 * c->logs3->value[2 * ch]),
+static inline VRun v_at(const Coupling *c, const CouplingPlan *p, const real *v, Run run,
+                        size_t ch) {
+  size_t plane = p->h * p->w, base = (run.n * out_channels(c) + 2 * ch) * plane + run.at;
+  return (VRun){v + base, v + base + plane, v_exp(3 * c->logs3->value[2 * ch]),
                 v_exp(3 * c->logs3->value[2 * ch + 1])};
 }
 
-static double transform_image_row(const Coupling *c, const CouplingPlan *p, const real *v,
-                                  const Act *y2, const Act *z2, size_t n, size_t y) {
+/* Returns Σ log σ. */
+static double transform_run(const Coupling *c, const CouplingPlan *p, const real *v,
+                            const Act *y2, const Act *z2, Run run) {
   double log_sum = 0;
   for (size_t ch = 0; ch < coupling_change(c); ch++) {
-    VRow a = v_at(c, p, v, n, ch, y);
-    const real *src = act_plane(y2, n, ch) + y * p->w;
-    real *dst = act_plane(z2, n, ch) + y * p->w;
-    for (size_t x = 0; x < p->w; x += PRODUCT_PIXELS) {
-      size_t w = p->w - x < PRODUCT_PIXELS ? p->w - x : PRODUCT_PIXELS;
-      log_sum += log(transform_row(a.t + x, a.r + x, a.st, a.sr, src + x, dst + x, w));
+    VRun a = v_at(c, p, v, run, ch);
+    const real *src = act_plane(y2, run.n, ch) + run.at;
+    real *dst = act_plane(z2, run.n, ch) + run.at;
+    for (size_t x = 0; x < run.pixels; x += PRODUCT_PIXELS) {
+      size_t n = run.pixels - x < PRODUCT_PIXELS ? run.pixels - x : PRODUCT_PIXELS;
+      log_sum += log(transform_pixels(a.t + x, a.r + x, a.st, a.sr, src + x, dst + x, n));
     }
   }
   return log_sum;
 }
 
 void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
-                        const Act *y2, const Act *z2, double *row_logs, double *logdet,
+                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
                         int threads) {
+  size_t runs = sample_runs(p);
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t r = 0; r < p->n * p->h; r++)
-    row_logs[r] = transform_image_row(c, p, v, y2, z2, r / p->h, r % p->h);
+  for (size_t i = 0; i < p->n * runs; i++)
+    run_logs[i] = transform_run(c, p, v, y2, z2, run_at(p, i));
   for (size_t n = 0; n < p->n; n++) {
     logdet[n] = 0;
-    for (size_t y = 0; y < p->h; y++) logdet[n] += row_logs[n * p->h + y];
+    for (size_t i = 0; i < runs; i++) logdet[n] += run_logs[n * runs + i];
   }
 }
 
 void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,
                      const Act *z2, const Act *y2, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t r = 0; r < p->n * p->h; r++)
-    for (size_t ch = 0, n = r / p->h, y = r % p->h; ch < coupling_change(c); ch++) {
-      VRow a = v_at(c, p, v, n, ch, y);
-      invert_row(a.t, a.r, a.st, a.sr, act_plane(z2, n, ch) + y * p->w,
-                 act_plane(y2, n, ch) + y * p->w, p->w);
+  for (size_t i = 0; i < p->n * sample_runs(p); i++) {
+    Run run = run_at(p, i);
+    for (size_t ch = 0; ch < coupling_change(c); ch++) {
+      VRun a = v_at(c, p, v, run, ch);
+      invert_pixels(a.t, a.r, a.st, a.sr, act_plane(z2, run.n, ch) + run.at,
+                    act_plane(y2, run.n, ch) + run.at, run.pixels);
     }
+  }
 }

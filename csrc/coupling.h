@@ -71,9 +71,9 @@ void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scra
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
                       real *hidden, real *v, real *scratch, int threads);
 
-/* z2 and logdet[n] from y2 and v; row_logs: n·h doubles of scratch. */
+/* z2 and logdet[n] from y2 and v; run_logs: n·h doubles of scratch. */
 void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
-                        const Act *y2, const Act *z2, double *row_logs, double *logdet,
+                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
                         int threads);
 /* y2 from z2. */
 void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,

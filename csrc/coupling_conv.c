@@ -1,5 +1,6 @@
 #include "coupling_conv.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "taps.h"
@@ -11,13 +12,13 @@ static inline bool in_squares(const CouplingPlan *p) { return p->side == 2; }
 /* ---- filters ---- */
 
 CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
-  return (CouplingConv){in_channels(c), c->width, false, c->conv1->value,
-                        filters,        dfilters, NULL,  0};
+  return (CouplingConv){in_channels(c), c->width, false, c->conv1->value, filters,
+                        dfilters,       NULL,     0,     NULL};
 }
 
 CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
-  return (CouplingConv){out_channels(c), c->width, true, c->conv3->value,
-                        filters,         dfilters, NULL, 0};
+  return (CouplingConv){out_channels(c), c->width, true, c->conv3->value, filters,
+                        dfilters,        NULL,     0,    NULL};
 }
 
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide) {
@@ -48,6 +49,7 @@ void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
   const real *g = c->weight + b * PANEL * at.wide;
   if (as_it_is(c, p)) return;
   for (size_t f = 0; f < c->few; f++, g += at.few) {
+    if (f + 1 < c->few) taps_fetch(g + at.few, at.wide, panel_columns(c->wide, b));
     taps_gather(g, at.wide, panel_columns(c->wide, b), rows);
     if (in_squares(p))
       winograd_filter(rows, at.turned, c->few, to + f * PANEL);
@@ -58,16 +60,22 @@ void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
 
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
   FilterLayout at = filter_layout(c);
-  real rows[TAPS * PANEL], *dg = c->dweight + b * PANEL * at.wide;
+  real rows[TAPS * PANEL], largest = 0, *dg = c->dweight + b * PANEL * at.wide;
   const real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
+  size_t count = panel_columns(c->wide, b);
   if (as_it_is(c, p)) return;
   for (size_t f = 0; f < c->few; f++, dg += at.few) {
+    if (f + 1 < c->few) taps_fetch(dg + at.few, at.wide, count);
     if (in_squares(p))
       winograd_filter_back(d + f * PANEL, at.turned, c->few, rows);
     else
       memcpy(rows, d + f * TAPS * PANEL, sizeof rows);
-    taps_scatter(rows, panel_columns(c->wide, b), c->beta, dg, at.wide);
+    real top = gradient_largest(rows, TAPS, count, PANEL);
+    if (top > largest) largest = top;
+    taps_scatter(rows, count, c->beta, dg, at.wide);
   }
+  /* What was there before has not been seen. */
+  c->largest[b] = c->beta == 0 ? largest : (real)HUGE_VAL;
 }
 
 /* ---- columns and planes ---- */
@@ -203,16 +211,19 @@ size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
 }
 
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
-                       const real *h, size_t b, size_t count, bool later) {
+                       const real *h, size_t b, size_t count, bool later,
+                       bool last) {
   size_t rows = column_rows(p, c->few);
   real *d = c->dfilters + panel_offset(b, rows);
-  if (as_it_is(c, p))
-    coupling_sum(p, h, c->wide, cols, rows, b, count, later || c->beta != 0,
-                 c->dweight + b * PANEL, rows);
-  else if (!in_squares(p))
+  if (as_it_is(c, p)) {
+    real *dw = c->dweight + b * PANEL;
+    coupling_sum(p, h, c->wide, cols, rows, b, count, later || c->beta != 0, dw, rows);
+    if (last) c->largest[b] = gradient_largest(dw, c->wide, panel_columns(rows, b), rows);
+  } else if (!in_squares(p)) {
     coupling_sum(p, cols, rows, h, c->wide, b, count, later, d, PANEL);
-  else
+  } else {
     for (size_t q = 0; q < count; q++)
       winograd_sum(cols + panel_offset(q, rows), c->few, h + panel_offset(4 * q, c->wide),
                    c->wide, b, p->width, later || q > 0, d);
+  }
 }

@@ -25,6 +25,7 @@ typedef struct CouplingConv {
   real *dfilters; /* gradient of the filters */
   real *dweight;  /* of the weight, times beta beforehand */
   real beta;
+  real *largest; /* magnitude in each part of dweight: coupling_sum_blocks numbers */
 } CouplingConv;
 
 /* filters, dfilters: room for coupling_filter_count numbers. */
@@ -41,7 +42,7 @@ size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide);
 
 /* Make the filters of block b, 32 channels of the hidden layer. */
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b);
-/* The weight's gradient from the filters', for block b. */
+/* The weight's gradient from the filters', for block b, and what is the largest in it. */
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
 
 /* Columns of tile t: conv1's, first hx's channels (if it has data), then y1's; or
@@ -64,9 +65,10 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
 /* The sum over cells that is the filters' gradient is made in so many blocks. */
 size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p);
 /* Block b: the products of `count` panels of columns with the hidden layer h of
- * their cells; later: add to what is there. */
+ * their cells; later: add to what is there; last: no more will be added. */
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
-                       const real *h, size_t b, size_t count, bool later);
+                       const real *h, size_t b, size_t count, bool later,
+                       bool last);
 /* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of `rows` rows,
  * and of h, of `wide` rows, from row 32·b on. */
 void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,

@@ -69,6 +69,29 @@ static inline const real *tile_row(const CouplingPlan *p, const real *m, size_t 
   return m + tile_offset(p, t, k) + i * tile_cells(p, t) + (r - t * p->rows) * p->wide;
 }
 
+/* Where each pixel is on its own, work goes by runs of whole rows of a sample, of
+ * at least RUN_PIXELS if the sample has them. */
+#define RUN_PIXELS ((size_t)32)
+
+typedef struct Run {
+  size_t n, at, pixels; /* sample; first pixel, counted within it; their number */
+} Run;
+
+static inline size_t run_rows(const CouplingPlan *p) {
+  return p->w < RUN_PIXELS ? RUN_PIXELS / p->w : 1;
+}
+
+/* Runs of a sample. */
+static inline size_t sample_runs(const CouplingPlan *p) {
+  return (p->h + run_rows(p) - 1) / run_rows(p);
+}
+
+static inline Run run_at(const CouplingPlan *p, size_t i) {
+  size_t y = i % sample_runs(p) * run_rows(p), left = p->h - y;
+  size_t rows = left < run_rows(p) ? left : run_rows(p);
+  return (Run){i / sample_runs(p), y * p->w, rows * p->w};
+}
+
 /* out = exp(logs) */
 void coupling_scales(const real *logs, size_t n, real *out);
 

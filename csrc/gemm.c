@@ -104,7 +104,10 @@ static bool transpose_fast(const real **src, size_t ld, size_t *k, size_t n,
   if (!__builtin_cpu_supports("x86-64-v4")) return false;
   for (; *k >= 16; *k -= 16, *src += 16, *panel += 16 * PANEL) {
     transpose_16(*src, ld, n, *panel);
-    transpose_16(*src + 16 * ld, ld, n > 16 ? n - 16 : 0, *panel + 16);
+    if (n > 16)
+      transpose_16(*src + 16 * ld, ld, n - 16, *panel + 16);
+    else
+      for (size_t i = 0; i < 16; i++) memset(*panel + i * PANEL + 16, 0, 16 * sizeof **panel);
   }
   return true;
 }

@@ -20,6 +20,7 @@ enum { UV_NETS = 1, UV_COLS, UV_OUTPUTS, UV_COUNT = 3 };
 typedef struct Entry {
   Net *net;
   size_t uses; /* net's, at this bundle's last forward */
+  size_t twin; /* the first entry whose first convolution sees x the same way */
   const real *cols; /* shared im2col of x, or NULL */
   real *arena, *out, *dout;
 } Entry;
@@ -86,8 +87,7 @@ static int new_bundle(lua_State *L) {
   return 1;
 }
 
-/* The first entry whose first convolution sees x the same way. */
-static size_t twin(const Bundle *b, size_t i) {
+static size_t find_twin(const Bundle *b, size_t i) {
   for (size_t k = 0; k < i; k++)
     if (net_same_columns(b->entry[k].net, b->entry[i].net)) return k;
   return i;
@@ -99,11 +99,11 @@ static size_t place_cols(Bundle *b, real *base) {
   size_t total = 0;
   for (size_t i = 0; i < b->count; i++) {
     Entry *e = &b->entry[i];
-    size_t count = net_columns_count(e->net), k = twin(b, i);
+    size_t count = net_columns_count(e->net);
     e->cols = NULL;
     if (count == 0) continue;
-    if (k < i) {
-      e->cols = b->entry[k].cols;
+    if (e->twin < i) {
+      e->cols = b->entry[e->twin].cols;
     } else {
       e->cols = base ? base + total : NULL;
       if (!checked_add(total, (count + 15) & ~(size_t)15, &total))
@@ -116,7 +116,7 @@ static size_t place_cols(Bundle *b, real *base) {
 static void fill_cols(const Bundle *b, const Tensor *x, int threads) {
   for (size_t i = 0; i < b->count; i++) {
     const Entry *e = &b->entry[i];
-    if (e->cols != NULL && twin(b, i) == i)
+    if (e->cols != NULL && e->twin == i)
       net_columns(e->net, x->data, (real *)e->cols, threads);
   }
 }
@@ -132,6 +132,7 @@ static void prepare(lua_State *L, Bundle *b) {
     e->out = net_prepare_forward(L, -1, 2)->data;
     e->uses = e->net->uses;
     e->arena = net_arena(L, -2);
+    e->twin = find_twin(b, i);
     lua_rawseti(L, outputs, (lua_Integer)i + 1);
     lua_pop(L, 1);
     size_t s = net_backward_scratch(e->net, 1);

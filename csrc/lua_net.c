@@ -322,13 +322,19 @@ static bool occurs_before(const Net *net, size_t i) {
   return false;
 }
 
+static bool ready(const Param *p, size_t n, bool outer) {
+  return p == NULL || param_ready(p, n, outer);
+}
+
 void net_prepare_backward(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   Net *net = lua_touserdata(L, idx);
   for (size_t i = 0; i < net->count; i++) {
     Layer *l = net->node[i].layer;
     bool outer = l->ops == &layer_linear && !occurs_before(net, i);
-    if (l->weight == NULL && l->bias == NULL && l->logs == NULL) continue;
+    if (ready(l->weight, net->n, outer) && ready(l->bias, net->n, false) &&
+        ready(l->logs, net->n, false))
+      continue;
     push_roles(L, idx, i);
     for (int r = 0; r < 3; r++) {
       if (lua_getfield(L, -1, roles[r]) != LUA_TNIL)

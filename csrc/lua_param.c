@@ -71,10 +71,19 @@ static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   p->v = t->data + n * p->rows;
 }
 
+static bool may_be_pending(const Param *p, size_t n, bool outer) {
+  return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
+}
+
+bool param_ready(const Param *p, size_t n, bool outer) {
+  if (may_be_pending(p, n, outer)) return p->pending_room >= n;
+  return p->grad != NULL && p->pending == 0;
+}
+
 void param_prepare(lua_State *L, int idx, size_t n, bool outer) {
   idx = lua_absindex(L, idx);
   Param *p = lua_touserdata(L, idx);
-  if (outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed) {
+  if (may_be_pending(p, n, outer)) {
     ensure_pending_room(L, idx, n);
     return;
   }
@@ -139,6 +148,25 @@ static int zero_grad(lua_State *L) {
   return 0;
 }
 
+/*** The gradients of all these count as zero from now on.
+@function zero_grad
+@tparam {Param,...} parameters */
+static int zero_all(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    Param *p = luaL_testudata(L, -1, PARAM_TYPE);
+    if (p == NULL)
+      luaL_argerror(L, 1, lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
+                                          (LUAI_UACINT)i, luaL_typename(L, -1)));
+    param_zero_grad(p);
+    lua_pop(L, 1);
+  }
+  return 0;
+}
+
 static int param_tostring(lua_State *L) {
   param_check(L, 1);
   lua_getiuservalue(L, 1, UV_NAME);
@@ -188,7 +216,10 @@ static const luaL_Reg methods[] = {{"__index", param_index},
                                    {"zero_grad", zero_grad},
                                    {NULL, NULL}};
 
-static const luaL_Reg functions[] = {{"Param", new_param}, {"parameter_limit", set_limit}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"Param", new_param},
+                                     {"zero_grad", zero_all},
+                                     {"parameter_limit", set_limit},
+                                     {NULL, NULL}};
 
 void open_param(lua_State *L) {
   luaL_newmetatable(L, PARAM_TYPE);

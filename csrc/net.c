@@ -83,20 +83,15 @@ static size_t patches_from(const Net *net, size_t i, const Shape *in, Patches *v
   return tiles ? end : i;
 }
 
-static Patches patches_at(const Net *net, size_t i) {
-  const Act *in = input_of(net, i);
-  Patches v;
-  patches_from(net, i, &(Shape){in->c, in->h, in->w, false}, &v);
-  return v;
-}
-
 /* See that nodes first .. end-1 are run as one, or node `first` alone. */
-static void tie(Net *net, size_t first, size_t end) {
+static void tie(Net *net, size_t first, size_t end, const Patches *v) {
   size_t last = end > first ? end - 1 : first;
   net->node[first].other = last;
   net->node[last].other = first;
-  for (size_t k = first; k <= last; k++) net->node[k].patches = end > first;
+  net->node[first].patches = end > first ? *v : (Patches){0};
 }
+
+static inline bool as_patches(const NetNode *v) { return v->patches.depth > 0; }
 
 /* Place what node i computes alone, or it and those it is run with; *s: the shape
  * of its input, then of the last output.  Returns the node after. */
@@ -104,7 +99,7 @@ static size_t place_from(Net *net, size_t i, Shape *s, char *why) {
   Patches v;
   size_t end = patches_from(net, i, s, &v), last = end > i ? end - 1 : i;
   bool relu = last > i && net->node[last].in_place;
-  tie(net, i, end);
+  tie(net, i, end, &v);
   for (size_t k = i; k <= last; k++) {
     Shape from = *s;
     net->node[k].layer->ops->shape(net->node[k].layer, &from, s, why);
@@ -170,9 +165,8 @@ static size_t layer_scratch(const Net *net, int threads) {
   size_t most = 0;
   for (size_t i = 0; i < net->count; i = net->node[i].other + 1) {
     const NetNode *v = &net->node[i];
-    if (v->patches) {
-      Patches p = patches_at(net, i);
-      most = max_size(most, patches_scratch(&p, threads));
+    if (as_patches(v)) {
+      most = max_size(most, patches_scratch(&v->patches, threads));
     } else {
       most = max_size(most, v->layer->ops->scratch(v->layer, input_of(net, i), &v->out,
                                                    threads));
@@ -191,10 +185,7 @@ size_t net_backward_scratch(const Net *net, int threads) {
 
 size_t net_columns_count(const Net *net) {
   const NetNode *v = &net->node[0];
-  if (v->patches) {
-    Patches p = patches_at(net, 0);
-    return patches_columns_count(&p);
-  }
+  if (as_patches(v)) return patches_columns_count(&v->patches);
   const ConvGeometry *g = &v->layer->geometry;
   return v->layer->ops == &layer_conv2d ? net->in.c * g->kh * g->kw * act_pixels(&v->out)
                                         : 0;
@@ -203,25 +194,30 @@ size_t net_columns_count(const Net *net) {
 bool net_same_columns(const Net *a, const Net *b) {
   const NetNode *v = &a->node[0], *w = &b->node[0];
   if (v->layer->ops != &layer_conv2d || w->layer->ops != &layer_conv2d) return false;
-  if (v->patches != w->patches) return false;
-  if (v->patches) {
-    Patches p = patches_at(a, 0), q = patches_at(b, 0);
-    return patches_same_columns(&p, &q);
-  }
+  if (as_patches(v) || as_patches(w)) return patches_same_columns(&v->patches, &w->patches);
   return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
+}
+
+/* Channel by channel. */
+static void plain_columns(const Act *x, const NetNode *v, real *cols, int threads) {
+  const ConvGeometry *g = &v->layer->geometry;
+  size_t ld = act_pixels(&v->out);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (ptrdiff_t c = 0; c < (ptrdiff_t)x->c; c++) {
+    Act one = act_channels(x, (size_t)c, 1);
+    im2col(&one, g, v->out.h, v->out.w, 0, x->n * v->out.h,
+           cols + (size_t)c * g->kh * g->kw * ld, ld);
+  }
 }
 
 void net_columns(const Net *net, real *in, real *cols, int threads) {
   const NetNode *v = &net->node[0];
   Act x = net->in;
   x.data = in;
-  if (v->patches) {
-    Patches p = patches_at(net, 0);
-    patches_columns(&p, &x, cols, threads);
-  } else {
-    im2col(&x, &v->layer->geometry, v->out.h, v->out.w, 0, x.n * v->out.h, cols,
-           act_pixels(&v->out));
-  }
+  if (as_patches(v))
+    patches_columns(&v->patches, &x, cols, threads);
+  else
+    plain_columns(&x, v, cols, threads);
 }
 
 void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
@@ -233,9 +229,8 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
     last = v->other;
     NetNode *end = &net->node[last];
     end->out.data = end->in_output ? out : arena + end->offset;
-    if (v->patches) {
-      Patches p = patches_at(net, i);
-      patches_forward(&p, input_of(net, i), &end->out, arena + v->kept, cols, scratch,
+    if (as_patches(v)) {
+      patches_forward(&v->patches, input_of(net, i), &end->out, arena + v->kept, cols, scratch,
                       threads);
     } else {
       v->layer->ops->forward(v->layer, input_of(net, i), &v->out, cols, scratch, threads);
@@ -258,9 +253,8 @@ void net_backward(Net *net, real *dout, real *din, const real *arena, const real
     next.data = i == 0 ? din : buffer[turn];
     Act *wanted = next.data ? &next : NULL;
     const real *own_cols = i == 0 ? cols : NULL;
-    if (v->patches) {
-      Patches p = patches_at(net, i);
-      patches_backward(&p, input_of(net, i), &end->out, &grad, wanted, arena + v->kept,
+    if (as_patches(v)) {
+      patches_backward(&v->patches, input_of(net, i), &end->out, &grad, wanted, arena + v->kept,
                        own_cols, rest, threads);
     } else {
       v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted, own_cols,

@@ -18,9 +18,9 @@ typedef struct NetNode {
   bool in_place;
   size_t offset; /* of out in the arena; the last group is the output itself */
   bool in_output;
-  bool patches; /* belongs to convolutions that are run as one */
-  size_t other; /* the other end of their nodes; else the node itself */
-  size_t kept;  /* first of them: where their inner outputs lie in the arena */
+  Patches patches; /* the first of convolutions that are run as one: how; else empty */
+  size_t other;    /* the other end of their nodes; else the node itself */
+  size_t kept;     /* first of them: where their inner outputs lie in the arena */
   Act out;
 } NetNode;
 

@@ -103,24 +103,10 @@ double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size
   return total;
 }
 
-/* x − x is 0 but for infinities and NaN. */
-CLONES static bool all_finite(const real *g, size_t n, real *most) {
-  real bad = 0, top = 0;
-#pragma omp simd reduction(+ : bad) reduction(max : top)
-  for (size_t i = 0; i < n; i++) {
-    real a = g[i] < 0 ? -g[i] : g[i];
-    bad += g[i] - g[i];
-    top = a > top ? a : top;
-  }
-  *most = top;
-  return bad == 0;
-}
-
 /* Could no sum of products of these factors come near that? */
 static bool factors_safe(const Param *p) {
-  real u, v;
-  if (!all_finite(p->u, p->pending * p->rows, &u)) return false;
-  if (!all_finite(p->v, p->pending * p->cols, &v)) return false;
+  real u = gradient_largest(p->u, 1, p->pending * p->rows, 0);
+  real v = gradient_largest(p->v, 1, p->pending * p->cols, 0);
   return (real)2 * u * v * (real)p->pending <= (real)OPTIM_GRADIENT_MAX;
 }
 
@@ -129,17 +115,28 @@ typedef struct BadChunks {
   bool *found;
 } BadChunks;
 
+static inline bool acceptable(real largest, real most) {
+  return largest < (real)HUGE_VAL && largest <= most;
+}
+
+/* Is nothing wrong with the dense gradient for sure?  What Lua holds it may have
+ * changed since somebody looked. */
+static bool judged(const Param *p, real most) {
+  return !p->dense || (!p->exposed && acceptable(p->largest, most));
+}
+
 static void finite_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
   const BadChunks *c = context;
-  bool pending = s->param->pending > 0 && !s->param->dense;
-  real top;
+  const Param *param = s->param;
+  bool pending = param->pending > 0 && !param->dense;
   c->found[p->chunk] = false;
   /* Factors are judged once, with the first piece, which then stands for all. */
-  if (pending && (p->first > 0 || factors_safe(s->param))) return;
-  size_t end = pending ? s->param->count : p->first + p->n;
+  if (pending && (p->first > 0 || factors_safe(param))) return;
+  if (param->pending == 0 && judged(param, c->most)) return;
+  size_t end = pending ? param->count : p->first + p->n;
   for (size_t at = p->first, n; at < end; at += n) {
-    n = span(s->param, at, end - at);
-    if (!all_finite(param_gradient(s->param, at, n, buf), n, &top) || top > c->most)
+    n = span(param, at, end - at);
+    if (!acceptable(gradient_largest(param_gradient(param, at, n, buf), 1, n, 0), c->most))
       c->found[p->chunk] = true;
   }
 }

@@ -1,11 +1,43 @@
 #include "param.h"
 
+#include <math.h>
 #include <string.h>
 
 real *param_accumulate(Param *p, real *beta) {
   *beta = p->dense ? 1 : 0;
   p->dense = true;
+  p->largest = (real)HUGE_VAL;
   return p->grad;
+}
+
+#ifdef CGLOW_DOUBLE
+typedef int64_t Bits;
+#define ABOVE_SIGN INT64_MAX
+#else
+typedef int32_t Bits;
+#define ABOVE_SIGN INT32_MAX
+#endif
+
+/* Without their sign the bits of numbers, read as integers, are ordered as their
+ * magnitudes are, infinity after all others and NaN behind it. */
+#define TOPS ((size_t)64)
+
+CLONES real gradient_largest(const real *g, size_t rows, size_t n, size_t ld) {
+  Bits top[TOPS] = {0};
+  for (; rows > 0; rows--, g += ld)
+    for (size_t j = 0; j < n; j += TOPS) {
+      size_t count = n - j < TOPS ? n - j : TOPS;
+      for (size_t i = 0; i < count; i++) {
+        Bits bits;
+        memcpy(&bits, g + j + i, sizeof bits);
+        bits &= ABOVE_SIGN;
+        top[i] = bits > top[i] ? bits : top[i];
+      }
+    }
+  for (size_t i = 1; i < TOPS; i++) top[0] = top[i] > top[0] ? top[i] : top[0];
+  real largest;
+  memcpy(&largest, top, sizeof largest);
+  return largest < (real)HUGE_VAL ? largest : (real)HUGE_VAL;
 }
 
 void param_set_pending(Param *p, size_t n, const real *u, const real *v) {
@@ -47,11 +79,13 @@ void param_materialise(Param *p) {
                  p->grad + r * p->cols, p->cols);
   }
   p->dense = true;
+  p->largest = (real)HUGE_VAL;
   p->pending = 0;
 }
 
 void param_zero_grad(Param *p) {
   p->pending = 0;
   p->dense = p->exposed;
+  p->largest = (real)HUGE_VAL;
   if (p->exposed) memset(p->grad, 0, p->count * sizeof *p->grad);
 }

@@ -21,6 +21,7 @@ typedef struct Param {
   real *grad;   /* NULL until somebody needs it dense */
   bool dense;   /* grad holds numbers; otherwise it counts as zero */
   bool exposed; /* Lua holds grad, so it must always be up to date */
+  real largest; /* no number of grad is larger; infinite: nobody has looked */
   size_t pending, pending_room; /* samples */
   real *u, *v;                  /* [pending, rows], [pending, cols] */
 } Param;
@@ -36,6 +37,11 @@ void param_set_pending(Param *p, size_t n, const real *u, const real *v);
 /* Numbers at .. at+n-1 of the gradient, which must lie within one row: a
  * pointer into grad, or formed in buf (n numbers). */
 const real *param_gradient(const Param *p, size_t at, size_t n, real *buf);
+
+/* The largest magnitude in `rows` rows of n numbers, ld apart; infinite when one is
+ * not finite.  Whoever forms a dense gradient and looks at it while it is in cache
+ * sets `largest`, and spares the optimizer from reading it once more. */
+real gradient_largest(const real *g, size_t rows, size_t n, size_t ld);
 
 /* Make the gradient dense; grad must have been allocated. */
 void param_materialise(Param *p);

@@ -101,83 +101,113 @@ size_t patches_scratch(const Patches *v, int threads) {
 
 /* ---- between images and panels ---- */
 
-CLONES static void add_every(const real *restrict src, size_t step, size_t n,
-                             real *restrict dst) {
-  for (size_t x = 0; x < n; x++) dst[step * x] += src[x];
-}
+/* Pixels of the first stage's input: (y[j], x[j]), at[j] numbers into a channel, is
+ * the corner of pixel j's patch. */
+typedef struct Corners {
+  int32_t y[PANEL], x[PANEL], at[PANEL];
+} Corners;
 
-/* What one row of columns reads of an input plane: pixel (y·sy + y0, x·sx + x0) for
- * pixel (y, x) of the last output, 0 outside. */
-typedef struct Grid {
-  Index sy, sx, y0, x0;
-} Grid;
+/* So far away that no step leads back into the image. */
+#define OUTSIDE (INT32_MIN / 2)
 
-/* A run of n pixels of the last output, from (y, x) on; back: adds the row to the
- * plane. */
-static void grid_run(const Grid *a, const Act *in, real *plane, Index y, Index x, Index n,
-                     real *row, bool back) {
-  Index iy = y * a->sy + a->y0, ix = x * a->sx + a->x0, w = (Index)in->w, lo = 0, hi = n;
-  if (ix < 0) lo = (a->sx - 1 - ix) / a->sx;
-  if (ix + (n - 1) * a->sx >= w) hi = ix < w ? (w - 1 - ix) / a->sx + 1 : 0;
-  if (iy < 0 || iy >= (Index)in->h || lo >= hi) lo = hi = 0;
-  real *image = plane + iy * w + ix + lo * a->sx;
-  if (back) {
-    add_every(row + lo, (size_t)a->sx, (size_t)(hi - lo), image);
-    return;
+static Corners group_corners(const Patches *v, const Act *in, size_t g) {
+  Corners c;
+  size_t count = group_pixels(v, g), sy = 1, sx = 1;
+  for (size_t i = 0; i < v->depth; i++) {
+    sy *= v->stage[i].conv->geometry.sh;
+    sx *= v->stage[i].conv->geometry.sw;
   }
-  for (Index i = 0; i < lo; i++) row[i] = 0;
-  gather_every(image, (size_t)a->sx, (size_t)(hi - lo), row + lo);
-  for (Index i = hi; i < n; i++) row[i] = 0;
-}
-
-static void column_row(const Patches *v, const Grid *a, const Act *in, size_t g, size_t c,
-                       real *row, bool back) {
-  size_t count = group_pixels(v, g);
-  for (size_t j = 0, run; j < count; j += run) {
-    size_t p = g * PANEL + j, x = p % v->w, y = p / v->w % v->h, n = p / v->w / v->h;
-    run = v->w - x < count - j ? v->w - x : count - j;
-    grid_run(a, in, act_plane(in, n, c), (Index)y, (Index)x, (Index)run, row + j, back);
+  size_t x = g * PANEL % v->w, y = g * PANEL / v->w, n = y / v->h;
+  y %= v->h;
+  for (size_t j = 0; j < PANEL; j++) {
+    c.y[j] = j < count ? (int32_t)(y * sy) : OUTSIDE;
+    c.x[j] = (int32_t)(x * sx);
+    c.at[j] = (int32_t)(n * in->ns + y * sy * in->w + x * sx);
+    if (++x == v->w) x = 0, y++;
+    if (y == v->h) y = 0, n++;
   }
-  if (!back) memset(row + count, 0, (PANEL - count) * sizeof *row);
+  return c;
 }
 
-/* Where the t-th pixel of each patch lies: its digits, from the last stage's window to
- * the second's, are rows and columns. */
-static Grid panel_grid(const Patches *v, size_t t) {
-  Grid a = {1, 1, 0, 0};
+/* A step away from the corners. */
+typedef struct Step {
+  int32_t y, x;
+} Step;
+
+/* What one row of columns reads of a plane: 0 outside. */
+CLONES static void gather_step(const Corners *c, Step step, const real *plane, int32_t h,
+                               int32_t w, real *row) {
+  int32_t from[PANEL], offset = step.y * w + step.x;
+  for (size_t j = 0; j < PANEL; j++) {
+    uint32_t y = (uint32_t)(c->y[j] + step.y), x = (uint32_t)(c->x[j] + step.x);
+    int32_t inside = -(int32_t)((y < (uint32_t)h) & (x < (uint32_t)w));
+    from[j] = ((c->at[j] + offset) & inside) | ~inside;
+  }
+  for (size_t j = 0; j < PANEL; j++) {
+    real value = plane[from[j] < 0 ? 0 : from[j]];
+    row[j] = from[j] < 0 ? 0 : value;
+  }
+}
+
+static void scatter_step(const Corners *c, Step step, real *plane, int32_t h, int32_t w,
+                         const real *row) {
+  for (size_t j = 0; j < PANEL; j++) {
+    int32_t y = c->y[j] + step.y, x = c->x[j] + step.x;
+    if (y >= 0 && y < h && x >= 0 && x < w)
+      plane[c->at[j] + step.y * w + step.x] += row[j];
+  }
+}
+
+/* Where the t-th pixel of each patch begins: its digits, from the last stage's window
+ * to the second's, are rows and columns. */
+static Step panel_step(const Patches *v, size_t t) {
+  Index y = 0, x = 0, sy = 1, sx = 1;
   for (size_t i = 1; i < v->depth; i++) {
     const ConvGeometry *g = &v->stage[i].conv->geometry;
     size_t tap = t % (g->kh * g->kw);
     t /= g->kh * g->kw;
-    a.y0 += (Index)(tap / g->kw) * a.sy;
-    a.x0 += (Index)(tap % g->kw) * a.sx;
-    a.sy *= (Index)g->kh;
-    a.sx *= (Index)g->kw;
+    y += (Index)(tap / g->kw) * sy;
+    x += (Index)(tap % g->kw) * sx;
+    sy *= (Index)g->kh;
+    sx *= (Index)g->kw;
   }
   const ConvGeometry *g = &v->stage[0].conv->geometry;
-  return (Grid){a.sy * (Index)g->sh, a.sx * (Index)g->sw, a.y0 * (Index)g->sh - (Index)g->ph,
-                a.x0 * (Index)g->sw - (Index)g->pw};
+  return (Step){(int32_t)(y * (Index)g->sh - (Index)g->ph),
+                (int32_t)(x * (Index)g->sw - (Index)g->pw)};
 }
 
-/* A group's columns from in, or back: added to it. */
+/* Panel t of a group's columns from in, or back: added to it. */
+static void panel_columns_of(const Patches *v, const Act *in, const Corners *corners,
+                             size_t t, real *cols, bool back) {
+  const ConvGeometry *k = &v->stage[0].conv->geometry;
+  Step first = panel_step(v, t);
+  int32_t h = (int32_t)in->h, w = (int32_t)in->w;
+  for (size_t c = 0; c < in->c; c++)
+    for (size_t i = 0; i < k->kh; i++)
+      for (size_t j = 0; j < k->kw; j++, cols += PANEL) {
+        Step step = {first.y + (int32_t)i, first.x + (int32_t)j};
+        if (back)
+          scatter_step(corners, step, act_plane(in, 0, c), h, w, cols);
+        else
+          gather_step(corners, step, act_plane(in, 0, c), h, w, cols);
+      }
+}
+
 static void group_columns(const Patches *v, const Act *in, size_t g, real *cols,
                           bool back) {
-  const ConvGeometry *k = &v->stage[0].conv->geometry;
-  for (size_t t = 0; t < v->stage[0].panels; t++) {
-    Grid first = panel_grid(v, t);
-    for (size_t c = 0; c < in->c; c++)
-      for (size_t i = 0; i < k->kh; i++)
-        for (size_t j = 0; j < k->kw; j++, cols += PANEL) {
-          Grid a = {first.sy, first.sx, first.y0 + (Index)i, first.x0 + (Index)j};
-          column_row(v, &a, in, g, c, cols, back);
-        }
-  }
+  Corners corners = group_corners(v, in, g);
+  for (size_t t = 0; t < v->stage[0].panels; t++, cols += v->stage[0].columns * PANEL)
+    panel_columns_of(v, in, &corners, t, cols, back);
 }
 
 void patches_columns(const Patches *v, const Act *in, real *cols, int threads) {
+  Index panels = (Index)v->stage[0].panels;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index g = 0; g < (Index)groups(v); g++)
-    group_columns(v, in, (size_t)g, cols + (size_t)g * column_reals(v->stage), false);
+  for (Index i = 0; i < (Index)groups(v) * panels; i++) {
+    Corners corners = group_corners(v, in, (size_t)(i / panels));
+    panel_columns_of(v, in, &corners, (size_t)(i % panels),
+                     cols + (size_t)i * v->stage[0].columns * PANEL, false);
+  }
 }
 
 bool patches_same_columns(const Patches *a, const Patches *b) {
@@ -377,4 +407,8 @@ void patches_backward(const Patches *v, const Act *in, const Act *out, const Act
     }
   }
   if (parts > 1) join_parts(v, sums, parts);
+  for (size_t i = 0; i < v->depth; i++) {
+    Param *w = v->stage[i].conv->weight;
+    w->largest = gradient_largest(w->grad, 1, w->count, 0);
+  }
 }

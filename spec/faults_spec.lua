@@ -301,6 +301,80 @@ describe("An optimizer", function()
     end
   end)
 
+  -- Layers look at the gradients that they form, and the optimizer does not again.
+  local HUGE = core.scalar == "float" and 1e25 or 1e200
+
+  -- `run(scale)` forms gradients in proportion to scale, of one sign.
+  local function judges_what_layers_form(params, run)
+    for _, p in ipairs(params) do
+      local opt = cglow.optim.Adam({ p }, { lr = 0.1 })
+      local function step(...)
+        for _, scale in ipairs { ... } do run(scale) end
+        return opt:step()
+      end
+      local old = p.value:clone()
+      core.zero_grad(params)
+      assert.is_nil(step(HUGE), p.name)
+      assert.is_nil(step(1), p.name .. ", more added")
+      core.zero_grad(params)
+      assert.is_nil(step(1, HUGE), p.name .. ", added to another")
+      core.zero_grad(params)
+      assert.is_nil(step(NAN), p.name)
+      assert.is_true(p.value:equal(old))
+      core.zero_grad(params)
+      assert.is_truthy(step(1), p.name)
+      p.value:copy(old)
+      -- What Lua holds it may change afterwards.
+      core.zero_grad(params)
+      local grad = p.grad
+      run(1)
+      local first = grad:reshape(-1)[1]
+      grad:reshape(-1):set(1, INF)
+      assert.is_nil(opt:step())
+      grad:reshape(-1):set(1, first)
+      assert.is_truthy(opt:step())
+      p.value:copy(old)
+    end
+  end
+
+  -- A coupling whose gradients are zero but for hidden channels i and k.
+  local function narrow_coupling(i, k)
+    local layer = core.flow.coupling(4, 2, 40)
+    local weights = {}
+    for _, p in ipairs(layer:parameters()) do weights[p.name:match "(conv%d)%.weight" or ""] = p end
+    weights.conv1.value[i]:fill(0.01)
+    weights.conv2.value[k][i]:fill(1)
+    for o = 1, 4 do weights.conv3.value[o][k]:fill(0.01) end
+    return layer, { weights.conv1, weights.conv2, weights.conv3 }
+  end
+
+  for _, at in ipairs { { 1, 33 }, { 40, 1 }, { 32, 40 } } do
+    for _, size in ipairs { 4, 5, 16 } do
+      it(("refuses a coupling's gradient for hidden channels %d and %d at %d×%d"):format(at[1], at[2], size, size),
+        function()
+          local layer, weights = narrow_coupling(at[1], at[2])
+          local y, hx = core.ones(2, 4, size, size), core.ones(2, 2, size, size)
+          judges_what_layers_form(weights, function(scale)
+            layer:forward(y, hx, true)
+            layer:backward(core.full(y:size(), scale), { 0, 0 })
+          end)
+        end)
+    end
+  end
+
+  for _, n in ipairs { 1, 4 } do
+    it(("refuses gradients of convolutions that are run as one, %d samples"):format(n), function()
+      local first, second = core.net.conv2d(1, 3, 2, 2, 2, 2, 0, 0, true), core.net.conv2d(3, 5, 2, 2, 2, 2, 0, 0, true)
+      local net = core.net.sequential({ first, core.net.relu(), second }, { "a", "b", "c" })
+      for _, p in ipairs(net:parameters()) do p.value:fill(1) end
+      local x = core.ones(n, 1, 32, 32)
+      judges_what_layers_form(net:parameters(), function(scale)
+        net:forward(x)
+        net:backward(core.full(n, 5, 8, 8, scale))
+      end)
+    end)
+  end
+
   it("refuses hyper-parameters that are not numbers any more", function()
     local p = core.Param(core.zeros(3), "p")
     local opt = cglow.optim.Adam { p }

@@ -237,7 +237,7 @@ end
 
 --- Every gradient counts as zero from now on.
 function Network:zero_grad()
-  for _, p in ipairs(self.parameter_list) do p:zero_grad() end
+  core.zero_grad(self.parameter_list)
 end
 
 -- ---- files -------------------------------------------------------------------

@@ -122,7 +122,7 @@ end
 
 --- Every gradient counts as zero from now on.
 function Model:zero_grad()
-  for _, p in ipairs(self:parameters()) do p:zero_grad() end
+  core.zero_grad(self:parameters())
 end
 
 --- Exchange a part's conditioning network or its flow layer.

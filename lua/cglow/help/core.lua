@@ -292,6 +292,9 @@ The same seed gives the same numbers on any machine and any number of threads.
 @module cglow.Param */
 /*** The gradient counts as zero from now on.
 @function Param:zero_grad */
+/*** The gradients of all these count as zero from now on.
+@function zero_grad
+@tparam {Param,...} parameters */
 /*** A trainable parameter: a name, a value and a gradient of the same shape.
 For layers written in Lua; C layers make their own.
 @function Param
