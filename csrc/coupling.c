@@ -14,17 +14,13 @@
 #define TILE_PIXELS 256
 #define TILES_WANTED 4
 /* So many squares repay the transforms of the weights. */
-#define SQUARES_WANTED 64
-
-static size_t panels_of(size_t cells, size_t width) {
-  return (cells + width - 1) / width;
-}
+#define SQUARES_WANTED 32
 
 /* The most rows whose cells fill their panels best. */
 static size_t rows_of_tile(size_t most, size_t w, size_t width) {
-  size_t best = 1, best_panels = panels_of(w, width);
+  size_t best = 1, best_panels = parts_of(w, width);
   for (size_t rows = 2; rows <= most; rows++) {
-    size_t panels = panels_of(rows * w, width);
+    size_t panels = parts_of(rows * w, width);
     if (panels * best <= best_panels * rows) best = rows, best_panels = panels;
   }
   return best;
@@ -35,14 +31,16 @@ CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
   p.side = h % 2 == 0 && w % 2 == 0 && p.pixels / 4 >= SQUARES_WANTED ? 2 : 1;
   p.high = h / p.side;
   p.wide = w / p.side;
-  size_t cells = all_cells(&p) / TILES_WANTED, most = TILE_PIXELS / cell_pixels(&p);
+  p.split = all_cells(&p) <= PANEL;
+  size_t cells = p.split ? all_cells(&p) : all_cells(&p) / TILES_WANTED;
+  size_t most = TILE_PIXELS / cell_pixels(&p);
   if (cells > most) cells = most;
   /* A half-empty register costs less than an idle thread. */
-  p.width = cells < PANEL ? PANEL / 2 : PANEL;
+  p.width = cells < (p.split ? PANEL / 2 + 1 : PANEL) ? PANEL / 2 : PANEL;
   if (cells < p.width) cells = p.width;
   p.rows = rows_of_tile(cells / p.wide, p.wide, p.width);
-  p.tiles = panels_of(n * p.high, p.rows);
-  p.panels = panels_of(full_tile(&p), p.width);
+  p.tiles = parts_of(n * p.high, p.rows);
+  p.panels = parts_of(full_tile(&p), p.width);
   return p;
 }
 
@@ -61,20 +59,22 @@ void coupling_scales(const real *logs, size_t n, real *out) {
 /* ---- forward ---- */
 
 /* Scratch of the network: filters, two rows of scales, the planes of conv3, and for
- * each thread a tile's columns, a panel of them, and the hidden layers of a panel. */
+ * each thread a tile's columns, a panel of them, and the hidden layers of a panel.  If
+ * threads share the only panel, each has filters of its own, and columns and hidden
+ * layers are the first thread's. */
 typedef struct NetworkScratch {
   CouplingConv conv1, conv3;
   real *scale1, *scale2, *planes, *threads;
-  size_t cols, panel, thread_stride, total;
+  size_t cols, panel, filters, thread_stride, total;
 } NetworkScratch;
 
 typedef struct ThreadScratch {
-  real *cols, *panel, *h1, *h2;
+  real *cols, *panel, *filters, *h1, *h2;
 } ThreadScratch;
 
 static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
                                       real *base, int threads) {
-  NetworkScratch s;
+  NetworkScratch s = {.conv1 = coupling_conv1(c, NULL, NULL)};
   size_t at = 0, in = in_channels(c), out = out_channels(c);
   real *filters1, *filters3;
 #define TAKE(to, count) to = base + at, at += round_up(count)
@@ -85,7 +85,8 @@ static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
   TAKE(s.planes, column_rows(p, out) * all_cells(p));
   s.cols = round_up(column_rows(p, in) * full_tile(p));
   s.panel = column_rows(p, in > out ? in : out) * PANEL;
-  s.thread_stride = s.cols + s.panel + 2 * hidden_offset(c, p, 1);
+  s.filters = p->split ? coupling_part_filters(&s.conv1, p) : 0;
+  s.thread_stride = s.cols + s.panel + s.filters + 2 * hidden_offset(c, p, 1);
   TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.conv1 = coupling_conv1(c, filters1, NULL);
@@ -99,7 +100,8 @@ static ThreadScratch thread_scratch(const Coupling *c, const CouplingPlan *p,
   ThreadScratch own;
   own.cols = s->threads + (size_t)thread * s->thread_stride;
   own.panel = own.cols + s->cols;
-  own.h1 = own.panel + s->panel;
+  own.filters = own.panel + s->panel;
+  own.h1 = own.filters + s->filters;
   own.h2 = own.h1 + hidden_offset(c, p, 1);
   return own;
 }
@@ -110,7 +112,8 @@ size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int th
 
 /* The precomputed part of conv1 for `n` cells from `cell` on, as panels. */
 static void panels_of_pre(const Coupling *c, const CouplingPlan *p,
-                          const CouplingInput *in, size_t cell, size_t n, real *h1) {
+                          const CouplingInput *in, Channels which, size_t cell, size_t n,
+                          real *h1) {
   size_t plane = p->h * p->w;
   for (size_t run; n > 0; n -= run, cell += run, h1 += run) {
     size_t row = cell / p->wide, x = cell % p->wide;
@@ -118,77 +121,149 @@ static void panels_of_pre(const Coupling *c, const CouplingPlan *p,
                       row % p->high * p->side * p->w + x * p->side;
     run = p->wide - x < n ? p->wide - x : n;
     for (size_t i = 0; i < cell_pixels(p); i++)
-      for (size_t k = 0; k < c->width; k++)
+      for (size_t k = which.first; k < which.first + which.count; k++)
         gather_every(src + k * plane + i / p->side * p->w + i % p->side, p->side, run,
                      h1 + (i * c->width + k) * PANEL);
   }
 }
 
-/* Panel q of tile t through conv1 without its norm; cols is the whole tile's. */
+/* Channels of h whose columns conv1 reads. */
+static size_t read_channels(const Coupling *c, const CouplingInput *in) {
+  return in_channels(c) - (in->pre ? c->cond : 0);
+}
+
+/* Panel q of tile t through conv1 without its norm. */
 static void conv1_panel(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                        size_t t, size_t q, const CouplingConv *conv,
-                        const ThreadScratch *own, real *h1) {
-  size_t n = tile_cells(p, t), count = panel_cells(p, n, q), at = q * p->width;
-  size_t first = in->pre ? c->cond : 0;
-  if (in->pre != NULL) panels_of_pre(c, p, in, t * full_tile(p) + at, count, h1);
-  panel_pack(own->cols + at, n, column_rows(p, conv->few - first), count, own->panel);
-  coupling_widen(conv, p, first, own->panel, in->pre != NULL, h1);
+                        const CouplingConv *conv, Channels which, const real *filters,
+                        size_t t, size_t q, const real *panel, real *h1) {
+  size_t count = panel_cells(p, tile_cells(p, t), q);
+  if (in->pre != NULL)
+    panels_of_pre(c, p, in, which, t * full_tile(p) + q * p->width, count, h1);
+  coupling_widen(conv, p, which, filters, in->pre ? c->cond : 0, panel, in->pre != NULL,
+                 h1);
+}
+
+/* One panel of a hidden layer, a pixel of its cells: the first's norm and ReLU. */
+static void norm1_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
+                        Channels which, real *h1) {
+  norm_relu(h1 + which.first * PANEL, which.count, p->width,
+            c->bias1->value + which.first, s->scale1 + which.first);
+}
+
+/* The second from the first. */
+static void conv2_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
+                        Channels which, const real *h1, real *h2) {
+  real *to = h2 + which.first * PANEL;
+  panel_product(which.count, p->width, c->width,
+                left_rows(c->conv2->value + which.first * c->width, c->width), h1, PANEL,
+                NULL, to, PANEL);
+  norm_relu(to, which.count, p->width, c->bias2->value + which.first,
+            s->scale2 + which.first);
 }
 
 /* hidden1, hidden2: where the tile's hidden layers are kept, or NULL. */
 static void network_tile(const Coupling *c, const CouplingPlan *p,
                          const CouplingInput *in, size_t t, const NetworkScratch *s,
                          const ThreadScratch *own, real *hidden1, real *hidden2) {
-  size_t w = c->width;
-  coupling_columns(p, &in->hx, &in->y1, t, own->cols);
+  Channels all = {0, c->width};
+  size_t n = tile_cells(p, t), few = read_channels(c, in);
+  coupling_columns(p, &in->hx, &in->y1, t, (Channels){0, few}, own->cols, n);
   for (size_t q = 0; q < tile_panels(p, t); q++) {
     real *h1 = hidden1 ? hidden1 + hidden_offset(c, p, q) : own->h1;
     real *h2 = hidden2 ? hidden2 + hidden_offset(c, p, q) : own->h2;
-    conv1_panel(c, p, in, t, q, &s->conv1, own, h1);
+    panel_pack(own->cols + q * p->width, n, column_rows(p, few), panel_cells(p, n, q),
+               own->panel);
+    conv1_panel(c, p, in, &s->conv1, all, s->conv1.filters, t, q, own->panel, h1);
     for (size_t i = 0; i < cell_pixels(p); i++) {
-      real *a = h1 + panel_offset(i, w), *b = h2 + panel_offset(i, w);
-      norm_relu(a, w, p->width, c->bias1->value, s->scale1);
-      panel_product(w, p->width, w, left_rows(c->conv2->value, w), a, PANEL, NULL, b,
-                    PANEL);
-      norm_relu(b, w, p->width, c->bias2->value, s->scale2);
+      size_t pixel = panel_offset(i, c->width);
+      norm1_panel(c, p, s, all, h1 + pixel);
+      conv2_panel(c, p, s, all, h1 + pixel, h2 + pixel);
     }
     coupling_narrow(&s->conv3, p, t, q, h2, own->panel, s->planes);
   }
 }
 
-static void v_row(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
-                  size_t r, real *v) {
-  size_t n = r / p->h, y = r % p->h, out = out_channels(c);
-  for (size_t o = 0; o < out; o++) {
-    real *dst = v + ((n * out + o) * p->h + y) * p->w;
-    coupling_gather(&s->conv3, p, s->planes, o, r, dst);
+/* Row r of pixels of v: channels first, first + 1, … from conv's planes. */
+static void v_row(const Coupling *c, const CouplingPlan *p, const CouplingConv *conv,
+                  const real *planes, size_t first, size_t r, real *v) {
+  size_t n = r / p->h, y = r % p->h;
+  for (size_t f = 0, o = first; f < conv->few; f++, o++) {
+    real *dst = v + ((n * out_channels(c) + o) * p->h + y) * p->w;
+    coupling_gather(conv, p, planes, f, r, dst);
     real b = c->bias3->value[o];
     for (size_t x = 0; x < p->w; x++) dst[x] += b;
+  }
+}
+
+/* ---- by all threads: tiles, or the only panel ---- */
+
+static void network_tiles(const Coupling *c, const CouplingPlan *p,
+                          const CouplingInput *in, const NetworkScratch *s, real *hidden1,
+                          real *hidden2, real *v) {
+  ThreadScratch own = thread_scratch(c, p, s, omp_get_thread_num());
+  size_t tile = hidden_offset(c, p, p->panels);
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < coupling_blocks(c); b++) {
+    coupling_filters(&s->conv1, p, b);
+    coupling_filters(&s->conv3, p, b);
+  }
+#pragma omp for schedule(static)
+  for (size_t t = 0; t < p->tiles; t++)
+    network_tile(c, p, in, t, s, &own, hidden1 ? hidden1 + t * tile : NULL,
+                 hidden2 ? hidden2 + t * tile : NULL);
+#pragma omp for schedule(static)
+  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, &s->conv3, s->planes, 0, r, v);
+}
+
+/* Hidden layers go by blocks, planes and v by a few channels; a thread makes the
+ * filters that it reads. */
+static void network_split(const Coupling *c, const CouplingPlan *p,
+                          const CouplingInput *in, const NetworkScratch *s, real *hidden1,
+                          real *hidden2, real *v) {
+  ThreadScratch shared = thread_scratch(c, p, s, 0),
+                own = thread_scratch(c, p, s, omp_get_thread_num());
+  real *h1 = hidden1 ? hidden1 : shared.h1, *h2 = hidden2 ? hidden2 : shared.h2;
+  size_t blocks = coupling_blocks(c), some = coupling_narrow_channels(p),
+         few = read_channels(c, in);
+#pragma omp for schedule(static)
+  for (size_t ch = 0; ch < few; ch++)
+    coupling_columns(p, &in->hx, &in->y1, 0, (Channels){ch, 1}, shared.panel, PANEL);
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++) {
+    Channels which = channels_part(c->width, PANEL, b);
+    coupling_filters_to(&s->conv1, p, b, own.filters);
+    conv1_panel(c, p, in, &s->conv1, which, own.filters, 0, 0, shared.panel, h1);
+    for (size_t i = 0; i < cell_pixels(p); i++)
+      norm1_panel(c, p, s, which, h1 + panel_offset(i, c->width));
+  }
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++)
+    for (size_t i = 0; i < cell_pixels(p); i++)
+      conv2_panel(c, p, s, channels_part(c->width, PANEL, b),
+                  h1 + panel_offset(i, c->width), h2 + panel_offset(i, c->width));
+#pragma omp for schedule(static)
+  for (size_t i = 0; i < parts_of(out_channels(c), some); i++) {
+    Channels which = channels_part(out_channels(c), some, i);
+    CouplingConv part = coupling_conv_part(&s->conv3, which, own.filters);
+    real *planes = s->planes + which.first * column_rows(p, 1) * all_cells(p);
+    for (size_t b = 0; b < blocks; b++) coupling_filters(&part, p, b);
+    coupling_narrow(&part, p, 0, 0, h2, own.panel, planes);
+    for (size_t r = 0; r < p->n * p->h; r++)
+      v_row(c, p, &part, planes, which.first, r, v);
   }
 }
 
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
                       real *hidden, real *v, real *scratch, int threads) {
   NetworkScratch s = network_scratch(c, p, scratch, threads);
-  size_t tile = hidden_offset(c, p, p->panels);
-  size_t layer = hidden_offset(c, p, all_panels(p));
+  real *second = hidden ? hidden + hidden_offset(c, p, all_panels(p)) : NULL;
   coupling_scales(c->logs1->value, c->width, s.scale1);
   coupling_scales(c->logs2->value, c->width, s.scale2);
 #pragma omp parallel num_threads(threads)
-  {
-    ThreadScratch own = thread_scratch(c, p, &s, omp_get_thread_num());
-#pragma omp for schedule(static)
-    for (size_t b = 0; b < coupling_blocks(c); b++) {
-      coupling_filters(&s.conv1, p, b);
-      coupling_filters(&s.conv3, p, b);
-    }
-#pragma omp for schedule(static)
-    for (size_t t = 0; t < p->tiles; t++)
-      network_tile(c, p, in, t, &s, &own, hidden ? hidden + t * tile : NULL,
-                   hidden ? hidden + layer + t * tile : NULL);
-#pragma omp for schedule(static)
-    for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, &s, r, v);
-  }
+  if (p->split)
+    network_split(c, p, in, &s, hidden, second, v);
+  else
+    network_tiles(c, p, in, &s, hidden, second, v);
 }
 
 /* Reals of the columns of hx for a tile, in pixels whatever the cells. */

@@ -12,7 +12,8 @@
  * the whole batch, counted row by row, are cut into tiles of whole rows, and each
  * tile into panels of 32 cells; the hidden layers of a panel of cells are one panel
  * (gemm.h) for each pixel of a cell, and pass through products and norms while they
- * are in cache.  Hidden layers are stored panel by panel.  How the two 3×3
+ * are in cache.  Tiles are shared out to threads; a single panel is, by blocks of 32
+ * hidden channels, so that no thread reads all weights.  Hidden layers are stored panel by panel.  How the two 3×3
  * convolutions lead from few planes to the hidden layers and back is said in
  * coupling_conv.h.  The backward passes mirror all this. */
 #ifndef CGLOW_COUPLING_H
@@ -37,6 +38,7 @@ typedef struct CouplingPlan {
   size_t tiles;
   size_t width;  /* cells in a panel; the last of a tile may have fewer */
   size_t panels; /* of cells, in a tile but the last */
+  bool split;    /* one panel is all: threads share its hidden layers */
   size_t pixels; /* n·h·w */
 } CouplingPlan;
 

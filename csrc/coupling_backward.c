@@ -27,7 +27,7 @@ typedef struct BackwardScratch {
   real *largest2; /* in each block of conv2's gradient */
   real *threads;
   size_t wave;                 /* tiles */
-  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns */
+  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns or filters */
   size_t total;
 } BackwardScratch;
 
@@ -35,7 +35,8 @@ static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
                                         real *base, int threads) {
-  BackwardScratch s;
+  BackwardScratch s = {.conv1 = coupling_conv1(c, NULL, NULL),
+                       .conv3 = coupling_conv3(c, NULL, NULL)};
   size_t at = 0, in = in_channels(c), out = out_channels(c), w = c->width;
   size_t in_rows = column_rows(p, in), out_rows = column_rows(p, out);
   s.wave = WAVE_TILES * (size_t)threads;
@@ -44,6 +45,9 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   real *filters1, *filters3, *dfilters1, *dfilters3, *largest1, *largest3;
   s.panel = in_rows * PANEL;
   s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
+  if (p->split)
+    s.thread_stride =
+        s.panel + max_size(coupling_part_filters(&s.conv1, p), coupling_part_filters(&s.conv3, p));
 #define TAKE(to, count) to = base + at, at += round_up(count)
   TAKE(filters1, coupling_filter_count(p, in, w));
   TAKE(filters3, coupling_filter_count(p, out, w));
@@ -74,6 +78,24 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
 size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
   return backward_scratch(c, p, NULL, threads).total;
 }
+
+/* Where to add a parameter's gradient, and the factor for what is there. */
+typedef struct Gradient {
+  real *g, beta;
+} Gradient;
+
+static Gradient gradient_of(Param *p) {
+  Gradient to;
+  to.g = param_accumulate(p, &to.beta);
+  return to;
+}
+
+/* What the passes through the hidden layers read and where they lead. */
+typedef struct BackwardInput {
+  const Act *y1, *hx, *dv, *dz1, *dy1, *dhx;
+  const real *hidden;
+  Gradient dw2;
+} BackwardInput;
 
 /* ---- pixels: from dz, dlogdet to dy2 and dv ---- */
 
@@ -122,55 +144,92 @@ static void keep_columns(const CouplingPlan *p, const real *cols, size_t rows, s
                kept + panel_offset(first + q, rows));
 }
 
-static void tile_backward(const Coupling *c, const CouplingPlan *p, const Act *y1,
-                          const Act *hx, const Act *dv, const real *hidden,
+static void dv_columns(const CouplingPlan *p, const Act *dv, const BackwardScratch *s,
+                       size_t t, size_t first) {
+  real *cols = own_panel(s) + s->panel;
+  coupling_dv_columns(p, dv, t, (Channels){0, dv->c}, cols, tile_cells(p, t));
+  keep_columns(p, cols, column_rows(p, dv->c), t, first, s->dv_cols);
+}
+
+static void input_columns(const CouplingPlan *p, const BackwardInput *in,
                           const BackwardScratch *s, size_t t, size_t first) {
-  size_t w = c->width, in_rows = column_rows(p, in_channels(c)),
-         out_rows = column_rows(p, out_channels(c));
-  const real *h1 = hidden + hidden_offset(c, p, t * p->panels);
+  real *cols = own_panel(s) + s->panel;
+  size_t few = s->conv1.few;
+  coupling_columns(p, in->hx, in->y1, t, (Channels){0, few}, cols, tile_cells(p, t));
+  keep_columns(p, cols, column_rows(p, few), t, first, s->h_cols);
+}
+
+/* One panel of a hidden layer, a pixel of its cells: d2, the gradient of the second,
+ * h2, becomes that of conv2's output. */
+static void norm2_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardScratch *s, Channels which, const real *h2,
+                           real *d2, real *sums) {
+  sums += 2 * c->width + which.first;
+  norm_relu_backward(h2 + which.first * PANEL, d2 + which.first * PANEL, which.count,
+                     p->width, s->scale2 + which.first, sums, sums + c->width);
+}
+
+/* From that to the gradient of conv1's output, d1. */
+static void conv2_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardScratch *s, Channels which, const real *h1,
+                           const real *d2, real *d1, real *sums) {
+  d1 += which.first * PANEL;
+  sums += which.first;
+  panel_product(which.count, p->width, c->width,
+                left_columns(c->conv2->value + which.first, c->width), d2, PANEL, NULL, d1,
+                PANEL);
+  norm_relu_backward(h1 + which.first * PANEL, d1, which.count, p->width,
+                     s->scale1 + which.first, sums, sums + c->width);
+}
+
+/* The sums of tile t. */
+static real *tile_sums(const Coupling *c, const BackwardScratch *s, size_t t) {
+  return s->sums + 4 * c->width * t;
+}
+
+static void tile_backward(const Coupling *c, const CouplingPlan *p,
+                          const BackwardInput *in, const BackwardScratch *s, size_t t,
+                          size_t first) {
+  Channels all = {0, c->width};
+  const real *h1 = in->hidden + hidden_offset(c, p, t * p->panels);
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
-  real *panel = own_panel(s), *cols = panel + s->panel, *sums = s->sums + 4 * w * t;
-  memset(sums, 0, 4 * w * sizeof *sums);
-  coupling_dv_columns(p, dv, t, cols);
-  keep_columns(p, cols, out_rows, t, first, s->dv_cols);
+  real *sums = tile_sums(c, s, t);
+  memset(sums, 0, 4 * c->width * sizeof *sums);
+  dv_columns(p, in->dv, s, t, first);
   for (size_t q = 0; q < tile_panels(p, t); q++) {
-    size_t at = hidden_offset(c, p, q);
-    real *da1 = s->da1 + hidden_offset(c, p, first + q);
-    real *da2 = s->da2 + hidden_offset(c, p, first + q);
-    coupling_widen(&s->conv3, p, 0, s->dv_cols + panel_offset(first + q, out_rows), false,
-                   da2);
+    size_t at = hidden_offset(c, p, q), kept = hidden_offset(c, p, first + q);
+    coupling_widen(&s->conv3, p, all, s->conv3.filters, 0,
+                   s->dv_cols + panel_offset(first + q, column_rows(p, s->conv3.few)),
+                   false, s->da2 + kept);
     for (size_t i = 0; i < cell_pixels(p); i++) {
-      size_t pixel = panel_offset(i, w);
-      real *d1 = da1 + pixel, *d2 = da2 + pixel;
-      norm_relu_backward(h2 + at + pixel, d2, w, p->width, s->scale2, sums + 2 * w,
-                         sums + 3 * w);
-      panel_product(w, p->width, w, left_columns(c->conv2->value, w), d2, PANEL, NULL, d1,
-                    PANEL);
-      norm_relu_backward(h1 + at + pixel, d1, w, p->width, s->scale1, sums, sums + w);
+      size_t pixel = panel_offset(i, c->width);
+      real *d1 = s->da1 + kept + pixel, *d2 = s->da2 + kept + pixel;
+      norm2_backward(c, p, s, all, h2 + at + pixel, d2, sums);
+      conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums);
     }
-    coupling_narrow(&s->conv1, p, t, q, da1, panel, s->planes);
+    coupling_narrow(&s->conv1, p, t, q, s->da1 + kept, own_panel(s), s->planes);
   }
-  coupling_columns(p, hx, y1, t, cols);
-  keep_columns(p, cols, in_rows, t, first, s->h_cols);
+  input_columns(p, in, s, t, first);
 }
 
 /* ---- weight gradients ---- */
 
 /* The part of a wave of `count` panels from `first` on, in 32 columns of a weight
  * gradient: conv2's, conv3's and conv1's are numbered through. */
-static void wave_gradient(const Coupling *c, const CouplingPlan *p, const real *hidden,
-                          const BackwardScratch *s, real *dw2, real beta2, size_t i,
+static void wave_gradient(const Coupling *c, const CouplingPlan *p,
+                          const BackwardInput *in, const BackwardScratch *s, size_t i,
                           size_t first, size_t count) {
   size_t w = c->width, blocks = coupling_blocks(c);
   bool later = first > 0; /* something is in the sums already */
   bool last = first + count == all_panels(p);
-  const real *h1 = hidden + hidden_offset(c, p, first);
+  const real *h1 = in->hidden + hidden_offset(c, p, first);
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
   if (i < blocks) {
-    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p), later || beta2 != 0,
-                 dw2 + i * PANEL, w);
+    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p), later || in->dw2.beta != 0,
+                 in->dw2.g + i * PANEL, w);
     if (last)
-      s->largest2[i] = gradient_largest(dw2 + i * PANEL, w, panel_columns(w, i), w);
+      s->largest2[i] =
+          gradient_largest(in->dw2.g + i * PANEL, w, panel_columns(w, i), w);
   } else if (i < blocks + coupling_sum_blocks(&s->conv3, p)) {
     coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i - blocks, count, later, last);
   } else {
@@ -179,16 +238,21 @@ static void wave_gradient(const Coupling *c, const CouplingPlan *p, const real *
   }
 }
 
-/* Gradient of the network's input at image row r. */
-static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
-                      const Act *dz1, const Act *dy1, const Act *dhx, size_t r) {
+/* ---- the gradient of the network's input ---- */
+
+/* Image row r of channels first, first + 1, … from conv's planes: hx's, then y1's. */
+static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardInput *in,
+                      const CouplingConv *conv, const real *planes, size_t first,
+                      size_t r) {
   size_t n = r / p->h, row = r % p->h * p->w;
-  for (size_t ch = 0; ch < c->cond; ch++)
-    coupling_gather(&s->conv1, p, s->planes, ch, r, act_plane(dhx, n, ch) + row);
-  for (size_t ch = 0; ch < coupling_keep1(c); ch++) {
-    real *dst = act_plane(dy1, n, ch) + row;
-    const real *src = act_plane(dz1, n, ch) + row;
-    coupling_gather(&s->conv1, p, s->planes, c->cond + ch, r, dst);
+  for (size_t f = 0, ch = first; f < conv->few; f++, ch++) {
+    if (ch < c->cond) {
+      coupling_gather(conv, p, planes, f, r, act_plane(in->dhx, n, ch) + row);
+      continue;
+    }
+    real *dst = act_plane(in->dy1, n, ch - c->cond) + row;
+    const real *src = act_plane(in->dz1, n, ch - c->cond) + row;
+    coupling_gather(conv, p, planes, f, r, dst);
     for (size_t x = 0; x < p->w; x++) dst[x] += src[x];
   }
 }
@@ -197,17 +261,6 @@ static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardSc
 
 static void accumulate(real *g, size_t i, double sum, real beta) {
   g[i] = (beta == 0 ? 0 : g[i]) + (real)sum;
-}
-
-/* Where to add a parameter's gradient, and the factor for what is there. */
-typedef struct Gradient {
-  real *g, beta;
-} Gradient;
-
-static Gradient gradient_of(Param *p) {
-  Gradient to;
-  to.g = param_accumulate(p, &to.beta);
-  return to;
 }
 
 /* Add up n numbers of each tile's sums. */
@@ -257,6 +310,85 @@ static real largest_of(const real *blocks, size_t n) {
   return gradient_largest(blocks, 1, n, 0);
 }
 
+/* ---- by all threads: waves of tiles, or the only panel ---- */
+
+static size_t sum_parts(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s) {
+  return coupling_blocks(c) + coupling_sum_blocks(&s->conv1, p) +
+         coupling_sum_blocks(&s->conv3, p);
+}
+
+static void waves_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s) {
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < coupling_blocks(c); b++) {
+    coupling_filters(&s->conv1, p, b);
+    coupling_filters(&s->conv3, p, b);
+  }
+  for (size_t t0 = 0; t0 < p->tiles; t0 += s->wave) {
+    size_t end = t0 + s->wave < p->tiles ? t0 + s->wave : p->tiles,
+           first = t0 * p->panels;
+    size_t panels = (end - 1 - t0) * p->panels + tile_panels(p, end - 1);
+#pragma omp for schedule(static)
+    for (size_t t = t0; t < end; t++)
+      tile_backward(c, p, in, s, t, t * p->panels - first);
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < sum_parts(c, p, s); i++)
+      wave_gradient(c, p, in, s, i, first, panels);
+  }
+#pragma omp for schedule(static) nowait
+  for (size_t r = 0; r < p->n * p->h; r++)
+    input_row(c, p, in, &s->conv1, s->planes, 0, r);
+}
+
+/* Hidden layers go by blocks, planes and the input by a few channels; a thread makes
+ * the filters that it reads. */
+static void split_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s) {
+  const real *h1 = in->hidden, *h2 = h1 + hidden_offset(c, p, 1);
+  size_t blocks = coupling_blocks(c), some = coupling_narrow_channels(p);
+  real *filters = own_panel(s) + s->panel; /* no tile's columns here */
+#pragma omp for schedule(static) nowait
+  for (size_t ch = 0; ch < s->conv1.few; ch++)
+    coupling_columns(p, in->hx, in->y1, 0, (Channels){ch, 1}, s->h_cols, PANEL);
+#pragma omp for schedule(static)
+  for (size_t ch = 0; ch < s->conv3.few; ch++)
+    coupling_dv_columns(p, in->dv, 0, (Channels){ch, 1}, s->dv_cols, PANEL);
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++) {
+    Channels which = channels_part(c->width, PANEL, b);
+    for (size_t i = 0; i < 4; i++)
+      memset(s->sums + i * c->width + which.first, 0, which.count * sizeof *s->sums);
+    coupling_filters_to(&s->conv3, p, b, filters);
+    coupling_widen(&s->conv3, p, which, filters, 0, s->dv_cols, false, s->da2);
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, c->width);
+      norm2_backward(c, p, s, which, h2 + pixel, s->da2 + pixel, s->sums);
+    }
+  }
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++)
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, c->width);
+      conv2_backward(c, p, s, channels_part(c->width, PANEL, b), h1 + pixel,
+                     s->da2 + pixel, s->da1 + pixel, s->sums);
+    }
+  size_t parts = parts_of(in_channels(c), some);
+#pragma omp for schedule(dynamic)
+  for (size_t i = 0; i < parts + sum_parts(c, p, s); i++) {
+    if (i >= parts) {
+      wave_gradient(c, p, in, s, i - parts, 0, 1);
+      continue;
+    }
+    Channels which = channels_part(in_channels(c), some, i);
+    CouplingConv part = coupling_conv_part(&s->conv1, which, filters);
+    real *planes = s->planes + which.first * column_rows(p, 1) * all_cells(p);
+    for (size_t b = 0; b < blocks; b++) coupling_filters(&part, p, b);
+    coupling_narrow(&part, p, 0, 0, s->da1, own_panel(s), planes);
+    for (size_t r = 0; r < p->n * p->h; r++)
+      input_row(c, p, in, &part, planes, which.first, r);
+  }
+}
+
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        const Act *hx, const real *hidden, const real *v, const Act *dz,
                        const real *dlogdet, const Act *dy, const Act *dhx, real *scratch,
@@ -264,13 +396,11 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
   BackwardScratch s = backward_scratch(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
   size_t blocks = coupling_blocks(c);
-  size_t sums =
-      blocks + coupling_sum_blocks(&s.conv1, p) + coupling_sum_blocks(&s.conv3, p);
   Act y1 = act_channels(y, 0, keep), y2 = act_channels(y, keep, change);
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
   Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
   Act dv = act_nchw(s.dv, p->n, out_channels(c), p->h, p->w);
-  Gradient dw2 = gradient_of(c->conv2);
+  BackwardInput in = {&y1, hx, &dv, &dz1, &dy1, dhx, hidden, gradient_of(c->conv2)};
   Gradient dbias3 = gradient_of(c->bias3), dlogs3 = gradient_of(c->logs3);
   Gradient norms[] = {gradient_of(c->bias1), gradient_of(c->logs1), gradient_of(c->bias2),
                       gradient_of(c->logs2)};
@@ -281,25 +411,13 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
 
 #pragma omp parallel num_threads(threads)
   {
-#pragma omp for schedule(static) nowait
-    for (size_t b = 0; b < blocks; b++) {
-      coupling_filters(&s.conv1, p, b);
-      coupling_filters(&s.conv3, p, b);
-    }
 #pragma omp for schedule(static)
     for (size_t i = 0; i < p->n * sample_runs(p); i++)
       run_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, run_at(p, i));
-    for (size_t t0 = 0; t0 < p->tiles; t0 += s.wave) {
-      size_t end = t0 + s.wave < p->tiles ? t0 + s.wave : p->tiles,
-             first = t0 * p->panels;
-      size_t wave_panels = (end - 1 - t0) * p->panels + tile_panels(p, end - 1);
-#pragma omp for schedule(static)
-      for (size_t t = t0; t < end; t++)
-        tile_backward(c, p, &y1, hx, &dv, hidden, &s, t, t * p->panels - first);
-#pragma omp for schedule(dynamic)
-      for (size_t i = 0; i < sums; i++)
-        wave_gradient(c, p, hidden, &s, dw2.g, dw2.beta, i, first, wave_panels);
-    }
+    if (p->split)
+      split_backward(c, p, &in, &s);
+    else
+      waves_backward(c, p, &in, &s);
 #pragma omp for schedule(static) nowait
     for (size_t b = 0; b < blocks; b++) {
       coupling_filters_back(&s.conv1, p, b);
@@ -309,8 +427,6 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
 #pragma omp for schedule(static) nowait
     for (size_t o = 0; o < out_channels(c); o++)
       conv3_gradient(c, p, v, s.dv, o, dbias3, dlogs3);
-#pragma omp for schedule(static)
-    for (size_t r = 0; r < p->n * p->h; r++) input_row(c, p, &s, &dz1, &dy1, dhx, r);
   }
   c->conv1->largest = largest_of(s.conv1.largest, coupling_sum_blocks(&s.conv1, p));
   c->conv2->largest = largest_of(s.largest2, blocks);

@@ -12,17 +12,43 @@ static inline bool in_squares(const CouplingPlan *p) { return p->side == 2; }
 /* ---- filters ---- */
 
 CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
-  return (CouplingConv){in_channels(c), c->width, false, c->conv1->value, filters,
-                        dfilters,       NULL,     0,     NULL};
+  size_t few = in_channels(c);
+  return (CouplingConv){.few = few,
+                        .wide = c->width,
+                        .weight = c->conv1->value,
+                        .wide_step = few * TAPS,
+                        .few_step = TAPS,
+                        .filters = filters,
+                        .dfilters = dfilters};
 }
 
 CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
-  return (CouplingConv){out_channels(c), c->width, true, c->conv3->value, filters,
-                        dfilters,        NULL,     0,    NULL};
+  return (CouplingConv){.few = out_channels(c),
+                        .wide = c->width,
+                        .last = true,
+                        .weight = c->conv3->value,
+                        .wide_step = TAPS,
+                        .few_step = c->width * TAPS,
+                        .filters = filters,
+                        .dfilters = dfilters};
+}
+
+CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *filters) {
+  CouplingConv part = *c;
+  part.few = which.count;
+  part.weight += which.first * c->few_step;
+  part.filters = filters;
+  return part;
 }
 
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide) {
   return (wide + PANEL - 1) / PANEL * PANEL * column_rows(p, few);
+}
+
+size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p) {
+  size_t some = coupling_filter_count(p, coupling_narrow_channels(p), c->wide);
+  size_t block = panel_offset(1, column_rows(p, c->few));
+  return some > block ? some : block;
 }
 
 /* With pixels for cells conv1's weight will do as it is; all other filters are kept
@@ -31,48 +57,39 @@ static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
   return !in_squares(p) && !c->last;
 }
 
-/* Where 3×3 filters lie: that of hidden channel k and few channel f begins at
- * k·wide + f·few of the weight. */
-typedef struct FilterLayout {
-  size_t wide, few;
-  bool turned; /* conv3 widens backwards: its filters are read from their ends */
-} FilterLayout;
-
-static FilterLayout filter_layout(const CouplingConv *c) {
-  return c->last ? (FilterLayout){9, c->wide * 9, true}
-                 : (FilterLayout){c->few * 9, 9, false};
-}
-
-void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
-  FilterLayout at = filter_layout(c);
-  real rows[TAPS_ROOM], *to = c->filters + panel_offset(b, column_rows(p, c->few));
-  const real *g = c->weight + b * PANEL * at.wide;
+void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b, real *to) {
+  real rows[TAPS_ROOM];
+  const real *g = c->weight + b * PANEL * c->wide_step;
+  size_t count = panel_columns(c->wide, b);
   if (as_it_is(c, p)) return;
-  for (size_t f = 0; f < c->few; f++, g += at.few) {
-    if (f + 1 < c->few) taps_fetch(g + at.few, at.wide, panel_columns(c->wide, b));
-    taps_gather(g, at.wide, panel_columns(c->wide, b), rows);
+  for (size_t f = 0; f < c->few; f++, g += c->few_step) {
+    if (f + 1 < c->few) taps_fetch(g + c->few_step, c->wide_step, count);
+    taps_gather(g, c->wide_step, count, rows);
     if (in_squares(p))
-      winograd_filter(rows, at.turned, c->few, to + f * PANEL);
+      winograd_filter(rows, c->last, c->few, to + f * PANEL);
     else
       memcpy(to + f * TAPS * PANEL, rows, TAPS * PANEL * sizeof *to);
   }
 }
 
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+  coupling_filters_to(c, p, b, c->filters + panel_offset(b, column_rows(p, c->few)));
+}
+
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
-  FilterLayout at = filter_layout(c);
-  real rows[TAPS * PANEL], largest = 0, *dg = c->dweight + b * PANEL * at.wide;
+  real rows[TAPS * PANEL], largest = 0, *dg = c->dweight + b * PANEL * c->wide_step;
   const real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
   size_t count = panel_columns(c->wide, b);
   if (as_it_is(c, p)) return;
-  for (size_t f = 0; f < c->few; f++, dg += at.few) {
-    if (f + 1 < c->few) taps_fetch(dg + at.few, at.wide, count);
+  for (size_t f = 0; f < c->few; f++, dg += c->few_step) {
+    if (f + 1 < c->few) taps_fetch(dg + c->few_step, c->wide_step, count);
     if (in_squares(p))
-      winograd_filter_back(d + f * PANEL, at.turned, c->few, rows);
+      winograd_filter_back(d + f * PANEL, c->last, c->few, rows);
     else
       memcpy(rows, d + f * TAPS * PANEL, sizeof rows);
     real top = gradient_largest(rows, TAPS, count, PANEL);
     if (top > largest) largest = top;
-    taps_scatter(rows, count, c->beta, dg, at.wide);
+    taps_scatter(rows, count, c->beta, dg, c->wide_step);
   }
   /* What was there before has not been seen. */
   c->largest[b] = c->beta == 0 ? largest : (real)HUGE_VAL;
@@ -80,28 +97,50 @@ void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t 
 
 /* ---- columns and planes ---- */
 
-/* Those of `in` are channels from `first` on of `few`. */
-static void columns_of(const CouplingPlan *p, const Act *in, size_t t, size_t first,
-                       size_t few, real *cols) {
+/* Zeros behind n numbers of each of so many rows. */
+static void fill_up(real *row, size_t rows, size_t n, size_t ld) {
+  for (; n < ld && rows > 0; rows--, row += ld) memset(row + n, 0, (ld - n) * sizeof *row);
+}
+
+/* Some channels of `in`, whose first is channel `first` of `few`. */
+static void columns_of(const CouplingPlan *p, const Act *in, size_t t, Channels which,
+                       size_t first, size_t few, real *cols, size_t ld) {
+  Act some = act_channels(in, which.first, which.count);
   size_t rows = tile_rows(p, t), row0 = t * p->rows, n = tile_cells(p, t);
-  if (in_squares(p))
-    winograd_patches(in, row0, rows, few, cols + first * n, n);
-  else
-    im2col(in, &conv3x3, p->h, p->w, row0, rows, cols + first * 9 * n, n);
+  first += which.first;
+  if (in_squares(p)) {
+    cols += first * ld;
+    winograd_patches(&some, row0, rows, few, cols, ld);
+    for (size_t i = 0; i < POSITIONS; i++)
+      fill_up(cols + i * few * ld, which.count, n, ld);
+  } else {
+    cols += first * TAPS * ld;
+    im2col(&some, &conv3x3, p->h, p->w, row0, rows, cols, ld);
+    fill_up(cols, which.count * TAPS, n, ld);
+  }
 }
 
 void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_t t,
-                      real *cols) {
+                      Channels which, real *cols, size_t ld) {
   size_t cond = hx->data == NULL ? 0 : hx->c, few = cond + y1->c;
-  if (cond > 0) columns_of(p, hx, t, 0, few, cols);
-  columns_of(p, y1, t, cond, few, cols);
+  size_t end = which.first + which.count, mid = end < cond ? end : cond;
+  if (which.first < mid)
+    columns_of(p, hx, t, (Channels){which.first, mid - which.first}, 0, few, cols, ld);
+  if (mid < which.first) mid = which.first;
+  if (mid < end)
+    columns_of(p, y1, t, (Channels){mid - cond, end - mid}, cond, few, cols, ld);
 }
 
-void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, real *cols) {
-  if (in_squares(p))
-    columns_of(p, dv, t, 0, dv->c, cols);
-  else
-    im2col_flipped(dv, &conv3x3, t * p->rows, tile_rows(p, t), cols, tile_cells(p, t));
+void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channels which,
+                         real *cols, size_t ld) {
+  if (in_squares(p)) {
+    columns_of(p, dv, t, which, 0, dv->c, cols, ld);
+    return;
+  }
+  Act some = act_channels(dv, which.first, which.count);
+  cols += which.first * TAPS * ld;
+  im2col_flipped(&some, &conv3x3, t * p->rows, tile_rows(p, t), cols, ld);
+  fill_up(cols, which.count * TAPS, tile_cells(p, t), ld);
 }
 
 /* Row r of pixels from rows of squares: its own, and the next on the other side. */
@@ -126,9 +165,9 @@ static void gather_pixels(const CouplingConv *c, const CouplingPlan *p,
     ptrdiff_t yy = y + sign * i;
     if (yy < 0 || yy >= (ptrdiff_t)p->h) continue;
     size_t rr = (size_t)((ptrdiff_t)r + sign * i), row = f * 9 + (size_t)(i + 1) * 3;
-    const real *left = tile_row(p, planes, c->few * 9, row + (sign > 0 ? 0 : 2), rr);
-    const real *mid = tile_row(p, planes, c->few * 9, row + 1, rr);
-    const real *right = tile_row(p, planes, c->few * 9, row + (sign > 0 ? 2 : 0), rr);
+    const real *left = tile_row(p, planes, c->few * TAPS, row + (sign > 0 ? 0 : 2), rr);
+    const real *mid = tile_row(p, planes, c->few * TAPS, row + 1, rr);
+    const real *right = tile_row(p, planes, c->few * TAPS, row + (sign > 0 ? 2 : 0), rr);
     add_shifted(dst, left, mid, right, p->w);
   }
 }
@@ -144,29 +183,28 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
 
 /* ---- products ---- */
 
-/* conv3's filters as the left factor: hidden channels of block b as rows. */
-static Left block_rows(const CouplingConv *c, size_t b) {
-  return left_columns(c->filters + panel_offset(b, c->few * 9), PANEL);
-}
-
-/* The same with all hidden channels as columns. */
+/* conv3's filters as the left factor, hidden channels as columns. */
 static Left block_columns(const CouplingConv *c) {
-  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * 9)};
+  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * TAPS)};
 }
 
-void coupling_widen(const CouplingConv *c, const CouplingPlan *p, size_t first,
-                    const real *panel, bool add, real *out) {
-  size_t k = c->few * 9;
+void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
+                    const real *filters, size_t first, const real *panel, bool add,
+                    real *out) {
+  size_t k = c->few * TAPS;
+  out += which.first * PANEL;
   if (in_squares(p)) {
-    winograd_widen(c->filters, c->wide, c->few, first, c->few - first, panel, p->width,
-                   add, out);
+    winograd_widen(filters, c->wide, which.count, c->few, first, c->few - first, panel,
+                   p->width, add, out);
   } else if (!c->last) {
-    panel_product(c->wide, p->width, k - first * 9, left_rows(c->weight + first * 9, k),
+    const real *weight = c->weight + which.first * c->wide_step + first * TAPS;
+    panel_product(which.count, p->width, k - first * TAPS, left_rows(weight, c->wide_step),
                   panel, PANEL, add ? out : NULL, out, PANEL);
   } else {
-    for (size_t b = 0; b * PANEL < c->wide; b++)
-      panel_product(panel_columns(c->wide, b), p->width, k, block_rows(c, b), panel,
-                    PANEL, NULL, out + panel_offset(b, PANEL), PANEL);
+    for (size_t b = 0; b * PANEL < which.count; b++)
+      panel_product(panel_columns(which.count, b), p->width, k,
+                    left_columns(filters + panel_offset(b, k), PANEL), panel, PANEL, NULL,
+                    out + panel_offset(b, PANEL), PANEL);
   }
 }
 
@@ -182,7 +220,7 @@ void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, siz
       memcpy(planes + k * n, panel + k * PANEL, count * sizeof *planes);
     return;
   }
-  Left left = c->last ? block_columns(c) : left_columns(c->weight, rows);
+  Left left = c->last ? block_columns(c) : left_columns(c->weight, c->wide_step);
   panel_product(rows, count, c->wide, left, h, PANEL, NULL, planes, n);
 }
 
@@ -207,7 +245,7 @@ void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real 
 }
 
 size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
-  return ((as_it_is(c, p) ? c->few * 9 : c->wide) + PANEL - 1) / PANEL;
+  return ((as_it_is(c, p) ? c->few * TAPS : c->wide) + PANEL - 1) / PANEL;
 }
 
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,

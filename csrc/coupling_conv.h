@@ -18,9 +18,11 @@
 typedef struct CouplingConv {
   size_t few;         /* channels of the few planes */
   size_t wide;        /* of the hidden layer */
-  bool last;          /* conv3 */
+  bool last;          /* conv3; its filters are read backwards when it widens */
   const real *weight; /* conv1: [wide, few, 9], conv3: [few, wide, 9] */
-  real *filters;      /* the weight as the products want it */
+  size_t wide_step;   /* from one of the wide channels to the next in the weight */
+  size_t few_step;
+  real *filters; /* the weight as the products want it */
   /* Of the backward pass: */
   real *dfilters; /* gradient of the filters */
   real *dweight;  /* of the weight, times beta beforehand */
@@ -40,24 +42,38 @@ static inline size_t column_rows(const CouplingPlan *p, size_t few) {
 /* Numbers of a convolution's filters, and of their gradient. */
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide);
 
-/* Make the filters of block b, 32 channels of the hidden layer. */
+/* The convolution of some of the few channels alone, with filters of its own; not for
+ * gradients of the weight. */
+CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *filters);
+
+/* Make the filters of block b, 32 channels of the hidden layer: in c->filters, or in
+ * `to`. */
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b);
+void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b, real *to);
 /* The weight's gradient from the filters', for block b, and what is the largest in it. */
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
 
-/* Columns of tile t: conv1's, first hx's channels (if it has data), then y1's; or
- * those of dv, which conv3's backward pass reads. */
+/* The columns of tile t, their rows ld apart and filled up with zeros: conv1's, of channel `which` of h = (hx,
+ * y1), whose data may be NULL where there is none to read; conv3's backwards, of dv's. */
 void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_t t,
-                      real *cols);
-void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, real *cols);
+                      Channels which, real *cols, size_t ld);
+void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channels which,
+                         real *cols, size_t ld);
 
-/* The hidden layer of a panel of cells from a panel of columns, those of channels
- * first, first + 1, …; `add`: to what `out` holds. */
-void coupling_widen(const CouplingConv *c, const CouplingPlan *p, size_t first,
-                    const real *panel, bool add, real *out);
+/* Some channels of a hidden layer's panel of cells from a panel of columns, those of
+ * channels first, first + 1, …; filters: theirs; `add`: to what `out` holds. */
+void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
+                    const real *filters, size_t first, const real *panel, bool add,
+                    real *out);
 /* Panel q of tile t of the planes from its hidden layer; `panel` is scratch. */
 void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
                      const real *h, real *panel, real *planes);
+/* So many few channels keep the registers of that busy. */
+static inline size_t coupling_narrow_channels(const CouplingPlan *p) {
+  return p->side == 1 ? 4 : 12;
+}
+/* Room for the filters of those, or of a block. */
+size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p);
 /* dst, pixel row r of few channel f, from the planes. */
 void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,
                      size_t f, size_t r, real *dst);

@@ -20,6 +20,19 @@ static inline size_t coupling_blocks(const Coupling *c) {
   return (c->width + PANEL - 1) / PANEL;
 }
 
+/* Some channels: of a hidden layer, where `first` begins a block, or of the few. */
+typedef struct Channels {
+  size_t first, count;
+} Channels;
+
+/* The b-th of parts of `all` channels. */
+static inline Channels channels_part(size_t all, size_t part, size_t b) {
+  size_t left = all - b * part;
+  return (Channels){b * part, left < part ? left : part};
+}
+
+static inline size_t parts_of(size_t all, size_t part) { return (all + part - 1) / part; }
+
 /* Panels of a hidden layer for each panel of cells. */
 static inline size_t cell_pixels(const CouplingPlan *p) { return p->side * p->side; }
 

@@ -20,20 +20,24 @@ typedef int32_t Bits;
 
 /* Without their sign the bits of numbers, read as integers, are ordered as their
  * magnitudes are, infinity after all others and NaN behind it. */
-#define TOPS ((size_t)64)
+ALWAYS_INLINE void raise_tops(const real *g, size_t n, Bits *top) {
+  for (size_t i = 0; i < n; i++) {
+    Bits bits;
+    memcpy(&bits, g + i, sizeof bits);
+    bits &= ABOVE_SIGN;
+    top[i] = bits > top[i] ? bits : top[i];
+  }
+}
+
+#define TOPS ((size_t)32)
 
 CLONES real gradient_largest(const real *g, size_t rows, size_t n, size_t ld) {
   Bits top[TOPS] = {0};
-  for (; rows > 0; rows--, g += ld)
-    for (size_t j = 0; j < n; j += TOPS) {
-      size_t count = n - j < TOPS ? n - j : TOPS;
-      for (size_t i = 0; i < count; i++) {
-        Bits bits;
-        memcpy(&bits, g + j + i, sizeof bits);
-        bits &= ABOVE_SIGN;
-        top[i] = bits > top[i] ? bits : top[i];
-      }
-    }
+  for (; rows > 0; rows--, g += ld) {
+    size_t j = 0;
+    for (; j + TOPS <= n; j += TOPS) raise_tops(g + j, TOPS, top);
+    raise_tops(g + j, n - j, top);
+  }
   for (size_t i = 1; i < TOPS; i++) top[0] = top[i] > top[0] ? top[i] : top[0];
   real largest;
   memcpy(&largest, top, sizeof largest);

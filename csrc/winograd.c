@@ -159,20 +159,20 @@ ALWAYS_INLINE void sum_and_difference(const real *upper, const real *lower, size
 /* Wide channels whose 16 products lie in the first-level cache at a time. */
 #define WIDE_ROWS ((size_t)8)
 
-#define WIDEN_ARGS                                                                   \
-  const real *u, size_t wide, size_t few, size_t first, size_t count, const real *v, \
-      size_t n, bool add, real *out
+#define WIDEN_ARGS                                                                 \
+  const real *u, size_t wide, size_t rows, size_t few, size_t first, size_t count, \
+      const real *v, size_t n, bool add, real *out
 
-ALWAYS_INLINE void widen(const int rows, const int vectors, WIDEN_ARGS) {
+ALWAYS_INLINE void widen(const int most, const int vectors, WIDEN_ARGS) {
   _Alignas(64) real m[POSITIONS * WIDE_ROWS * PANEL];
-  for (size_t k = 0; k < wide; k += WIDE_ROWS) {
+  for (size_t k = 0; k < rows; k += WIDE_ROWS) {
     const real *left = u + (k / PANEL * POSITIONS * few + first) * PANEL + k % PANEL;
     for (size_t p = 0; p < POSITIONS; p++)
-      product(rows, vectors, WIDE_ROWS, n, count,
+      product(most, vectors, WIDE_ROWS, n, count,
               left_columns(left + p * few * PANEL, PANEL),
               right_rows(v + p * count * PANEL, PANEL), NULL, m + p * WIDE_ROWS * PANEL,
               PANEL);
-    for (size_t r = 0; r < WIDE_ROWS && k + r < wide; r++)
+    for (size_t r = 0; r < WIDE_ROWS && k + r < rows; r++)
       for (size_t l = 0; l < n; l += LANES) {
         Vector y[4];
         four_of_sixteen(m + r * PANEL + l, WIDE_ROWS * PANEL, y);
@@ -260,12 +260,12 @@ ALWAYS_INLINE void sum(const int rows, const int vectors, SUM_ARGS) {
 #define ARGS_OF_narrow NARROW_ARGS
 #define ARGS_OF_sum SUM_ARGS
 
-WITH_CLONES(widen, 8, u, wide, few, first, count, v, n, add, out)
+WITH_CLONES(widen, 8, u, wide, rows, few, first, count, v, n, add, out)
 WITH_CLONES(narrow, 12, u, wide, few, h, n, v)
 WITH_CLONES(sum, 12, v, few, h, n, add, du)
 
 void winograd_widen(WIDEN_ARGS) {
-  BY_LEVEL(widen, u, wide, few, first, count, v, n, add, out);
+  BY_LEVEL(widen, u, wide, rows, few, first, count, v, n, add, out);
 }
 
 void winograd_narrow(NARROW_ARGS) { BY_LEVEL(narrow, u, wide, few, h, n, v); }

@@ -40,11 +40,11 @@ void winograd_unpatch(size_t few, real *panel);
  * of four rows, ld apart, their columns. */
 void winograd_overlap(const real *p, size_t ld, size_t n, real *dst);
 
-/* out: four panels of `wide` rows, from v: [16][count][PANEL], the filters' channels
- * first, first + 1, …; n ≤ PANEL squares count, a multiple of half a panel; `add`: to
- * what out holds. */
-void winograd_widen(const real *u, size_t wide, size_t few, size_t first, size_t count,
-                    const real *v, size_t n, bool add, real *out);
+/* The first `rows` channels of out, four panels of `wide` rows, from v:
+ * [16][count][PANEL], the filters' channels first, first + 1, …; n ≤ PANEL squares
+ * count, a multiple of half a panel; `add`: to what out holds. */
+void winograd_widen(const real *u, size_t wide, size_t rows, size_t few, size_t first,
+                    size_t count, const real *v, size_t n, bool add, real *out);
 /* v: [16][few][PANEL] from h, four panels of `wide` rows. */
 void winograd_narrow(const real *u, size_t wide, size_t few, const real *h, size_t n,
                      real *v);
