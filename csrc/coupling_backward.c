@@ -169,17 +169,21 @@ static void norm2_backward(const Coupling *c, const CouplingPlan *p,
                      p->width, s->scale2 + which.first, sums, sums + c->width);
 }
 
-/* From that to the gradient of conv1's output, d1. */
+/* From that to the gradient of conv1's output, d1.  The next h2 is fetched meanwhile, if
+ * it is known, and what of h1 is needed in the end. */
 static void conv2_backward(const Coupling *c, const CouplingPlan *p,
                            const BackwardScratch *s, Channels which, const real *h1,
-                           const real *d2, real *d1, real *sums) {
+                           const real *d2, real *d1, real *sums, const real *next_h2) {
+  size_t w = c->width, panel = panel_offset(1, w);
+  Span soon[] = {span_of(h1, panel), span_of(next_h2, panel)};
+  Fetch fetch = fetch_in(soon, next_h2 ? 2 : 0, product_rounds(which.count, p->width, w));
   d1 += which.first * PANEL;
   sums += which.first;
-  panel_product(which.count, p->width, c->width,
-                left_columns(c->conv2->value + which.first, c->width), d2, PANEL, NULL, d1,
-                PANEL);
+  panel_product_fetching(which.count, p->width, w,
+                         left_columns(c->conv2->value + which.first, w), d2, PANEL, NULL,
+                         d1, PANEL, &fetch);
   norm_relu_backward(h1 + which.first * PANEL, d1, which.count, p->width,
-                     s->scale1 + which.first, sums, sums + c->width);
+                     s->scale1 + which.first, sums, sums + w);
 }
 
 /* The sums of tile t. */
@@ -205,7 +209,8 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
       size_t pixel = panel_offset(i, c->width);
       real *d1 = s->da1 + kept + pixel, *d2 = s->da2 + kept + pixel;
       norm2_backward(c, p, s, all, h2 + at + pixel, d2, sums);
-      conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums);
+      conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums,
+                     h2 + at + pixel + panel_offset(1, c->width));
     }
     coupling_narrow(&s->conv1, p, t, q, s->da1 + kept, own_panel(s), s->planes);
   }
@@ -370,7 +375,7 @@ static void split_backward(const Coupling *c, const CouplingPlan *p,
     for (size_t i = 0; i < cell_pixels(p); i++) {
       size_t pixel = panel_offset(i, c->width);
       conv2_backward(c, p, s, channels_part(c->width, PANEL, b), h1 + pixel,
-                     s->da2 + pixel, s->da1 + pixel, s->sums);
+                     s->da2 + pixel, s->da1 + pixel, s->sums, NULL);
     }
   size_t parts = parts_of(in_channels(c), some);
 #pragma omp for schedule(dynamic)

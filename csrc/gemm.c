@@ -14,6 +14,11 @@ __attribute__((target("arch=x86-64-v4"))) static void product_v4(PRODUCT_ARGS) {
   product(8, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
 
+__attribute__((target("arch=x86-64-v4"))) static void product_fetching_v4(PRODUCT_ARGS,
+                                                                          Fetch *f) {
+  product_fetching(8, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc, f);
+}
+
 __attribute__((target("arch=x86-64-v3"))) static void product_v3(PRODUCT_ARGS) {
   product(4, 1, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
@@ -39,6 +44,16 @@ int gemm_level(void) {
 }
 
 void panel_product(PRODUCT_ARGS) { BY_LEVEL(product, m, n, k, a, b, ldb, start, c, ldc); }
+
+void panel_product_fetching(PRODUCT_ARGS, Fetch *f) {
+#if HAVE_CLONES
+  if (f != NULL && f->step > 0 && gemm_level() == 4) {
+    product_fetching_v4(m, n, k, a, b, ldb, start, c, ldc, f);
+    return;
+  }
+#endif
+  panel_product(m, n, k, a, b, ldb, start, c, ldc);
+}
 
 /* ---- panels ---- */
 

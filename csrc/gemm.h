@@ -8,6 +8,7 @@
 #ifndef CGLOW_GEMM_H
 #define CGLOW_GEMM_H
 
+#include "fetch.h"
 #include "real.h"
 
 #define PANEL ((size_t)32)
@@ -42,6 +43,15 @@ static inline Left left_panels(const real *p, size_t rows, size_t width) {
  * readable up to the next PANEL numbers. */
 void panel_product(size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb,
                    const real *start, real *c, size_t ldc);
+
+/* Rounds of a product of so many rows and columns. */
+static inline size_t product_rounds(size_t m, size_t n, size_t k) {
+  return (m + 7) / 8 * ((n + PANEL - 1) / PANEL) * k;
+}
+
+/* The same product; f goes on by what was fetched.  NULL or a step of 0: nothing. */
+void panel_product_fetching(size_t m, size_t n, size_t k, Left a, const real *b,
+                            size_t ldb, const real *start, real *c, size_t ldc, Fetch *f);
 
 /* Panel from n ≤ PANEL columns of a row-major matrix; zeros fill it up. */
 void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel);

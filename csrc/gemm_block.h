@@ -27,7 +27,7 @@ static inline Right right_rows(const real *p, size_t ld) { return (Right){p, ld,
 /* ---- rows × (vectors·LANES) numbers of c; both are known when compiled ---- */
 
 ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Right b,
-                         const real *start, real *c, size_t ldc) {
+                         const real *start, real *c, size_t ldc, Fetch *f) {
   Vector sum[MOST_ROWS][MOST_VECTORS], part[MOST_VECTORS];
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++)
@@ -37,6 +37,8 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
         sum[r][v] = CONST_VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES);
       else
         sum[r][v] = (Vector){0} + (start ? start[r] : 0);
+  const char *soon = f ? f->p : NULL;
+  const size_t soon_step = f ? f->step : 0;
   for (; k > 0; a.p += a.jump) {
     size_t n = k < a.run ? k : a.run;
     const real *left = a.p, *next = left + (size_t)rows * a.row; /* for the next rows */
@@ -44,6 +46,10 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
     k -= n;
     for (; n > 0; n--, left += a.col, b.p += b.ld, next += ahead) {
       if (rows >= 8) __builtin_prefetch(next);
+      if (f != NULL) {
+        __builtin_prefetch(soon, 0, 2); /* as far as the second-level cache */
+        soon += soon_step;
+      }
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
         const real *right = b.p + (size_t)v * LANES;
@@ -59,6 +65,7 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
       }
     }
   }
+  if (f != NULL) fetch_advance(f, soon);
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -68,25 +75,27 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
 
 /* The same when only n of the block's columns exist in c. */
 ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t k,
-                             Left a, Right b, const real *start, real *c, size_t ldc) {
+                             Left a, Right b, const real *start, real *c, size_t ldc,
+                             Fetch *f) {
   size_t width = (size_t)vectors * LANES;
   if (n >= width) {
-    block(rows, vectors, k, a, b, start, c, ldc);
+    block(rows, vectors, k, a, b, start, c, ldc, f);
     return;
   }
   real whole[LANES * MOST_ROWS * MOST_VECTORS] = {0};
   for (size_t r = 0; start == c && r < (size_t)rows; r++)
     memcpy(whole + r * width, c + r * ldc, n * sizeof *c);
-  block(rows, vectors, k, a, b, start == c ? whole : start, whole, width);
+  block(rows, vectors, k, a, b, start == c ? whole : start, whole, width, f);
   for (size_t r = 0; r < (size_t)rows; r++)
     memcpy(c + r * ldc, whole + r * width, n * sizeof *c);
 }
 
 ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,
-                         Left a, Right b, const real *start, real *c, size_t ldc) {
+                         Left a, Right b, const real *start, real *c, size_t ldc,
+                         Fetch *f) {
 #define ROWS(count)                                                 \
   do {                                                              \
-    cut_block((count), vectors, n, k, a, b, start, c, ldc);         \
+    cut_block((count), vectors, n, k, a, b, start, c, ldc, f);      \
     if (start != NULL) start += start == c ? (count)*ldc : (count); \
     m -= (count), a.p += (count)*a.row, c += (count)*ldc;           \
   } while (0)
@@ -98,17 +107,23 @@ ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, 
 #undef ROWS
 }
 
-ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n,
-                           size_t k, Left a, Right b, const real *start, real *c,
-                           size_t ldc) {
+ALWAYS_INLINE void product_fetching(const int rows, const int vectors, size_t m,
+                                    size_t n, size_t k, Left a, Right b,
+                                    const real *start, real *c, size_t ldc, Fetch *f) {
   for (size_t j = 0, step; j < n; j += step, b.p += step) {
     const real *from = start == c ? c + j : start;
     step = vectors > 1 && n - j > LANES ? 2 * LANES : LANES;
     if (step > LANES)
-      strip(rows, vectors, m, n - j, k, a, b, from, c + j, ldc);
+      strip(rows, vectors, m, n - j, k, a, b, from, c + j, ldc, f);
     else
-      strip(rows, 1, m, n - j, k, a, b, from, c + j, ldc);
+      strip(rows, 1, m, n - j, k, a, b, from, c + j, ldc, f);
   }
+}
+
+ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n,
+                           size_t k, Left a, Right b, const real *start, real *c,
+                           size_t ldc) {
+  product_fetching(rows, vectors, m, n, k, a, b, start, c, ldc, NULL);
 }
 
 #endif

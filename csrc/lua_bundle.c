@@ -209,6 +209,25 @@ static void read_gradients(lua_State *L, Bundle *b) {
   }
 }
 
+static size_t take(size_t *taken) {
+  size_t i;
+#pragma omp atomic capture
+  i = (*taken)++;
+  return i;
+}
+
+/* One thread's share: it always has the next network too, whose weights are fetched
+ * while the last convolutions of this one keep it busy. */
+static void backward_networks(const Bundle *b, size_t *taken, real *scratch) {
+  for (size_t i = take(taken), next; i < b->count; i = next) {
+    const Entry *e = &b->entry[i];
+    Spans soon = {0};
+    next = take(taken);
+    if (next < b->count) soon = net_backward_reads(b->entry[next].net);
+    net_backward(e->net, e->dout, NULL, e->arena, e->cols, &soon, scratch, 1);
+  }
+}
+
 /*** Back-propagate through every network; their parameters' gradients grow.
 The gradient with respect to x is not formed.
 @function Bundle:backward
@@ -230,12 +249,9 @@ static int backward(lua_State *L) {
   real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
   check_undisturbed(L, b, uses, "backward");
   read_gradients(L, b); /* again: now nothing can take them from the list */
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (size_t i = 0; i < b->count; i++) {
-    Entry *e = &b->entry[i];
-    net_backward(e->net, e->dout, NULL, e->arena, e->cols,
-                 scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
-  }
+  size_t taken = 0;
+#pragma omp parallel num_threads(threads)
+  backward_networks(b, &taken, scratch + (size_t)omp_get_thread_num() * b->scratch);
   return 0;
 }
 

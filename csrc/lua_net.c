@@ -392,7 +392,8 @@ static int backward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, net_backward_scratch(net, threads));
   net_check_undisturbed(L, net, uses, "backward");
-  net_backward(net, dout->data, din, net_arena(L, 1), NULL, scratch, threads);
+  const Spans none = {0};
+  net_backward(net, dout->data, din, net_arena(L, 1), NULL, &none, scratch, threads);
   return 1;
 }
 

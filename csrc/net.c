@@ -220,6 +220,38 @@ void net_columns(const Net *net, real *in, real *cols, int threads) {
     plain_columns(&x, v, cols, threads);
 }
 
+/* Half of a small second-level cache. */
+#define FETCH_MOST ((size_t)512 << 10)
+
+/* A layer's weight as another span, cut to what is left of FETCH_MOST. */
+static void add_weight(Spans *s, const Layer *l) {
+  size_t bytes = 0, all = l->weight->count * sizeof(real);
+  for (size_t i = 0; i < s->count; i++) bytes += s->span[i].bytes;
+  if (s->count == MOST_SPANS || bytes == FETCH_MOST) return;
+  if (all > FETCH_MOST - bytes) all = FETCH_MOST - bytes;
+  s->span[s->count++] = (Span){(const char *)l->weight->value, all};
+}
+
+/* The weight of node i, should it be a fully connected layer's. */
+static Spans linear_weight(const Net *net, size_t i) {
+  Spans s = {0};
+  if (i < net->count && net->node[i].layer->ops == &layer_linear)
+    add_weight(&s, net->node[i].layer);
+  return s;
+}
+
+Spans net_backward_reads(const Net *net) {
+  Spans s = {0};
+  for (size_t i = net->count; i-- > 0;) {
+    const Layer *l = net->node[i].layer;
+    if (l->ops == &layer_linear)
+      add_weight(&s, l);
+    else if (l->weight != NULL)
+      break;
+  }
+  return s;
+}
+
 void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
                  real *scratch, int threads) {
   net->in.data = in;
@@ -230,8 +262,9 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
     NetNode *end = &net->node[last];
     end->out.data = end->in_output ? out : arena + end->offset;
     if (as_patches(v)) {
-      patches_forward(&v->patches, input_of(net, i), &end->out, arena + v->kept, cols, scratch,
-                      threads);
+      Spans soon = linear_weight(net, last + 1);
+      patches_forward(&v->patches, input_of(net, i), &end->out, arena + v->kept, cols,
+                      &soon, scratch, threads);
     } else {
       v->layer->ops->forward(v->layer, input_of(net, i), &v->out, cols, scratch, threads);
     }
@@ -240,7 +273,8 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
 }
 
 void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
-                  real *scratch, int threads) {
+                  const Spans *soon, real *scratch, int threads) {
+  const Spans none = {0};
   real *buffer[2] = {scratch, scratch + net->grad};
   real *rest = scratch + 2 * net->grad;
   Act grad = net->out;
@@ -255,7 +289,7 @@ void net_backward(Net *net, real *dout, real *din, const real *arena, const real
     const real *own_cols = i == 0 ? cols : NULL;
     if (as_patches(v)) {
       patches_backward(&v->patches, input_of(net, i), &end->out, &grad, wanted, arena + v->kept,
-                       own_cols, rest, threads);
+                       own_cols, i == 0 ? soon : &none, rest, threads);
     } else {
       v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted, own_cols,
                               rest, threads);

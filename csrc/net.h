@@ -54,12 +54,16 @@ size_t net_columns_count(const Net *net);
 bool net_same_columns(const Net *a, const Net *b);
 void net_columns(const Net *net, real *in, real *cols, int threads);
 
+/* The weights that backward reads first, as much as can wait in a cache. */
+Spans net_backward_reads(const Net *net);
+
 /* in, out: (N, C, H, W); arena: net->arena reals, kept until backward.
  * cols: what net_columns writes, or NULL. */
 void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
                  real *scratch, int threads);
-/* din: (N, C, H, W) or NULL when it is not wanted. */
+/* din: (N, C, H, W) or NULL when it is not wanted.  soon: what this thread will read
+ * afterwards. */
 void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
-                  real *scratch, int threads);
+                  const Spans *soon, real *scratch, int threads);
 
 #endif

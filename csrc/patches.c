@@ -243,6 +243,21 @@ static void panel_to(const Patches *v, const real *panel, size_t g, const Act *a
 
 /* ---- forward ---- */
 
+/* Of the products of a group, for the outputs of a stage and those after it. */
+static size_t forward_rounds(const Patches *v, size_t i) {
+  size_t rounds = 0;
+  for (; i < v->depth; i++) {
+    const PatchStage *s = v->stage + i;
+    rounds += s->panels * product_rounds(s->out, PANEL, s->columns);
+  }
+  return rounds;
+}
+
+/* What the last of a thread's groups fetches. */
+static Fetch fetch_last(const Spans *soon, bool last, size_t rounds) {
+  return last ? fetch_in(soon->span, soon->count, rounds) : (Fetch){0};
+}
+
 /* Where panel t of a stage's outputs begins, and the distance of its rows. */
 static inline real *output_panel(const PatchStage *s, real *y, size_t t) {
   return y + t / s->taps * s->taps * s->out * PANEL + t % s->taps * PANEL;
@@ -250,28 +265,29 @@ static inline real *output_panel(const PatchStage *s, real *y, size_t t) {
 
 static inline size_t output_row(const PatchStage *s) { return s->taps * PANEL; }
 
-static void stage_forward(const PatchStage *s, size_t n, const real *x, real *y) {
+static void stage_forward(const PatchStage *s, size_t n, const real *x, real *y, Fetch *f) {
   const real *bias = s->conv->bias ? s->conv->bias->value : NULL;
   for (size_t t = 0; t < s->panels; t++, x += s->columns * PANEL) {
     real *to = output_panel(s, y, t);
-    panel_product(s->out, whole_vectors(n), s->columns,
-                  left_rows(s->conv->weight->value, s->columns), x, PANEL, bias, to,
-                  output_row(s));
+    panel_product_fetching(s->out, whole_vectors(n), s->columns,
+                           left_rows(s->conv->weight->value, s->columns), x, PANEL, bias,
+                           to, output_row(s), f);
     relu_panel(to, s->out, output_row(s), n, s->relu);
   }
 }
 
 void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept,
-                     const real *cols, real *scratch, int threads) {
+                     const real *cols, const Spans *soon, real *scratch, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index g = 0; g < (Index)groups(v); g++) {
     real *own = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
     real *y = kept + (size_t)g * group_kept(v), *last = own + column_reals(v->stage);
     const real *x = cols ? cols + (size_t)g * column_reals(v->stage) : own;
+    Fetch fetch = fetch_last(soon, (size_t)g + 1 == groups(v), forward_rounds(v, 0));
     if (cols == NULL) group_columns(v, in, (size_t)g, own, false);
     for (size_t i = 0; i < v->depth; i++) {
       if (i + 1 == v->depth) y = last;
-      stage_forward(v->stage + i, group_pixels(v, (size_t)g), x, y);
+      stage_forward(v->stage + i, group_pixels(v, (size_t)g), x, y, &fetch);
       x = y;
       y += output_reals(v->stage + i);
     }
@@ -283,41 +299,95 @@ void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept
 
 /* Where a stage's gradients are summed. */
 typedef struct StageGradient {
-  real *dw, *db; /* db NULL: no bias */
-  bool begun;    /* dw holds a sum already; db always does */
+  real *dw, *db;
+  bool begun;  /* dw holds a sum already; db always does */
+  bool turned; /* dw is [columns][out] */
+  bool own;    /* dw is to be added to the parameter's gradient, not that itself */
 } StageGradient;
 
-/* dw += Σ over a group's pixels of d times its column. */
+/* dw = Σ d·xᵀ needs pixels as rows of its right factor.  If that is d, the smaller of
+ * the two, dw is summed as [columns][out]: better with many channels, unless it is so
+ * large that turning it back takes as long, as it does after a single part. */
+static bool sums_turned(const Patches *v, const PatchStage *s) {
+  return s->out >= PANEL && (s->columns < PANEL || parts_of(v) > 1);
+}
+
+/* dw += Σ over the pixels of `count` panels of d, from t on, times their columns. */
+static void turn_columns(const PatchStage *s, size_t wide, size_t t, size_t count,
+                         const real *x, const real *d, const StageGradient *to,
+                         real *turned, Fetch *f) {
+  size_t k = s->columns;
+  Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL};
+  for (size_t j = 0; j < k; j += PANEL) {
+    size_t columns = k - j < PANEL ? k - j : PANEL;
+    for (size_t i = 0; i < count; i++)
+      panel_transpose(x + ((t + i) * k + j) * PANEL, PANEL, wide, columns,
+                      turned + i * wide * PANEL);
+    panel_product_fetching(s->out, columns, count * wide, left, turned, PANEL,
+                           to->begun ? to->dw + j : NULL, to->dw + j, k, f);
+  }
+}
+
+static void turn_gradient(const PatchStage *s, size_t wide, size_t t, size_t count,
+                          const real *x, const real *d, const StageGradient *to,
+                          real *turned, Fetch *f) {
+  size_t k = s->columns;
+  const real *rows = output_panel(s, (real *)d, t);
+  for (size_t o = 0; o < s->out; o += PANEL) {
+    size_t columns = s->out - o < PANEL ? s->out - o : PANEL;
+    for (size_t i = 0; i < count; i++)
+      panel_transpose(rows + o * output_row(s) + i * PANEL, output_row(s), wide, columns,
+                      turned + i * wide * PANEL);
+    panel_product_fetching(k, columns, count * wide,
+                           left_panels(x + t * k * PANEL, k, wide), turned, PANEL,
+                           to->begun ? to->dw + o : NULL, to->dw + o, s->out, f);
+  }
+}
+
 static void stage_weights(const PatchStage *s, size_t n, const real *x, const real *d,
-                          StageGradient *to, real *turned) {
-  size_t wide = whole_vectors(n), k = s->columns;
+                          StageGradient *to, real *turned, Fetch *f) {
   for (size_t t = 0, count; t < s->panels; t += count) {
-    size_t left_taps = s->taps - t % s->taps;
-    count = left_taps < TURN_PANELS ? left_taps : TURN_PANELS;
-    Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL};
-    for (size_t j = 0; j < k; j += PANEL) {
-      size_t columns = k - j < PANEL ? k - j : PANEL;
-      for (size_t i = 0; i < count; i++)
-        panel_transpose(x + ((t + i) * k + j) * PANEL, PANEL, wide, columns,
-                        turned + i * wide * PANEL);
-      panel_product(s->out, columns, count * wide, left, turned, PANEL,
-                    to->begun ? to->dw + j : NULL, to->dw + j, k);
-    }
+    size_t window = s->taps - t % s->taps;
+    count = window < TURN_PANELS ? window : TURN_PANELS;
+    (to->turned ? turn_gradient : turn_columns)(s, whole_vectors(n), t, count, x, d, to,
+                                                    turned, f);
     to->begun = true;
   }
 }
 
 /* dx, the gradient of a stage's columns. */
-static void stage_columns(const PatchStage *s, size_t n, const real *d, real *dx) {
+static void stage_columns(const PatchStage *s, size_t n, const real *d, real *dx,
+                          Fetch *f) {
   for (size_t t = 0; t < s->panels; t++, dx += s->columns * PANEL)
-    panel_product(s->columns, whole_vectors(n), s->out,
-                  left_columns(s->conv->weight->value, s->columns),
-                  output_panel(s, (real *)d, t), output_row(s), NULL, dx, PANEL);
+    panel_product_fetching(s->columns, whole_vectors(n), s->out,
+                           left_columns(s->conv->weight->value, s->columns),
+                           output_panel(s, (real *)d, t), output_row(s), NULL, dx, PANEL,
+                           f);
+}
+
+static size_t backward_rounds(const PatchStage *s, bool columns) {
+  size_t weights = product_rounds(s->out, s->columns, PANEL);
+  return s->panels * (weights + (columns ? product_rounds(s->columns, PANEL, s->out) : 0));
+}
+
+/* What stage i gives the cache time to fetch: what the stage below reads, and, but for
+ * the last stage, what is read when the group is done. */
+static Spans stage_soon(const Patches *v, size_t i, const real *x, const real *cols,
+                        const Spans *after) {
+  Spans s = i == 0 || i + 1 < v->depth ? *after : (Spans){0};
+  if (i == 0) return s;
+  const PatchStage *below = v->stage + i - 1;
+  if (i > 1) x -= output_reals(below - 1);
+  if (s.count == MOST_SPANS) s.count--;
+  memmove(s.span + 1, s.span, s.count * sizeof *s.span);
+  s.span[0] = span_of(i > 1 ? x : cols, column_reals(below));
+  s.count++;
+  return s;
 }
 
 static void group_backward(const Patches *v, const Act *out, const Act *dout,
                            const Act *din, size_t g, const real *cols, const real *kept,
-                           StageGradient *to, real *own) {
+                           const Spans *soon, StageGradient *to, real *own) {
   size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_vectors(n);
   real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL;
   real *d = y + v->stage[last].out * PANEL, *dx = d + v->stage[last].out * PANEL;
@@ -329,9 +399,11 @@ static void group_backward(const Patches *v, const Act *out, const Act *dout,
   for (size_t i = v->depth; i-- > 0;) {
     const PatchStage *s = v->stage + i, *below = i > 0 ? s - 1 : NULL;
     const real *x = below ? kept -= output_reals(below) : cols;
-    stage_weights(s, n, x, d, to + i, turned);
+    Spans next = stage_soon(v, i, kept, cols, soon);
+    Fetch fetch = fetch_in(next.span, next.count, backward_rounds(s, below || din));
+    stage_weights(s, n, x, d, to + i, turned, &fetch);
     if (below == NULL && din == NULL) return;
-    stage_columns(s, n, d, dx);
+    stage_columns(s, n, d, dx, &fetch);
     for (size_t t = 0; below != NULL && t < s->panels; t++)
       relu_panel_backward(below->relu ? x + t * s->columns * PANEL : NULL,
                           dx + t * s->columns * PANEL, below->out, below->taps, wide,
@@ -342,49 +414,69 @@ static void group_backward(const Patches *v, const Act *out, const Act *dout,
   group_columns(v, din, g, d, true);
 }
 
-CLONES static void join(const real *part, size_t n, bool add, real *restrict sum) {
+/* What a group's backward pass reads first: its last stage's columns. */
+static Spans group_soon(const Patches *v, const real *kept, size_t g) {
+  if (v->depth == 1) return (Spans){0};
+  const PatchStage *s = v->stage + v->depth - 2;
+  kept += (g + 1) * group_kept(v) - output_reals(s);
+  return (Spans){1, {span_of(kept, output_reals(s))}};
+}
+
+/* sum = part, or sum + part. */
+CLONES static void join(const real *restrict part, size_t n, bool add,
+                        real *restrict sum) {
   for (size_t i = 0; i < n; i++) sum[i] = (add ? sum[i] : 0) + part[i];
 }
 
-/* Point `to` at a part's own sums, or at the parameters' gradients. */
-static void own_gradients(const Patches *v, real *part, StageGradient *to) {
-  for (size_t i = 0; i < v->depth; i++) {
+/* Point `to` at a part's own sums; the only part's are the weights' gradients
+ * themselves where they are not turned. */
+static void begin_sums(const Patches *v, real *part, StageGradient *to) {
+  for (size_t i = 0; i < v->depth; i++, to++) {
     const PatchStage *s = v->stage + i;
-    to[i] = (StageGradient){part, s->conv->bias ? part + s->out * s->columns : NULL, false};
+    *to = (StageGradient){part, part + s->out * s->columns, false, sums_turned(v, s), true};
     part += s->out * (s->columns + 1);
-    if (to[i].db != NULL) memset(to[i].db, 0, s->out * sizeof(real));
-  }
-}
-
-static void parameter_gradients(const Patches *v, StageGradient *to) {
-  for (size_t i = 0; i < v->depth; i++) {
-    const PatchStage *s = v->stage + i;
+    memset(to->db, 0, s->out * sizeof(real));
+    if (to->turned || parts_of(v) > 1) continue;
     real beta;
-    to[i] = (StageGradient){param_accumulate(s->conv->weight, &beta), NULL, false};
-    to[i].begun = beta != 0;
-    if (s->conv->bias == NULL) continue;
-    to[i].db = param_accumulate(s->conv->bias, &beta);
-    if (beta == 0) memset(to[i].db, 0, s->out * sizeof(real));
+    to->dw = param_accumulate(s->conv->weight, &beta);
+    to->begun = beta != 0;
+    to->own = false;
   }
 }
 
-static void join_parts(const Patches *v, const real *part, size_t parts) {
-  StageGradient sum[PATCHES_STAGES];
-  parameter_gradients(v, sum);
-  for (size_t p = 0; p < parts; p++)
-    for (size_t i = 0; i < v->depth; i++) {
-      const PatchStage *s = v->stage + i;
-      join(part, s->out * s->columns, sum[i].begun, sum[i].dw);
-      sum[i].begun = true;
-      part += s->out * s->columns;
-      if (sum[i].db != NULL) join(part, s->out, true, sum[i].db);
-      part += s->out;
+/* g = beta·g + the transpose of sum, which is [columns][out]. */
+static void add_turned(const PatchStage *s, const real *sum, real beta, real *g) {
+  real rows[PANEL * PANEL];
+  for (size_t o = 0; o < s->out; o += PANEL)
+    for (size_t j = 0; j < s->columns; j += PANEL) {
+      size_t high = s->out - o < PANEL ? s->out - o : PANEL,
+             wide = s->columns - j < PANEL ? s->columns - j : PANEL;
+      panel_transpose(sum + j * s->out + o, s->out, high, wide, rows);
+      for (size_t r = 0; r < high; r++)
+        join(rows + r * PANEL, wide, beta != 0, g + (o + r) * s->columns + j);
     }
 }
 
+/* Add a stage's sums to its parameters' gradients. */
+static void add_sums(const PatchStage *s, const StageGradient *sum) {
+  Param *w = s->conv->weight, *bias = s->conv->bias;
+  real beta;
+  if (sum->own) {
+    real *g = param_accumulate(w, &beta);
+    if (sum->turned)
+      add_turned(s, sum->dw, beta, g);
+    else
+      join(sum->dw, w->count, beta != 0, g);
+  }
+  w->largest = gradient_largest(w->grad, 1, w->count, 0);
+  if (bias == NULL) return;
+  real *g = param_accumulate(bias, &beta);
+  join(sum->db, s->out, beta != 0, g);
+}
+
 void patches_backward(const Patches *v, const Act *in, const Act *out, const Act *dout,
-                      const Act *din, const real *kept, const real *cols, real *scratch,
-                      int threads) {
+                      const Act *din, const real *kept, const real *cols,
+                      const Spans *soon, real *scratch, int threads) {
   size_t parts = parts_of(v), all = groups(v), columns = column_reals(v->stage);
   for (size_t n = 0; din != NULL && n < din->n; n++)
     for (size_t c = 0; c < din->c; c++)
@@ -392,23 +484,20 @@ void patches_backward(const Patches *v, const Act *in, const Act *out, const Act
   /* Groups may meet where the first kernels overlap. */
   if (din != NULL && !patches_tile(v->stage[0].conv, din->h, din->w)) threads = 1;
   real *sums = scratch + thread_reals(v) * (size_t)threads;
+  StageGradient to[MOST_PARTS][PATCHES_STAGES];
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index p = 0; p < (Index)parts; p++) {
     real *own = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
-    StageGradient to[PATCHES_STAGES];
-    if (parts == 1)
-      parameter_gradients(v, to);
-    else
-      own_gradients(v, sums + (size_t)p * gradient_reals(v), to);
+    begin_sums(v, sums + (size_t)p * gradient_reals(v), to[p]);
     for (size_t g = all * (size_t)p / parts; g < all * ((size_t)p + 1) / parts; g++) {
       const real *x = cols ? cols + g * columns : own;
       if (cols == NULL) group_columns(v, in, g, own, false);
-      group_backward(v, out, dout, din, g, x, kept + g * group_kept(v), to, own + columns);
+      Spans after = g + 1 < all ? group_soon(v, kept, g + 1) : *soon;
+      group_backward(v, out, dout, din, g, x, kept + g * group_kept(v), &after, to[p],
+                     own + columns);
     }
   }
-  if (parts > 1) join_parts(v, sums, parts);
-  for (size_t i = 0; i < v->depth; i++) {
-    Param *w = v->stage[i].conv->weight;
-    w->largest = gradient_largest(w->grad, 1, w->count, 0);
-  }
+  for (size_t p = 1; p < parts; p++)
+    join(sums + p * gradient_reals(v), gradient_reals(v), true, sums);
+  for (size_t i = 0; i < v->depth; i++) add_sums(v->stage + i, to[0] + i);
 }

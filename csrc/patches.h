@@ -14,6 +14,7 @@
 #ifndef CGLOW_PATCHES_H
 #define CGLOW_PATCHES_H
 
+#include "fetch.h"
 #include "layer.h"
 
 #define PATCHES_STAGES 4
@@ -54,12 +55,13 @@ size_t patches_scratch(const Patches *v, int threads);
 void patches_columns(const Patches *v, const Act *in, real *cols, int threads);
 bool patches_same_columns(const Patches *a, const Patches *b);
 
-/* cols: what patches_columns writes, when somebody has it; else NULL. */
+/* cols: what patches_columns writes, when somebody has it; else NULL.  soon: what will
+ * be read next; the last group gives the cache time to fetch it. */
 void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept,
-                     const real *cols, real *scratch, int threads);
+                     const real *cols, const Spans *soon, real *scratch, int threads);
 /* Accumulates the layers' gradients; din is overwritten (NULL: not wanted). */
 void patches_backward(const Patches *v, const Act *in, const Act *out, const Act *dout,
-                      const Act *din, const real *kept, const real *cols, real *scratch,
-                      int threads);
+                      const Act *din, const real *kept, const real *cols,
+                      const Spans *soon, real *scratch, int threads);
 
 #endif
