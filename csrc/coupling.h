@@ -13,9 +13,9 @@
  * tile into panels of 32 cells; the hidden layers of a panel of cells are one panel
  * (gemm.h) for each pixel of a cell, and pass through products and norms while they
  * are in cache.  Tiles are shared out to threads; a single panel is, by blocks of 32
- * hidden channels, so that no thread reads all weights.  Hidden layers are stored panel by panel.  How the two 3×3
- * convolutions lead from few planes to the hidden layers and back is said in
- * coupling_conv.h.  The backward passes mirror all this. */
+ * hidden channels, so that no thread reads all weights.  Hidden layers are stored panel
+ * by panel.  How the two 3×3 convolutions lead from few planes to the hidden layers and
+ * back is said in coupling_conv.h.  The backward passes mirror all this. */
 #ifndef CGLOW_COUPLING_H
 #define CGLOW_COUPLING_H
 

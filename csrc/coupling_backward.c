@@ -24,7 +24,7 @@ typedef struct BackwardScratch {
   real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
   real *dv_cols, *h_cols; /* the wave: columns of dv and of h, panels */
   real *da1, *da2;        /* the wave: gradients of conv1's, conv2's output, panels */
-  real *largest2; /* in each block of conv2's gradient */
+  real *largest2;         /* in each block of conv2's gradient */
   real *threads;
   size_t wave;                 /* tiles */
   size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns or filters */
@@ -46,8 +46,8 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   s.panel = in_rows * PANEL;
   s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
   if (p->split)
-    s.thread_stride =
-        s.panel + max_size(coupling_part_filters(&s.conv1, p), coupling_part_filters(&s.conv3, p));
+    s.thread_stride = s.panel + max_size(coupling_part_filters(&s.conv1, p),
+                                         coupling_part_filters(&s.conv3, p));
 #define TAKE(to, count) to = base + at, at += round_up(count)
   TAKE(filters1, coupling_filter_count(p, in, w));
   TAKE(filters3, coupling_filter_count(p, out, w));
@@ -230,11 +230,10 @@ static void wave_gradient(const Coupling *c, const CouplingPlan *p,
   const real *h1 = in->hidden + hidden_offset(c, p, first);
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
   if (i < blocks) {
-    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p), later || in->dw2.beta != 0,
-                 in->dw2.g + i * PANEL, w);
+    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p),
+                 later || in->dw2.beta != 0, in->dw2.g + i * PANEL, w);
     if (last)
-      s->largest2[i] =
-          gradient_largest(in->dw2.g + i * PANEL, w, panel_columns(w, i), w);
+      s->largest2[i] = gradient_largest(in->dw2.g + i * PANEL, w, panel_columns(w, i), w);
   } else if (i < blocks + coupling_sum_blocks(&s->conv3, p)) {
     coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i - blocks, count, later, last);
   } else {
@@ -317,7 +316,8 @@ static real largest_of(const real *blocks, size_t n) {
 
 /* ---- by all threads: waves of tiles, or the only panel ---- */
 
-static size_t sum_parts(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s) {
+static size_t sum_parts(const Coupling *c, const CouplingPlan *p,
+                        const BackwardScratch *s) {
   return coupling_blocks(c) + coupling_sum_blocks(&s->conv1, p) +
          coupling_sum_blocks(&s->conv3, p);
 }

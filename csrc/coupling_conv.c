@@ -57,7 +57,8 @@ static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
   return !in_squares(p) && !c->last;
 }
 
-void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b, real *to) {
+void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
+                         real *to) {
   real rows[TAPS_ROOM];
   const real *g = c->weight + b * PANEL * c->wide_step;
   size_t count = panel_columns(c->wide, b);
@@ -99,7 +100,8 @@ void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t 
 
 /* Zeros behind n numbers of each of so many rows. */
 static void fill_up(real *row, size_t rows, size_t n, size_t ld) {
-  for (; n < ld && rows > 0; rows--, row += ld) memset(row + n, 0, (ld - n) * sizeof *row);
+  for (; n < ld && rows > 0; rows--, row += ld)
+    memset(row + n, 0, (ld - n) * sizeof *row);
 }
 
 /* Some channels of `in`, whose first is channel `first` of `few`. */
@@ -198,8 +200,9 @@ void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which
                    p->width, add, out);
   } else if (!c->last) {
     const real *weight = c->weight + which.first * c->wide_step + first * TAPS;
-    panel_product(which.count, p->width, k - first * TAPS, left_rows(weight, c->wide_step),
-                  panel, PANEL, add ? out : NULL, out, PANEL);
+    panel_product(which.count, p->width, k - first * TAPS,
+                  left_rows(weight, c->wide_step), panel, PANEL, add ? out : NULL, out,
+                  PANEL);
   } else {
     for (size_t b = 0; b * PANEL < which.count; b++)
       panel_product(panel_columns(which.count, b), p->width, k,
@@ -249,8 +252,7 @@ size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
 }
 
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
-                       const real *h, size_t b, size_t count, bool later,
-                       bool last) {
+                       const real *h, size_t b, size_t count, bool later, bool last) {
   size_t rows = column_rows(p, c->few);
   real *d = c->dfilters + panel_offset(b, rows);
   if (as_it_is(c, p)) {

@@ -49,12 +49,14 @@ CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *fil
 /* Make the filters of block b, 32 channels of the hidden layer: in c->filters, or in
  * `to`. */
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b);
-void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b, real *to);
+void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
+                         real *to);
 /* The weight's gradient from the filters', for block b, and what is the largest in it. */
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
 
-/* The columns of tile t, their rows ld apart and filled up with zeros: conv1's, of channel `which` of h = (hx,
- * y1), whose data may be NULL where there is none to read; conv3's backwards, of dv's. */
+/* The columns of tile t, their rows ld apart and filled up with zeros: conv1's, of
+ * channel `which` of h = (hx, y1), whose data may be NULL where there is none to read;
+ * conv3's backwards, of dv's. */
 void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_t t,
                       Channels which, real *cols, size_t ld);
 void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channels which,
@@ -83,8 +85,7 @@ size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p);
 /* Block b: the products of `count` panels of columns with the hidden layer h of
  * their cells; later: add to what is there; last: no more will be added. */
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
-                       const real *h, size_t b, size_t count, bool later,
-                       bool last);
+                       const real *h, size_t b, size_t count, bool later, bool last);
 /* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of `rows` rows,
  * and of h, of `wide` rows, from row 32·b on. */
 void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,

@@ -47,10 +47,12 @@ void panel_product(PRODUCT_ARGS) { BY_LEVEL(product, m, n, k, a, b, ldb, start, 
 
 void panel_product_fetching(PRODUCT_ARGS, Fetch *f) {
 #if HAVE_CLONES
-  if (f != NULL && f->step > 0 && gemm_level() == 4) {
+  if (f->step > 0 && gemm_level() == 4) {
     product_fetching_v4(m, n, k, a, b, ldb, start, c, ldc, f);
     return;
   }
+#else
+  (void)f;
 #endif
   panel_product(m, n, k, a, b, ldb, start, c, ldc);
 }
@@ -122,7 +124,8 @@ static bool transpose_fast(const real **src, size_t ld, size_t *k, size_t n,
     if (n > 16)
       transpose_16(*src + 16 * ld, ld, n - 16, *panel + 16);
     else
-      for (size_t i = 0; i < 16; i++) memset(*panel + i * PANEL + 16, 0, 16 * sizeof **panel);
+      for (size_t i = 0; i < 16; i++)
+        memset(*panel + i * PANEL + 16, 0, 16 * sizeof **panel);
   }
   return true;
 }

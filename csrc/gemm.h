@@ -49,7 +49,7 @@ static inline size_t product_rounds(size_t m, size_t n, size_t k) {
   return (m + 7) / 8 * ((n + PANEL - 1) / PANEL) * k;
 }
 
-/* The same product; f goes on by what was fetched.  NULL or a step of 0: nothing. */
+/* The same product; f goes on by what was fetched.  A step of 0: nothing. */
 void panel_product_fetching(size_t m, size_t n, size_t k, Left a, const real *b,
                             size_t ldb, const real *start, real *c, size_t ldc, Fetch *f);
 

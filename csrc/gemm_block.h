@@ -107,9 +107,9 @@ ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, 
 #undef ROWS
 }
 
-ALWAYS_INLINE void product_fetching(const int rows, const int vectors, size_t m,
-                                    size_t n, size_t k, Left a, Right b,
-                                    const real *start, real *c, size_t ldc, Fetch *f) {
+ALWAYS_INLINE void product_fetching(const int rows, const int vectors, size_t m, size_t n,
+                                    size_t k, Left a, Right b, const real *start, real *c,
+                                    size_t ldc, Fetch *f) {
   for (size_t j = 0, step; j < n; j += step, b.p += step) {
     const real *from = start == c ? c + j : start;
     step = vectors > 1 && n - j > LANES ? 2 * LANES : LANES;

@@ -120,8 +120,8 @@ static bool same_shape(const Shape *a, const Shape *b) {
 }
 
 static bool too_many(char *why, const char *what, size_t n, const Shape *s) {
-  snprintf(why, NET_WHY, "%s%zux%zux%zux%zu activations are too many", what, n, s->c, s->h,
-           s->w);
+  snprintf(why, NET_WHY, "%s%zux%zux%zux%zu activations are too many", what, n, s->c,
+           s->h, s->w);
   return false;
 }
 
@@ -152,8 +152,8 @@ bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
   Shape s = *in;
   for (size_t i = 0; i < net->count; i++) {
     NetNode *v = &net->node[i];
-    v->in_place = v->layer->ops->in_place && i > 0 &&
-                  !net->node[i - 1].layer->ops->needs_out;
+    v->in_place =
+        v->layer->ops->in_place && i > 0 && !net->node[i - 1].layer->ops->needs_out;
   }
   for (size_t i = 0; i < net->count;) i = place_from(net, i, &s, why);
   net->out = act_nchw(NULL, n, s.c, s.h, s.w);
@@ -168,8 +168,8 @@ static size_t layer_scratch(const Net *net, int threads) {
     if (as_patches(v)) {
       most = max_size(most, patches_scratch(&v->patches, threads));
     } else {
-      most = max_size(most, v->layer->ops->scratch(v->layer, input_of(net, i), &v->out,
-                                                   threads));
+      most = max_size(
+          most, v->layer->ops->scratch(v->layer, input_of(net, i), &v->out, threads));
     }
   }
   return round_up(most);
@@ -194,7 +194,8 @@ size_t net_columns_count(const Net *net) {
 bool net_same_columns(const Net *a, const Net *b) {
   const NetNode *v = &a->node[0], *w = &b->node[0];
   if (v->layer->ops != &layer_conv2d || w->layer->ops != &layer_conv2d) return false;
-  if (as_patches(v) || as_patches(w)) return patches_same_columns(&v->patches, &w->patches);
+  if (as_patches(v) || as_patches(w))
+    return patches_same_columns(&v->patches, &w->patches);
   return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
 }
 
@@ -288,11 +289,11 @@ void net_backward(Net *net, real *dout, real *din, const real *arena, const real
     Act *wanted = next.data ? &next : NULL;
     const real *own_cols = i == 0 ? cols : NULL;
     if (as_patches(v)) {
-      patches_backward(&v->patches, input_of(net, i), &end->out, &grad, wanted, arena + v->kept,
-                       own_cols, i == 0 ? soon : &none, rest, threads);
+      patches_backward(&v->patches, input_of(net, i), &end->out, &grad, wanted,
+                       arena + v->kept, own_cols, i == 0 ? soon : &none, rest, threads);
     } else {
-      v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted, own_cols,
-                              rest, threads);
+      v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted,
+                              own_cols, rest, threads);
     }
     grad = next;
     last = i;

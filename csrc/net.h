@@ -8,8 +8,8 @@
 #ifndef CGLOW_NET_H
 #define CGLOW_NET_H
 
-#include "patches.h"
 #include "layer.h"
+#include "patches.h"
 
 #define NET_WHY 200
 
@@ -29,7 +29,7 @@ typedef struct Net {
   Shape in_shape, out_shape; /* of the current plan */
   size_t n;
   bool planned;
-  bool ran; /* forward has run on this plan, so backward may */
+  bool ran;    /* forward has run on this plan, so backward may */
   size_t uses; /* counts runs, so that a caller sees whether there was another */
   Act in, out;
   size_t arena, grad; /* reals: kept activations; one gradient buffer */

@@ -40,7 +40,8 @@ static Piece piece_at(const OptimSlot *slots, size_t count, size_t chunk) {
   return (Piece){lo, chunk, first, left < OPTIM_CHUNK ? left : OPTIM_CHUNK};
 }
 
-typedef void (*PieceFunction)(const OptimSlot *s, const Piece *p, void *context, real *buf);
+typedef void (*PieceFunction)(const OptimSlot *s, const Piece *p, void *context,
+                              real *buf);
 
 static void for_each_piece(const OptimSlot *slots, size_t count, PieceFunction f,
                            void *context, real *scratch, int threads) {
@@ -136,7 +137,8 @@ static void finite_piece(const OptimSlot *s, const Piece *p, void *context, real
   size_t end = pending ? param->count : p->first + p->n;
   for (size_t at = p->first, n; at < end; at += n) {
     n = span(param, at, end - at);
-    if (!acceptable(gradient_largest(param_gradient(param, at, n, buf), 1, n, 0), c->most))
+    if (!acceptable(gradient_largest(param_gradient(param, at, n, buf), 1, n, 0),
+                    c->most))
       c->found[p->chunk] = true;
   }
 }
@@ -189,42 +191,81 @@ ALWAYS_INLINE void adam_block(real *restrict p, real *restrict m, real *restrict
   }
 }
 
-CLONES static void adam_span(real *restrict p, real *restrict m, real *restrict v,
-                             const real *restrict g, size_t n, const AdamFactors *f) {
-  for (; n >= BLOCK; n -= BLOCK, p += BLOCK, m += BLOCK, v += BLOCK, g += BLOCK) {
-    for (size_t i = AHEAD; i < AHEAD + BLOCK; i += 64 / sizeof *p) {
-      __builtin_prefetch(p + i);
-      __builtin_prefetch(m + i);
-      __builtin_prefetch(v + i);
+ALWAYS_INLINE void fetch_ahead(const real *p) {
+  for (size_t i = AHEAD; i < AHEAD + BLOCK; i += 64 / sizeof *p)
+    __builtin_prefetch(p + i);
+}
+
+/* n numbers of a slot from `at` on, whose gradient is g, and, if it has one, h, as many
+ * `apart` further on: two strands keep memory busier than one. */
+CLONES static void adam_strands(const OptimSlot *s, size_t at, size_t apart, size_t n,
+                                const real *g, const real *h, const AdamFactors *f) {
+  real *p = s->param->value + at, *m = s->m + at, *v = s->v + at;
+  for (size_t i = 0; i < n; i += BLOCK) {
+    size_t count = n - i < BLOCK ? n - i : BLOCK;
+    for (size_t k = i; k <= i + apart; k += apart) {
+      const real *d = (k == i ? g : h) + i;
+      fetch_ahead(p + k), fetch_ahead(m + k), fetch_ahead(v + k);
+      if (count == BLOCK)
+        adam_block(p + k, m + k, v + k, d, BLOCK, f);
+      else
+        adam_block(p + k, m + k, v + k, d, count, f);
+      if (h == NULL) break;
     }
-    adam_block(p, m, v, g, BLOCK, f);
   }
-  adam_block(p, m, v, g, n, f);
+}
+
+static void adam_dense(const OptimSlot *s, const Piece *p, const AdamFactors *f) {
+  adam_strands(s, p->first, 0, p->n, s->param->grad + p->first, NULL, f);
+}
+
+/* Shorter rows lie too near each other for strands. */
+#define STRAND ((size_t)4096)
+
+/* Part of a row of the gradient, formed as it is needed; two: and of the row below, with
+ * which it shares what of the outer product lies along them. */
+static void adam_row(const OptimSlot *s, size_t at, size_t count, bool two,
+                     const AdamFactors *f, real *buf) {
+  size_t cols = s->param->cols, room = OPTIM_SCRATCH / (two ? 2 : 1);
+  for (size_t end = at + count, n; at < end; at += n) {
+    n = end - at < room ? end - at : room;
+    const real *g = param_gradient(s->param, at, n, buf), *h = NULL;
+    if (two) h = param_gradient(s->param, at + cols, n, buf + room);
+    adam_strands(s, at, cols, n, g, h, f);
+  }
+}
+
+static void adam_rows(const OptimSlot *s, const Piece *p, const AdamFactors *f,
+                      real *buf) {
+  size_t cols = s->param->cols, end = p->first + p->n;
+  for (size_t at = p->first, n; at < end; at += n) {
+    bool two = cols >= STRAND && at % cols == 0 && end - at >= 2 * cols;
+    size_t row = cols - at % cols;
+    n = end - at < row ? end - at : row;
+    adam_row(s, at, n, two, f, buf);
+    if (two) n = 2 * cols;
+  }
 }
 
 static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
   AdamFactors f = *(const AdamFactors *)context;
   f.step = (real)((double)f.step * s->scale);
-  for (size_t at = p->first, end = p->first + p->n, n; at < end; at += n) {
-    n = span(s->param, at, end - at);
-    adam_span(s->param->value + at, s->m + at, s->v + at,
-              param_gradient(s->param, at, n, buf), n, &f);
-  }
+  if (s->param->pending == 0 && s->param->dense)
+    adam_dense(s, p, &f);
+  else
+    adam_rows(s, p, &f, buf);
 }
 
 void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
                 int threads) {
   double c1 = 1 - pow(step->beta1, (double)step->t);
   double c2 = 1 - pow(step->beta2, (double)step->t);
-  AdamFactors f = {(real)(step->lr / c1),
-                   (real)step->beta1,
-                   (real)(1 - step->beta1),
-                   (real)step->beta2,
-                   (real)(1 - step->beta2),
-                   (real)(1 / sqrt(c2)),
-                   (real)step->eps,
-                   step->clip > 0 ? (real)step->clip : (real)HUGE_VAL,
-                   (real)step->grad_scale};
+  AdamFactors f = {
+      (real)(step->lr / c1),   (real)step->beta1,
+      (real)(1 - step->beta1), (real)step->beta2,
+      (real)(1 - step->beta2), (real)(1 / sqrt(c2)),
+      (real)step->eps,         step->clip > 0 ? (real)step->clip : (real)HUGE_VAL,
+      (real)step->grad_scale};
   for_each_piece(slots, count, adam_piece, &f, scratch, threads);
 }
 

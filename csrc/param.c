@@ -67,8 +67,7 @@ CLONES static void outer_span(const real *u, size_t rows, const real *v, size_t 
 
 const real *param_gradient(const Param *p, size_t at, size_t n, real *buf) {
   if (p->pending == 0 && p->dense) return p->grad + at;
-  if (p->dense)
-    memcpy(buf, p->grad + at, n * sizeof *buf);
+  if (p->dense) memcpy(buf, p->grad + at, n * sizeof *buf);
   outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->pending,
              p->dense, buf, n);
   return buf;

@@ -18,10 +18,10 @@ typedef struct Param {
   size_t count, rows, cols; /* rows = first dimension */
   real *value;
   double step_scale; /* optimizers multiply their step size by it */
-  real *grad;   /* NULL until somebody needs it dense */
-  bool dense;   /* grad holds numbers; otherwise it counts as zero */
-  bool exposed; /* Lua holds grad, so it must always be up to date */
-  real largest; /* no number of grad is larger; infinite: nobody has looked */
+  real *grad;        /* NULL until somebody needs it dense */
+  bool dense;        /* grad holds numbers; otherwise it counts as zero */
+  bool exposed;      /* Lua holds grad, so it must always be up to date */
+  real largest;      /* no number of grad is larger; infinite: nobody has looked */
   size_t pending, pending_room; /* samples */
   real *u, *v;                  /* [pending, rows], [pending, cols] */
 } Param;

@@ -42,9 +42,7 @@ bool patches_add(Patches *v, const Layer *conv, size_t n, size_t h, size_t w) {
 
 static inline size_t pixels(const Patches *v) { return v->n * v->h * v->w; }
 
-static inline size_t groups(const Patches *v) {
-  return (pixels(v) + PANEL - 1) / PANEL;
-}
+static inline size_t groups(const Patches *v) { return (pixels(v) + PANEL - 1) / PANEL; }
 
 /* Pixels in group g. */
 static inline size_t group_pixels(const Patches *v, size_t g) {
@@ -85,7 +83,8 @@ static size_t parts_of(const Patches *v) {
  * stage's outputs and of the columns. */
 static size_t thread_reals(const Patches *v) {
   size_t last = v->stage[v->depth - 1].out * PANEL;
-  return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + group_kept(v) + 2 * last;
+  return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + group_kept(v) +
+         2 * last;
 }
 
 static size_t gradient_reals(const Patches *v) {
@@ -265,7 +264,8 @@ static inline real *output_panel(const PatchStage *s, real *y, size_t t) {
 
 static inline size_t output_row(const PatchStage *s) { return s->taps * PANEL; }
 
-static void stage_forward(const PatchStage *s, size_t n, const real *x, real *y, Fetch *f) {
+static void stage_forward(const PatchStage *s, size_t n, const real *x, real *y,
+                          Fetch *f) {
   const real *bias = s->conv->bias ? s->conv->bias->value : NULL;
   for (size_t t = 0; t < s->panels; t++, x += s->columns * PANEL) {
     real *to = output_panel(s, y, t);
@@ -280,7 +280,8 @@ void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept
                      const real *cols, const Spans *soon, real *scratch, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index g = 0; g < (Index)groups(v); g++) {
-    real *own = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
+    real *own =
+        scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
     real *y = kept + (size_t)g * group_kept(v), *last = own + column_reals(v->stage);
     const real *x = cols ? cols + (size_t)g * column_reals(v->stage) : own;
     Fetch fetch = fetch_last(soon, (size_t)g + 1 == groups(v), forward_rounds(v, 0));
@@ -350,7 +351,7 @@ static void stage_weights(const PatchStage *s, size_t n, const real *x, const re
     size_t window = s->taps - t % s->taps;
     count = window < TURN_PANELS ? window : TURN_PANELS;
     (to->turned ? turn_gradient : turn_columns)(s, whole_vectors(n), t, count, x, d, to,
-                                                    turned, f);
+                                                turned, f);
     to->begun = true;
   }
 }
@@ -367,7 +368,8 @@ static void stage_columns(const PatchStage *s, size_t n, const real *d, real *dx
 
 static size_t backward_rounds(const PatchStage *s, bool columns) {
   size_t weights = product_rounds(s->out, s->columns, PANEL);
-  return s->panels * (weights + (columns ? product_rounds(s->columns, PANEL, s->out) : 0));
+  return s->panels *
+         (weights + (columns ? product_rounds(s->columns, PANEL, s->out) : 0));
 }
 
 /* What stage i gives the cache time to fetch: what the stage below reads, and, but for
@@ -402,7 +404,7 @@ static void group_backward(const Patches *v, const Act *out, const Act *dout,
     Spans next = stage_soon(v, i, kept, cols, soon);
     Fetch fetch = fetch_in(next.span, next.count, backward_rounds(s, below || din));
     stage_weights(s, n, x, d, to + i, turned, &fetch);
-    if (below == NULL && din == NULL) return;
+    if (below == NULL && din == NULL) break;
     stage_columns(s, n, d, dx, &fetch);
     for (size_t t = 0; below != NULL && t < s->panels; t++)
       relu_panel_backward(below->relu ? x + t * s->columns * PANEL : NULL,
@@ -411,7 +413,7 @@ static void group_backward(const Patches *v, const Act *out, const Act *dout,
     d = dx;
     dx += column_reals(s);
   }
-  group_columns(v, din, g, d, true);
+  if (din != NULL) group_columns(v, din, g, d, true);
 }
 
 /* What a group's backward pass reads first: its last stage's columns. */
@@ -433,7 +435,8 @@ CLONES static void join(const real *restrict part, size_t n, bool add,
 static void begin_sums(const Patches *v, real *part, StageGradient *to) {
   for (size_t i = 0; i < v->depth; i++, to++) {
     const PatchStage *s = v->stage + i;
-    *to = (StageGradient){part, part + s->out * s->columns, false, sums_turned(v, s), true};
+    *to =
+        (StageGradient){part, part + s->out * s->columns, false, sums_turned(v, s), true};
     part += s->out * (s->columns + 1);
     memset(to->db, 0, s->out * sizeof(real));
     if (to->turned || parts_of(v) > 1) continue;
@@ -484,10 +487,11 @@ void patches_backward(const Patches *v, const Act *in, const Act *out, const Act
   /* Groups may meet where the first kernels overlap. */
   if (din != NULL && !patches_tile(v->stage[0].conv, din->h, din->w)) threads = 1;
   real *sums = scratch + thread_reals(v) * (size_t)threads;
-  StageGradient to[MOST_PARTS][PATCHES_STAGES];
+  StageGradient to[MOST_PARTS][PATCHES_STAGES] = {0};
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index p = 0; p < (Index)parts; p++) {
-    real *own = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
+    real *own =
+        scratch + (size_t)omp_get_thread_num() * (threads > 1 ? thread_reals(v) : 0);
     begin_sums(v, sums + (size_t)p * gradient_reals(v), to[p]);
     for (size_t g = all * (size_t)p / parts; g < all * ((size_t)p + 1) / parts; g++) {
       const real *x = cols ? cols + g * columns : own;
