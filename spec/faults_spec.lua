@@ -301,6 +301,30 @@ describe("An optimizer", function()
     end
   end)
 
+  -- Rows in pairs, alone, in parts; of more numbers than the optimizer's pieces hold.
+  for _, cols in ipairs { 7, 1500, 4096, 5001 } do
+    it(("takes the same step with a pending gradient of rows of %d as with a dense one"):format(cols), function()
+      local rows = 140000 // cols
+      local function stepped(dense)
+        core.seed(5)
+        local weight = core.randn(rows, cols)
+        local net = nn.Linear { in_features = cols, out_features = rows }
+        local p = net:parameters()[1]
+        p.value:copy(weight)
+        local opt = cglow.optim.Adam({ p }, { lr = 0.1 })
+        for i = 1, 2 do
+          core.zero_grad { p }
+          net:forward(core.randn(3, cols))
+          net:backward(core.randn(3, rows))
+          if dense and i == 2 then assert.is_true(p.grad:isfinite()) end
+          assert.is_truthy(opt:step())
+        end
+        return p.value
+      end
+      assert.is_true(stepped(false):equal(stepped(true)))
+    end)
+  end
+
   -- Layers look at the gradients that they form, and the optimizer does not again.
   local HUGE = core.scalar == "float" and 1e25 or 1e200
 
@@ -337,14 +361,15 @@ describe("An optimizer", function()
     end
   end
 
-  -- A coupling whose gradients are zero but for hidden channels i and k.
+  -- A coupling whose gradients are zero but for hidden channels i and k; conv1's but
+  -- for the last channel that it reads.
   local function narrow_coupling(i, k)
-    local layer = core.flow.coupling(4, 2, 40)
+    local layer = core.flow.coupling(8, 6, 40)
     local weights = {}
     for _, p in ipairs(layer:parameters()) do weights[p.name:match "(conv%d)%.weight" or ""] = p end
     weights.conv1.value[i]:fill(0.01)
     weights.conv2.value[k][i]:fill(1)
-    for o = 1, 4 do weights.conv3.value[o][k]:fill(0.01) end
+    for o = 1, 8 do weights.conv3.value[o][k]:fill(0.01) end
     return layer, { weights.conv1, weights.conv2, weights.conv3 }
   end
 
@@ -353,7 +378,8 @@ describe("An optimizer", function()
       it(("refuses a coupling's gradient for hidden channels %d and %d at %d×%d"):format(at[1], at[2], size, size),
         function()
           local layer, weights = narrow_coupling(at[1], at[2])
-          local y, hx = core.ones(2, 4, size, size), core.ones(2, 2, size, size)
+          local y, hx = core.ones(2, 8, size, size), core.zeros(2, 6, size, size)
+          for n = 1, 2 do y[n]:narrow(1, 1, 3):fill(0) end
           judges_what_layers_form(weights, function(scale)
             layer:forward(y, hx, true)
             layer:backward(core.full(y:size(), scale), { 0, 0 })
