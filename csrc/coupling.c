@@ -13,8 +13,9 @@
  * no more than keep their columns in the second-level cache. */
 #define TILE_PIXELS 256
 #define TILES_WANTED 4
-/* So many squares repay the transforms of the weights. */
-#define SQUARES_WANTED 32
+/* So many squares repay the transforms of the weights, and just a panel of them does:
+ * a panel that is not full takes as long. */
+#define SQUARES_WANTED 64
 
 /* The most rows whose cells fill their panels best. */
 static size_t rows_of_tile(size_t most, size_t w, size_t width) {
@@ -26,9 +27,13 @@ static size_t rows_of_tile(size_t most, size_t w, size_t width) {
   return best;
 }
 
+static bool squares_pay(size_t squares) {
+  return squares >= SQUARES_WANTED || squares == PANEL;
+}
+
 CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
   CouplingPlan p = {.n = n, .h = h, .w = w, .pixels = n * h * w};
-  p.side = h % 2 == 0 && w % 2 == 0 && p.pixels / 4 >= SQUARES_WANTED ? 2 : 1;
+  p.side = h % 2 == 0 && w % 2 == 0 && squares_pay(p.pixels / 4) ? 2 : 1;
   p.high = h / p.side;
   p.wide = w / p.side;
   p.split = all_cells(&p) <= PANEL;
@@ -78,8 +83,8 @@ static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
   size_t at = 0, in = in_channels(c), out = out_channels(c);
   real *filters1, *filters3;
 #define TAKE(to, count) to = base + at, at += round_up(count)
-  TAKE(filters1, coupling_filter_count(p, in, c->width));
-  TAKE(filters3, coupling_filter_count(p, out, c->width));
+  TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, c->width));
+  TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, c->width));
   TAKE(s.scale1, c->width);
   TAKE(s.scale2, c->width);
   TAKE(s.planes, column_rows(p, out) * all_cells(p));
