@@ -4,7 +4,8 @@
  * passes through the hidden layers, panel by panel, and while the wave is in
  * cache its products with the layers' inputs are added to the weight gradients,
  * by panels of their columns.  Last, by rows, the input's gradient.  Sums run in
- * the order of tiles, however many make a wave. */
+ * the order of tiles, however many make a wave.  A panel that is all is a wave of its
+ * own, whose hidden channels the threads share out. */
 #include <string.h>
 
 #include "coupling.h"
@@ -49,8 +50,8 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
     s.thread_stride = s.panel + max_size(coupling_part_filters(&s.conv1, p),
                                          coupling_part_filters(&s.conv3, p));
 #define TAKE(to, count) to = base + at, at += round_up(count)
-  TAKE(filters1, coupling_filter_count(p, in, w));
-  TAKE(filters3, coupling_filter_count(p, out, w));
+  TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, w));
+  TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, w));
   TAKE(dfilters1, coupling_filter_count(p, in, w));
   TAKE(dfilters3, coupling_filter_count(p, out, w));
   TAKE(s.scale1, w);
@@ -62,9 +63,9 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   TAKE(s.h_cols, panel_offset(panels, in_rows));
   TAKE(s.da1, hidden_offset(c, p, panels));
   TAKE(s.da2, hidden_offset(c, p, panels));
-  TAKE(largest1, column_rows(p, in) + coupling_blocks(c));
+  TAKE(largest1, coupling_sum_blocks(&s.conv1, p));
   TAKE(s.largest2, coupling_blocks(c));
-  TAKE(largest3, coupling_blocks(c));
+  TAKE(largest3, coupling_sum_blocks(&s.conv3, p));
   TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.conv1 = coupling_conv1(c, filters1, dfilters1);

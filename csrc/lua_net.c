@@ -1,7 +1,6 @@
 #include "lua_net.h"
 
 #include <lauxlib.h>
-#include <math.h>
 #include <string.h>
 
 #include "lua_param.h"
@@ -12,204 +11,15 @@
 /*** Networks in C. `cglow.nn` makes them.
 @module cglow.Net */
 
-/* A network's user values.  LAYERS: list whose entry i keeps node i's layer
- * alive (its parameters by role for a layer of its own, or the network that it
- * came from).  NAMES: list of node names. */
-enum { UV_LAYERS = 1, UV_NAMES, UV_INPUT, UV_ARENA, UV_OUTPUT, UV_DINPUT, UV_COUNT = 6 };
-
-/* A network of one layer carries that layer behind its only node. */
-typedef struct Single {
-  Net net;
-  NetNode node;
-  Layer layer;
-} Single;
-
-static const char *const roles[] = {"weight", "bias", "logs"};
-
-static Param **role_slot(Layer *l, int role) {
-  Param **slot[] = {&l->weight, &l->bias, &l->logs};
-  return slot[role];
-}
+const char *const net_roles[NET_ROLES] = {"weight", "bias", "logs"};
 
 Net *net_check(lua_State *L, int arg) { return luaL_checkudata(L, arg, NET_TYPE); }
-
-/* ---- construction ---- */
-
-static void new_lists(lua_State *L, int net) {
-  lua_newtable(L);
-  lua_setiuservalue(L, net, UV_LAYERS);
-  lua_newtable(L);
-  lua_setiuservalue(L, net, UV_NAMES);
-}
-
-/* Push a network of one layer without parameters. */
-static Layer *single_new(lua_State *L, const LayerOps *ops) {
-  Single *s = lua_newuserdatauv(L, sizeof *s, UV_COUNT);
-  memset(s, 0, sizeof *s);
-  s->net.count = 1;
-  s->net.node[0].layer = &s->layer;
-  s->layer.ops = ops;
-  luaL_setmetatable(L, NET_TYPE);
-  new_lists(L, lua_gettop(L));
-  lua_getiuservalue(L, -1, UV_LAYERS);
-  lua_newtable(L);
-  lua_rawseti(L, -2, 1);
-  lua_pop(L, 1);
-  return &s->layer;
-}
-
-/* Give the one layer of the network on top of the stack a parameter. */
-static void add_param(lua_State *L, Layer *l, int role, int ndim, const size_t *dim) {
-  lua_getiuservalue(L, -1, UV_LAYERS);
-  lua_rawgeti(L, -1, 1);
-  *role_slot(l, role) = param_new(L, roles[role], ndim, dim);
-  lua_setfield(L, -2, roles[role]);
-  lua_pop(L, 2);
-}
-
-static size_t check_size(lua_State *L, int arg, lua_Integer least) {
-  lua_Integer v = luaL_checkinteger(L, arg);
-  if (v < least || v > INT32_MAX)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "integer from %I to %I expected, got %I",
-                                  (LUAI_UACINT)least, (LUAI_UACINT)INT32_MAX,
-                                  (LUAI_UACINT)v));
-  return (size_t)v;
-}
-
-/* conv2d(in, out, kh, kw, sh, sw, ph, pw, bias) */
-static int new_conv2d(lua_State *L) {
-  size_t v[8];
-  for (int i = 0; i < 8; i++) v[i] = check_size(L, i + 1, i < 6 ? 1 : 0);
-  bool bias = lua_toboolean(L, 9);
-  size_t check;
-  if (!checked_mul(v[0], v[2] * v[3], &check) || check > INT32_MAX)
-    return luaL_error(L, "conv2d: in x kernel = %d x %d x %d is too large", (int)v[0],
-                      (int)v[2], (int)v[3]);
-  Layer *l = single_new(L, &layer_conv2d);
-  l->in = v[0];
-  l->out = v[1];
-  l->geometry = (ConvGeometry){v[2], v[3], v[4], v[5], v[6], v[7]};
-  add_param(L, l, 0, 4, (size_t[]){v[1], v[0], v[2], v[3]});
-  if (bias) add_param(L, l, 1, 1, &v[1]);
-  return 1;
-}
-
-/* linear(in, out) */
-static int new_linear(lua_State *L) {
-  size_t in = check_size(L, 1, 1), out = check_size(L, 2, 1);
-  Layer *l = single_new(L, &layer_linear);
-  l->in = in;
-  l->out = out;
-  add_param(L, l, 0, 2, (size_t[]){out, in});
-  add_param(L, l, 1, 1, &out);
-  return 1;
-}
-
-/* norm(channels, factor) */
-static int new_norm(lua_State *L) {
-  size_t c = check_size(L, 1, 1);
-  real factor = (real)luaL_checknumber(L, 2);
-  luaL_argcheck(L, isfinite(factor), 2, "finite factor expected, got NaN or infinity");
-  Layer *l = single_new(L, &layer_norm);
-  l->in = l->out = c;
-  l->factor = factor;
-  add_param(L, l, 1, 1, &c);
-  add_param(L, l, 2, 1, &c);
-  return 1;
-}
-
-/* upsample(factor) */
-static int new_upsample(lua_State *L) {
-  size_t f = check_size(L, 1, 1);
-  single_new(L, &layer_upsample)->geometry = (ConvGeometry){.sh = f, .sw = f};
-  return 1;
-}
-
-static int new_relu(lua_State *L) { return single_new(L, &layer_relu), 1; }
-static int new_tanh(lua_State *L) { return single_new(L, &layer_tanh), 1; }
-static int new_sigmoid(lua_State *L) { return single_new(L, &layer_sigmoid), 1; }
-
-/* Copies child's nodes to the network at `net` from node `at` on. */
-static size_t append_nodes(lua_State *L, Net *net, int net_idx, size_t at, Net *child,
-                           int child_idx, const char *name) {
-  lua_getiuservalue(L, net_idx, UV_LAYERS);
-  lua_getiuservalue(L, net_idx, UV_NAMES);
-  lua_getiuservalue(L, child_idx, UV_LAYERS);
-  lua_getiuservalue(L, child_idx, UV_NAMES);
-  for (size_t i = 0; i < child->count; i++, at++) {
-    net->node[at].layer = child->node[i].layer;
-    /* {child, its parameter table}: the first keeps the layer's memory. */
-    lua_createtable(L, 2, 0);
-    lua_pushvalue(L, child_idx);
-    lua_rawseti(L, -2, 1);
-    lua_rawgeti(L, -3, (lua_Integer)i + 1);
-    if (lua_rawgeti(L, -1, 2) == LUA_TTABLE)
-      lua_remove(L, -2);
-    else
-      lua_pop(L, 1);
-    lua_rawseti(L, -2, 2);
-    lua_rawseti(L, -5, (lua_Integer)at + 1);
-    const char *inner =
-        lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    if (inner != NULL)
-      lua_pushfstring(L, "%s.%s", name, inner);
-    else
-      lua_pushstring(L, name);
-    lua_rawseti(L, -5, (lua_Integer)at + 1);
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 4);
-  return at;
-}
-
-/* Push network i of the list at index 1. */
-static Net *push_listed(lua_State *L, lua_Integer i) {
-  lua_rawgeti(L, 1, i);
-  Net *net = luaL_testudata(L, -1, NET_TYPE);
-  if (net == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%I]: " NET_TYPE " expected, got %s",
-                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
-  return net;
-}
-
-/* sequential({net, …}, {name, …}) */
-static int new_sequential(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_settop(L, 2);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
-  size_t count = 0;
-  luaL_argcheck(L, n > 0, 1, "at least one network expected, got an empty list");
-  luaL_argcheck(L, (size_t)n <= LIST_MAX, 1, "at most 2^20 networks expected");
-  luaL_checkstack(L, (int)n + 16, "too many networks");
-  for (lua_Integer i = 1; i <= n; i++) count += push_listed(L, i)->count;
-  size_t bytes = sizeof(Net) + count * sizeof(NetNode);
-  Net *net = lua_newuserdatauv(L, bytes, UV_COUNT);
-  memset(net, 0, bytes);
-  luaL_setmetatable(L, NET_TYPE);
-  int idx = lua_gettop(L);
-  new_lists(L, idx);
-  size_t at = 0;
-  for (lua_Integer i = 1; i <= n; i++) {
-    if (lua_rawgeti(L, 2, i) != LUA_TSTRING)
-      luaL_argerror(L, 2,
-                    lua_pushfstring(L, "element [%I]: name expected, got %s", (LUAI_UACINT)i,
-                                    luaL_typename(L, -1)));
-    at = append_nodes(L, net, idx, at, lua_touserdata(L, (int)i + 2), (int)i + 2,
-                      lua_tostring(L, -1));
-    lua_pop(L, 1);
-  }
-  net->count = count;
-  return 1;
-}
 
 /* ---- parameters ---- */
 
 /* Push the table {weight=, bias=, logs=} of node i. */
 static void push_roles(lua_State *L, int idx, size_t i) {
-  lua_getiuservalue(L, idx, UV_LAYERS);
+  lua_getiuservalue(L, idx, NET_LAYERS);
   lua_rawgeti(L, -1, (lua_Integer)i + 1);
   if (lua_rawgeti(L, -1, 2) == LUA_TTABLE) {
     lua_replace(L, -3);
@@ -240,17 +50,17 @@ static int parameters(lua_State *L) {
   Net *net = net_check(L, 1);
   const char *prefix = luaL_optstring(L, 2, NULL);
   lua_settop(L, 2);
-  lua_getiuservalue(L, 1, UV_NAMES);
+  lua_getiuservalue(L, 1, NET_NAMES);
   lua_newtable(L);
   lua_Integer count = 0;
   for (size_t i = 0; i < net->count; i++) {
     push_roles(L, 1, i);
-    for (int r = 0; r < 3; r++) {
-      if (lua_getfield(L, 5, roles[r]) == LUA_TNIL) {
+    for (int r = 0; r < NET_ROLES; r++) {
+      if (lua_getfield(L, 5, net_roles[r]) == LUA_TNIL) {
         lua_pop(L, 1);
         continue;
       }
-      if (prefix != NULL) rename_param(L, 3, i, prefix, roles[r]);
+      if (prefix != NULL) rename_param(L, 3, i, prefix, net_roles[r]);
       lua_rawseti(L, 4, ++count);
     }
     lua_pop(L, 1);
@@ -280,19 +90,19 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
   size_t uses = ++net->uses;
   net->ran = false;
   lua_pushvalue(L, arg);
-  lua_setiuservalue(L, idx, UV_INPUT);
+  lua_setiuservalue(L, idx, NET_INPUT);
   if (net->arena > 0) {
-    lua_getiuservalue(L, idx, UV_ARENA);
+    lua_getiuservalue(L, idx, NET_ARENA);
     Tensor *arena = tensor_test(L, -1);
     if (arena == NULL || arena->count < net->arena) {
       tensor_new(L, 1, &net->arena);
-      lua_setiuservalue(L, idx, UV_ARENA);
+      lua_setiuservalue(L, idx, NET_ARENA);
     }
     lua_pop(L, 1);
   }
   Shape s = net->out_shape;
   size_t dim[4] = {net->n, s.c, s.h, s.w};
-  Tensor *out = owned_tensor(L, idx, UV_OUTPUT, s.flat ? 2 : 4, dim);
+  Tensor *out = owned_tensor(L, idx, NET_OUTPUT, s.flat ? 2 : 4, dim);
   net_check_undisturbed(L, net, uses, "forward");
   return out;
 }
@@ -303,12 +113,12 @@ void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char
 }
 
 Tensor *net_output(lua_State *L, int idx) {
-  lua_getiuservalue(L, idx, UV_OUTPUT);
+  lua_getiuservalue(L, idx, NET_OUTPUT);
   return tensor_test(L, -1);
 }
 
 real *net_arena(lua_State *L, int idx) {
-  lua_getiuservalue(L, idx, UV_ARENA);
+  lua_getiuservalue(L, idx, NET_ARENA);
   Tensor *arena = tensor_test(L, -1);
   lua_pop(L, 1);
   return arena ? arena->data : NULL;
@@ -335,9 +145,9 @@ void net_prepare_backward(lua_State *L, int idx) {
     if (ready(l->weight, net->n, outer) && ready(l->bias, net->n, false) &&
         ready(l->logs, net->n, false))
       continue;
-    push_roles(L, idx, i);
-    for (int r = 0; r < 3; r++) {
-      if (lua_getfield(L, -1, roles[r]) != LUA_TNIL)
+    push_roles(L, idx, i); /* Lua takes ten times as long as that question */
+    for (int r = 0; r < NET_ROLES; r++) {
+      if (lua_getfield(L, -1, net_roles[r]) != LUA_TNIL)
         param_prepare(L, -1, net->n, outer && r == 0);
       lua_pop(L, 1);
     }
@@ -377,15 +187,15 @@ static int backward(lua_State *L) {
   bool want = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
   lua_settop(L, 2);
   if (!net->ran) return luaL_error(L, "backward: call forward first");
-  lua_getiuservalue(L, 1, UV_INPUT);
+  lua_getiuservalue(L, 1, NET_INPUT);
   Tensor *x = tensor_check(L, 3);
-  lua_getiuservalue(L, 1, UV_OUTPUT);
+  lua_getiuservalue(L, 1, NET_OUTPUT);
   Tensor *out = tensor_check(L, 4);
   tensor_check_shape(L, 2, out->ndim, out->dim);
   size_t uses = ++net->uses;
   real *din = NULL;
   if (want)
-    din = owned_tensor(L, 1, UV_DINPUT, x->ndim, x->dim)->data;
+    din = owned_tensor(L, 1, NET_DINPUT, x->ndim, x->dim)->data;
   else
     lua_pushnil(L);
   net_prepare_backward(L, 1);
@@ -446,7 +256,7 @@ static int net_tostring(lua_State *L) {
   Net *net = net_check(L, 1);
   luaL_Buffer b;
   lua_settop(L, 1);
-  lua_getiuservalue(L, 1, UV_NAMES);
+  lua_getiuservalue(L, 1, NET_NAMES);
   luaL_buffinit(L, &b);
   luaL_addstring(&b, "cglow.Net");
   for (size_t i = 0; i < net->count; i++) {
@@ -472,11 +282,6 @@ static const luaL_Reg methods[] = {{"forward", forward},
                                    {"__tostring", net_tostring},
                                    {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"conv2d", new_conv2d}, {"linear", new_linear},   {"norm", new_norm},
-    {"relu", new_relu},     {"tanh", new_tanh},       {"sigmoid", new_sigmoid},
-    {"upsample", new_upsample}, {"sequential", new_sequential}, {NULL, NULL}};
-
 void open_net(lua_State *L) {
   luaL_newmetatable(L, NET_TYPE);
   luaL_setfuncs(L, methods, 0);
@@ -486,7 +291,7 @@ void open_net(lua_State *L) {
   lua_setfield(L, -2, "__metatable");
   lua_pop(L, 1);
   lua_newtable(L);
-  luaL_setfuncs(L, functions, 0);
+  open_layers(L);
   open_bundle(L);
   lua_setfield(L, -2, "net");
 }

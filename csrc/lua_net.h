@@ -9,6 +9,15 @@
 
 #define NET_TYPE "cglow.Net"
 
+/* A network's user values.  LAYERS: list whose entry i keeps node i's layer
+ * alive (its parameters by role for a layer of its own, or the network that it
+ * came from).  NAMES: list of node names. */
+enum { NET_LAYERS = 1, NET_NAMES, NET_INPUT, NET_ARENA, NET_OUTPUT, NET_DINPUT, NET_COUNT = 6 };
+
+/* What a layer's parameters are called in the tables of LAYERS. */
+#define NET_ROLES 3
+extern const char *const net_roles[NET_ROLES];
+
 Net *net_check(lua_State *L, int arg);
 
 /* Plan the network at idx for the tensor at stack index x, which it keeps for
@@ -31,6 +40,8 @@ void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char
  * model has, few enough that no size computed from it overflows. */
 #define LIST_MAX ((size_t)1 << 20)
 
+/* Add to the table on top of the stack. */
+void open_layers(lua_State *L);
 void open_bundle(lua_State *L);
 
 #endif

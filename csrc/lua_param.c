@@ -71,19 +71,10 @@ static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   p->v = t->data + n * p->rows;
 }
 
-static bool may_be_pending(const Param *p, size_t n, bool outer) {
-  return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
-}
-
-bool param_ready(const Param *p, size_t n, bool outer) {
-  if (may_be_pending(p, n, outer)) return p->pending_room >= n;
-  return p->grad != NULL && p->pending == 0;
-}
-
 void param_prepare(lua_State *L, int idx, size_t n, bool outer) {
   idx = lua_absindex(L, idx);
   Param *p = lua_touserdata(L, idx);
-  if (may_be_pending(p, n, outer)) {
+  if (param_may_be_pending(p, n, outer)) {
     ensure_pending_room(L, idx, n);
     return;
   }

@@ -18,7 +18,5 @@ void param_ensure_grad(lua_State *L, int idx);
  * product if that is the cheaper form and nothing stands in its way,
  * otherwise a dense gradient. */
 void param_prepare(lua_State *L, int idx, size_t n, bool outer);
-/* Would that change nothing?  Asked without Lua, which costs a tenth. */
-bool param_ready(const Param *p, size_t n, bool outer);
 
 #endif

@@ -202,15 +202,14 @@ CLONES static void adam_strands(const OptimSlot *s, size_t at, size_t apart, siz
                                 const real *g, const real *h, const AdamFactors *f) {
   real *p = s->param->value + at, *m = s->m + at, *v = s->v + at;
   for (size_t i = 0; i < n; i += BLOCK) {
-    size_t count = n - i < BLOCK ? n - i : BLOCK;
-    for (size_t k = i; k <= i + apart; k += apart) {
-      const real *d = (k == i ? g : h) + i;
+    size_t count = n - i < BLOCK ? n - i : BLOCK, strands = h == NULL ? 1 : 2;
+    for (size_t strand = 0, k = i; strand < strands; strand++, k += apart) {
+      const real *d = (strand == 0 ? g : h) + i;
       fetch_ahead(p + k), fetch_ahead(m + k), fetch_ahead(v + k);
       if (count == BLOCK)
         adam_block(p + k, m + k, v + k, d, BLOCK, f);
       else
         adam_block(p + k, m + k, v + k, d, count, f);
-      if (h == NULL) break;
     }
   }
 }

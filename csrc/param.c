@@ -3,6 +3,15 @@
 #include <math.h>
 #include <string.h>
 
+bool param_may_be_pending(const Param *p, size_t n, bool outer) {
+  return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
+}
+
+bool param_ready(const Param *p, size_t n, bool outer) {
+  if (param_may_be_pending(p, n, outer)) return p->pending_room >= n;
+  return p->grad != NULL && p->pending == 0;
+}
+
 real *param_accumulate(Param *p, real *beta) {
   *beta = p->dense ? 1 : 0;
   p->dense = true;

@@ -26,6 +26,11 @@ typedef struct Param {
   real *u, *v;                  /* [pending, rows], [pending, cols] */
 } Param;
 
+/* May the gradient of n samples, an outer product if `outer`, be kept pending? */
+bool param_may_be_pending(const Param *p, size_t n, bool outer);
+/* Is there room for it, in that form or the dense one? */
+bool param_ready(const Param *p, size_t n, bool outer);
+
 /* Where to add a dense gradient, and the factor for what is there already
  * (0: overwrite).  grad must have been allocated. */
 real *param_accumulate(Param *p, real *beta);
