@@ -13,6 +13,8 @@
 
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
 #define CHUNK 512
+/* Rows of the weight that make a step together and are read while in cache. */
+#define STEP_ROWS ((size_t)4)
 
 static bool shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   if (shape_count(in) != l->in) {
@@ -34,24 +36,47 @@ static inline size_t chunk_size(size_t n, size_t first) {
   return n - first < CHUNK ? n - first : CHUNK;
 }
 
+/* Outputs o .. o+m-1. */
+static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o,
+                         size_t m) {
+  const real *w = l->weight->value + o * l->in;
+  if (in->n <= FEW_ROWS)
+    few_rows_times_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
+  else
+    blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
+              out->data + o, l->out);
+  for (size_t n = 0; n < in->n; n++)
+    for (size_t j = 0; j < m; j++)
+      out->data[n * l->out + o + j] += l->bias->value[o + j];
+}
+
+/* The same, each few rows of the weight after the step that is due for them. */
+static void step_and_forward(const Layer *l, const Act *in, const Act *out, size_t o,
+                             size_t m) {
+  Param *w = l->weight;
+  size_t end = o + m, some = in->n <= FEW_ROWS ? STEP_ROWS : m;
+  for (size_t n; o < end; o += n) {
+    n = end - o < some ? end - o : some;
+    w->step.make(w->step.context, o, n);
+    forward_rows(l, in, out, o, n);
+  }
+}
+
 static void forward(const Layer *l, const Act *in, const Act *out, const real *cols,
                     real *scratch, int threads) {
   (void)cols, (void)scratch;
+  bool due = l->weight->due > 0;
   blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->out); i++) {
     size_t o = (size_t)i * CHUNK, m = chunk_size(l->out, o);
-    const real *w = l->weight->value + o * l->in;
-    if (in->n <= FEW_ROWS)
-      few_rows_times_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
+    if (due)
+      step_and_forward(l, in, out, o, m);
     else
-      blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
-                out->data + o, l->out);
-    for (size_t n = 0; n < in->n; n++)
-      for (size_t j = 0; j < m; j++)
-        out->data[n * l->out + o + j] += l->bias->value[o + j];
+      forward_rows(l, in, out, o, m);
   }
   blas_end();
+  l->weight->due = 0;
 }
 
 static void weight_gradient(const Layer *l, const Act *in, const Act *dout) {
@@ -83,6 +108,7 @@ static void bias_gradient(const Layer *l, const Act *dout) {
 static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
                      const Act *din, const real *cols, real *scratch, int threads) {
   (void)out, (void)cols, (void)scratch;
+  param_settle(l->weight); /* only when a finalizer made it due since forward */
   weight_gradient(l, in, dout);
   bias_gradient(l, dout);
   if (din == NULL) return;

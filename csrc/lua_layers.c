@@ -86,6 +86,7 @@ static int new_linear(lua_State *L) {
   l->out = out;
   add_param(L, l, 0, 2, (size_t[]){out, in});
   add_param(L, l, 1, 1, &out);
+  l->weight->defers = true;
   return 1;
 }
 

@@ -28,10 +28,11 @@ typedef struct Optimizer {
 static Optimizer *check(lua_State *L) { return luaL_checkudata(L, 1, OPTIM_TYPE); }
 
 /* Push a zero tensor of the shape of the parameter on top of the stack. */
-static Tensor *push_moment(lua_State *L) {
+static Tensor *push_moment(lua_State *L, Param *p) {
   lua_getfield(L, -1, "value");
   Tensor *value = tensor_check(L, -1);
   Tensor *t = tensor_zeros(L, value->ndim, value->dim);
+  tensor_belongs_to(L, -3, p);
   lua_remove(L, -2);
   return t;
 }
@@ -93,10 +94,10 @@ static int new_optimizer(lua_State *L) {
     s->param = push_parameter(L, i);
     claim(L, s->param, i);
     s->scale = check_scale(L, i) * s->param->step_scale;
-    s->m = push_moment(L)->data;
+    s->m = push_moment(L, s->param)->data;
     lua_rawseti(L, 5, (lua_Integer)i + 1);
     if (adam) {
-      s->v = push_moment(L)->data;
+      s->v = push_moment(L, s->param)->data;
       lua_rawseti(L, 6, (lua_Integer)i + 1);
     }
     lua_rawseti(L, 4, (lua_Integer)i + 1);
@@ -138,6 +139,7 @@ static int step(lua_State *L) {
   for (int i = 0; i < 6; i++) arg[i] = check_hyper(L, i + 2);
   lua_settop(L, 1);
   int threads = parallel_threads();
+  optim_settle(o->slot, o->count);
   size_t scratch = OPTIM_SCRATCH * (size_t)threads;
   size_t sums = o->chunks * sizeof(double) / sizeof(real);
   real *work = tensor_workspace(L, scratch + sums);
@@ -199,8 +201,16 @@ static int set_steps(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {
-    {"step", step}, {"moments", moments}, {"set_steps", set_steps}, {NULL, NULL}};
+/* Steps that are due need the slots. */
+static int collect(lua_State *L) {
+  Optimizer *o = check(L);
+  optim_settle(o->slot, o->count);
+  return 0;
+}
+
+static const luaL_Reg methods[] = {{"step", step},           {"moments", moments},
+                                   {"set_steps", set_steps}, {"__gc", collect},
+                                   {NULL, NULL}};
 static const luaL_Reg functions[] = {{"optimizer", new_optimizer}, {NULL, NULL}};
 
 void open_optim(lua_State *L) {

@@ -34,6 +34,7 @@ Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim) {
   memset(p, 0, sizeof *p);
   luaL_setmetatable(L, PARAM_TYPE);
   Tensor *t = tensor_zeros(L, ndim, dim);
+  tensor_belongs_to(L, -2, p);
   lua_setiuservalue(L, -2, UV_VALUE);
   p->value = t->data;
   p->step_scale = 1;
@@ -63,6 +64,7 @@ void param_ensure_grad(lua_State *L, int idx) {
 static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   Param *p = lua_touserdata(L, idx);
   if (p->pending_room >= n) return;
+  param_settle(p); /* it reads u and v */
   size_t dim[2] = {n, p->rows + p->cols};
   Tensor *t = tensor_new(L, 2, dim);
   lua_setiuservalue(L, idx, UV_PENDING);

@@ -224,20 +224,27 @@ void net_columns(const Net *net, real *in, real *cols, int threads) {
 /* Half of a small second-level cache. */
 #define FETCH_MOST ((size_t)512 << 10)
 
-/* A layer's weight as another span, cut to what is left of FETCH_MOST. */
-static void add_weight(Spans *s, const Layer *l) {
-  size_t bytes = 0, all = l->weight->count * sizeof(real);
-  for (size_t i = 0; i < s->count; i++) bytes += s->span[i].bytes;
-  if (s->count == MOST_SPANS || bytes == FETCH_MOST) return;
-  if (all > FETCH_MOST - bytes) all = FETCH_MOST - bytes;
-  s->span[s->count++] = (Span){(const char *)l->weight->value, all};
+/* Another span, no more of it than `most` bytes and what is left of FETCH_MOST. */
+static void add_span(Spans *s, const real *p, size_t count, size_t most) {
+  Span span = span_of(p, count);
+  size_t left = FETCH_MOST;
+  for (size_t i = 0; i < s->count; i++) left -= s->span[i].bytes;
+  if (most > left) most = left;
+  if (s->count == MOST_SPANS || most == 0) return;
+  if (span.bytes > most) span.bytes = most;
+  s->span[s->count++] = span;
 }
 
-/* The weight of node i, should it be a fully connected layer's. */
-static Spans linear_weight(const Net *net, size_t i) {
+/* What is read first when node i is a fully connected layer: its weight, and what a
+ * step reads that is due. */
+static Spans linear_reads(const Net *net, size_t i) {
   Spans s = {0};
-  if (i < net->count && net->node[i].layer->ops == &layer_linear)
-    add_weight(&s, net->node[i].layer);
+  if (i >= net->count || net->node[i].layer->ops != &layer_linear) return s;
+  const Param *w = net->node[i].layer->weight;
+  size_t each = FETCH_MOST / (w->due > 0 ? 3 : 1);
+  add_span(&s, w->value, w->count, each);
+  for (size_t k = 0; w->due > 0 && k < 2; k++)
+    add_span(&s, w->step.reads[k], w->count, each);
   return s;
 }
 
@@ -246,7 +253,7 @@ Spans net_backward_reads(const Net *net) {
   for (size_t i = net->count; i-- > 0;) {
     const Layer *l = net->node[i].layer;
     if (l->ops == &layer_linear)
-      add_weight(&s, l);
+      add_span(&s, l->weight->value, l->weight->count, FETCH_MOST);
     else if (l->weight != NULL)
       break;
   }
@@ -263,7 +270,7 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
     NetNode *end = &net->node[last];
     end->out.data = end->in_output ? out : arena + end->offset;
     if (as_patches(v)) {
-      Spans soon = linear_weight(net, last + 1);
+      Spans soon = linear_reads(net, last + 1);
       patches_forward(&v->patches, input_of(net, i), &end->out, arena + v->kept, cols,
                       &soon, scratch, threads);
     } else {

@@ -153,10 +153,6 @@ size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *
   return count;
 }
 
-typedef struct AdamFactors {
-  real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
-} AdamFactors;
-
 /* Numbers that are fetched ahead, and how many at a time. */
 #define AHEAD ((size_t)256)
 #define BLOCK ((size_t)64)
@@ -221,6 +217,10 @@ static void adam_dense(const OptimSlot *s, const Piece *p, const AdamFactors *f)
 /* Shorter rows lie too near each other for strands. */
 #define STRAND ((size_t)4096)
 
+static const real *row_gradient(const Param *p, size_t at, size_t n, real *buf) {
+  return p->due > 0 ? param_due_gradient(p, at, n, buf) : param_gradient(p, at, n, buf);
+}
+
 /* Part of a row of the gradient, formed as it is needed; two: and of the row below, with
  * which it shares what of the outer product lies along them. */
 static void adam_row(const OptimSlot *s, size_t at, size_t count, bool two,
@@ -228,8 +228,8 @@ static void adam_row(const OptimSlot *s, size_t at, size_t count, bool two,
   size_t cols = s->param->cols, room = OPTIM_SCRATCH / (two ? 2 : 1);
   for (size_t end = at + count, n; at < end; at += n) {
     n = end - at < room ? end - at : room;
-    const real *g = param_gradient(s->param, at, n, buf), *h = NULL;
-    if (two) h = param_gradient(s->param, at + cols, n, buf + room);
+    const real *g = row_gradient(s->param, at, n, buf), *h = NULL;
+    if (two) h = row_gradient(s->param, at + cols, n, buf + room);
     adam_strands(s, at, cols, n, g, h, f);
   }
 }
@@ -246,16 +246,40 @@ static void adam_rows(const OptimSlot *s, const Piece *p, const AdamFactors *f,
   }
 }
 
-static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
-  AdamFactors f = *(const AdamFactors *)context;
+static AdamFactors slot_factors(const OptimSlot *s, const AdamFactors *all) {
+  AdamFactors f = *all;
   f.step = (real)((double)f.step * s->scale);
+  return f;
+}
+
+static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
+  AdamFactors f = slot_factors(s, context);
+  if (s->param->due > 0) return;
   if (s->param->pending == 0 && s->param->dense)
     adam_dense(s, p, &f);
   else
     adam_rows(s, p, &f, buf);
 }
 
-void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
+/* What is due for rows of a slot's parameter. */
+static void due_rows(const void *slot, size_t row, size_t rows) {
+  const OptimSlot *s = slot;
+  Piece piece = {.first = row * s->param->cols, .n = rows * s->param->cols};
+  real buf[OPTIM_SCRATCH];
+  adam_rows(s, &piece, &s->due, buf);
+}
+
+static void defer(OptimSlot *s, const AdamFactors *all) {
+  if (!param_may_defer(s->param)) return;
+  s->due = slot_factors(s, all);
+  param_defer(s->param, (DueStep){due_rows, s, {s->m, s->v}});
+}
+
+void optim_settle(const OptimSlot *slots, size_t count) {
+  for (size_t i = 0; i < count; i++) param_settle(slots[i].param);
+}
+
+void optim_adam(OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
                 int threads) {
   double c1 = 1 - pow(step->beta1, (double)step->t);
   double c2 = 1 - pow(step->beta2, (double)step->t);
@@ -265,6 +289,7 @@ void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real
       (real)(1 - step->beta2), (real)(1 / sqrt(c2)),
       (real)step->eps,         step->clip > 0 ? (real)step->clip : (real)HUGE_VAL,
       (real)step->grad_scale};
+  for (size_t i = 0; i < count; i++) defer(slots + i, &f);
   for_each_piece(slots, count, adam_piece, &f, scratch, threads);
 }
 

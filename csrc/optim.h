@@ -5,11 +5,17 @@
 
 #include "param.h"
 
+/* Of a step of Adam. */
+typedef struct AdamFactors {
+  real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
+} AdamFactors;
+
 typedef struct OptimSlot {
   Param *param;
   real *m, *v;  /* Adam's moments; SGD: m is the velocity, v is NULL */
   double scale; /* of the step size, for this parameter's group */
   size_t first_chunk;
+  AdamFactors due; /* of the step that may still be due */
 } OptimSlot;
 
 typedef struct AdamStep {
@@ -26,6 +32,9 @@ typedef struct SgdStep {
 /* Numbers that one piece of work updates; scratch for each thread. */
 #define OPTIM_CHUNK 65536
 #define OPTIM_SCRATCH 1024
+
+/* Make what steps are due. */
+void optim_settle(const OptimSlot *slots, size_t count);
 
 /* Number the chunks of all slots; returns how many there are. */
 size_t optim_layout(OptimSlot *slots, size_t count);
@@ -50,7 +59,8 @@ double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size
 size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *found,
                        real *scratch, int threads);
 
-void optim_adam(const OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
+/* Steps that can be are left due; the slots must stay until all are settled. */
+void optim_adam(OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
                 int threads);
 void optim_sgd(const OptimSlot *slots, size_t count, const SgdStep *step, real *scratch,
                int threads);

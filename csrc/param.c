@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "parallel.h"
+
 bool param_may_be_pending(const Param *p, size_t n, bool outer) {
   return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
 }
@@ -80,6 +82,28 @@ const real *param_gradient(const Param *p, size_t at, size_t n, real *buf) {
   outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->pending,
              p->dense, buf, n);
   return buf;
+}
+
+const real *param_due_gradient(const Param *p, size_t at, size_t n, real *buf) {
+  outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->due, false,
+             buf, n);
+  return buf;
+}
+
+bool param_may_defer(const Param *p) {
+  return p->defers && p->pending > 0 && !p->dense;
+}
+
+void param_defer(Param *p, DueStep step) {
+  p->due = p->pending;
+  p->step = step;
+}
+
+void param_make_step(Param *p) {
+#pragma omp parallel for schedule(static) num_threads(parallel_threads()) \
+    if (!omp_in_parallel())
+  for (size_t row = 0; row < p->rows; row++) p->step.make(p->step.context, row, 1);
+  p->due = 0;
 }
 
 void param_materialise(Param *p) {

@@ -1,9 +1,13 @@
-/* A parameter: its value, and its gradient in one of three states.
+/* A parameter: its value, its gradient in one of three states, and perhaps a step.
  *
  * A fully connected layer's weight gradient is an outer product of as many
  * rows as there are samples.  It is kept as those factors ("pending") and the
  * optimizer forms it row by row while it updates, so it is neither written to
- * memory nor read back; whoever asks for it (p.grad) gets it formed. */
+ * memory nor read back; whoever asks for it (p.grad) gets it formed.
+ *
+ * Nor need its step be made at once: it may be left due, for the layer that reads the
+ * weight next, which then has it in cache.  All others settle it before they look, the
+ * tensors of value and moments on their own (tensor.h). */
 #ifndef CGLOW_PARAM_H
 #define CGLOW_PARAM_H
 
@@ -13,6 +17,13 @@
 
 /* More samples than this make a dense gradient the cheaper form. */
 #define PARAM_MAX_PENDING 32
+
+/* A step that an optimizer has left to be made, row by row. */
+typedef struct DueStep {
+  void (*make)(const void *context, size_t row, size_t rows);
+  const void *context;
+  const real *reads[2]; /* beside the value, as many numbers */
+} DueStep;
 
 typedef struct Param {
   size_t count, rows, cols; /* rows = first dimension */
@@ -24,6 +35,9 @@ typedef struct Param {
   real largest;      /* no number of grad is larger; infinite: nobody has looked */
   size_t pending, pending_room; /* samples */
   real *u, *v;                  /* [pending, rows], [pending, cols] */
+  bool defers;                  /* its layer makes a step that is due */
+  size_t due; /* a step is, by a gradient of so many samples, still in u and v; or 0 */
+  DueStep step;
 } Param;
 
 /* May the gradient of n samples, an outer product if `outer`, be kept pending? */
@@ -42,6 +56,18 @@ void param_set_pending(Param *p, size_t n, const real *u, const real *v);
 /* Numbers at .. at+n-1 of the gradient, which must lie within one row: a
  * pointer into grad, or formed in buf (n numbers). */
 const real *param_gradient(const Param *p, size_t at, size_t n, real *buf);
+
+/* The same of the gradient by which a step is due. */
+const real *param_due_gradient(const Param *p, size_t at, size_t n, real *buf);
+
+/* Can a step by the gradient as it is be left due? */
+bool param_may_defer(const Param *p);
+void param_defer(Param *p, DueStep step);
+/* Make what is due; not where threads share the parameter. */
+void param_make_step(Param *p);
+static inline void param_settle(Param *p) {
+  if (p->due > 0) param_make_step(p);
+}
 
 /* The largest magnitude in `rows` rows of n numbers, ld apart; infinite when one is
  * not finite.  Whoever forms a dense gradient and looks at it while it is in cache

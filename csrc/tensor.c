@@ -3,7 +3,12 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "param.h"
+
 #define ALIGNMENT 64
+
+/* User values: the tensor whose numbers a view shares; whose numbers these are. */
+enum { UV_BASE = 1, UV_PARAM, UV_COUNT = 2 };
 
 static const char stats_key = 0;
 static const char workspace_key = 0;
@@ -70,9 +75,10 @@ Tensor *tensor_new(lua_State *L, int ndim, const size_t *dim) {
     luaL_error(L, "tensor too large: %s overflows", lua_tostring(L, -1));
     return NULL;
   }
-  Tensor *t = new_block(L, sizeof *t, count, 1);
+  Tensor *t = new_block(L, sizeof *t, count, UV_COUNT);
   set_shape(t, ndim, dim, count);
   t->data = align(t + 1);
+  t->param = NULL;
   luaL_setmetatable(L, TENSOR_TYPE);
   return t;
 }
@@ -99,20 +105,35 @@ Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t
   Tensor *t = lua_newuserdatauv(L, sizeof *t, 1);
   set_shape(t, ndim, dim, count);
   t->data = base->data + offset;
+  t->param = base->param;
   /* A view of a view keeps the numbers alive, not the view between. */
-  if (lua_getiuservalue(L, owner, 1) != LUA_TUSERDATA) {
+  if (lua_getiuservalue(L, owner, UV_BASE) != LUA_TUSERDATA) {
     lua_pop(L, 1);
     lua_pushvalue(L, owner);
   }
-  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, -2, UV_BASE);
   luaL_setmetatable(L, TENSOR_TYPE);
   return t;
 }
 
-Tensor *tensor_test(lua_State *L, int arg) { return luaL_testudata(L, arg, TENSOR_TYPE); }
+void tensor_belongs_to(lua_State *L, int owner, Param *param) {
+  Tensor *t = lua_touserdata(L, -1);
+  lua_pushvalue(L, owner);
+  lua_setiuservalue(L, -2, UV_PARAM);
+  t->param = param;
+}
+
+static Tensor *settled(Tensor *t) {
+  if (t != NULL && t->param != NULL) param_settle(t->param);
+  return t;
+}
+
+Tensor *tensor_test(lua_State *L, int arg) {
+  return settled(luaL_testudata(L, arg, TENSOR_TYPE));
+}
 
 Tensor *tensor_check(lua_State *L, int arg) {
-  return luaL_checkudata(L, arg, TENSOR_TYPE);
+  return settled(luaL_checkudata(L, arg, TENSOR_TYPE));
 }
 
 bool tensor_same_shape(const Tensor *a, const Tensor *b) {

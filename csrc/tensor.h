@@ -2,7 +2,10 @@
  *
  * The numbers live inside the full userdata, 64-byte aligned, so Lua sees
  * their size and frees them: no __gc, no malloc.  A view shares another
- * tensor's numbers and keeps it alive through its one user value. */
+ * tensor's numbers and keeps it alive through its one user value.
+ *
+ * If they belong to a parameter, as its value or an optimizer's moment, a step may be
+ * due that changes them (param.h); it is settled whenever Lua hands the tensor over. */
 #ifndef CGLOW_TENSOR_H
 #define CGLOW_TENSOR_H
 
@@ -19,6 +22,7 @@ typedef struct Tensor {
   size_t dim[TENSOR_MAX_DIM]; /* every one >= 1; unused ones are 1 */
   size_t count;               /* product of the dimensions */
   real *data;                 /* count numbers, 64-byte aligned unless a view */
+  struct Param *param;        /* whose numbers these are, or NULL */
 } Tensor;
 
 /* false when a*b overflows size_t; otherwise *out = a*b. */
@@ -34,6 +38,10 @@ Tensor *tensor_like(lua_State *L, const Tensor *t);
 /* Push a view of `count(dim)` numbers that start `offset` numbers into the
  * tensor at stack index `owner`. */
 Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t offset);
+
+/* See that the numbers of the tensor on top of the stack belong to the parameter at
+ * stack index `owner`, which it keeps alive. */
+void tensor_belongs_to(lua_State *L, int owner, struct Param *param);
 
 /* The tensor at stack index arg, or a Lua error that names the argument. */
 Tensor *tensor_check(lua_State *L, int arg);

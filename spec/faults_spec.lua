@@ -311,7 +311,7 @@ describe("An optimizer", function()
         local net = nn.Linear { in_features = cols, out_features = rows }
         local p = net:parameters()[1]
         p.value:copy(weight)
-        local opt = cglow.optim.Adam({ p }, { lr = 0.1 })
+        local opt = cglow.optim.Adam({ { params = { p }, scale = 0.3 } }, { lr = 0.1 })
         for i = 1, 2 do
           core.zero_grad { p }
           net:forward(core.randn(3, cols))
