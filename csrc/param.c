@@ -99,9 +99,12 @@ void param_defer(Param *p, DueStep step) {
   p->step = step;
 }
 
+/* Fewer numbers do not repay waking the threads. */
+#define SHARED_STEP 32768
+
 void param_make_step(Param *p) {
-#pragma omp parallel for schedule(static) num_threads(parallel_threads()) \
-    if (!omp_in_parallel())
+  bool share = p->count >= SHARED_STEP && !omp_in_parallel();
+#pragma omp parallel for schedule(static) num_threads(parallel_threads()) if (share)
   for (size_t row = 0; row < p->rows; row++) p->step.make(p->step.context, row, 1);
   p->due = 0;
 }
