@@ -108,7 +108,7 @@ static void bias_gradient(const Layer *l, const Act *dout) {
 static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
                      const Act *din, const real *cols, real *scratch, int threads) {
   (void)out, (void)cols, (void)scratch;
-  param_settle(l->weight); /* only when a finalizer made it due since forward */
+  param_settle(l->weight); /* a step since forward reads u and v too */
   weight_gradient(l, in, dout);
   bias_gradient(l, dout);
   if (din == NULL) return;

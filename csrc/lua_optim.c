@@ -139,10 +139,10 @@ static int step(lua_State *L) {
   for (int i = 0; i < 6; i++) arg[i] = check_hyper(L, i + 2);
   lua_settop(L, 1);
   int threads = parallel_threads();
-  optim_settle(o->slot, o->count);
   size_t scratch = OPTIM_SCRATCH * (size_t)threads;
   size_t sums = o->chunks * sizeof(double) / sizeof(real);
   real *work = tensor_workspace(L, scratch + sums);
+  optim_settle(o->slot, o->count); /* now that no finalizer can step any more */
   double scale = 1, norm = 0;
   size_t bad;
   if (arg[5] > 0) {

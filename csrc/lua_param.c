@@ -64,9 +64,9 @@ void param_ensure_grad(lua_State *L, int idx) {
 static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   Param *p = lua_touserdata(L, idx);
   if (p->pending_room >= n) return;
-  param_settle(p); /* it reads u and v */
   size_t dim[2] = {n, p->rows + p->cols};
   Tensor *t = tensor_new(L, 2, dim);
+  param_settle(p); /* it reads the u and v there were, until no finalizer can step */
   lua_setiuservalue(L, idx, UV_PENDING);
   p->pending_room = n;
   p->u = t->data;

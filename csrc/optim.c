@@ -253,8 +253,8 @@ static AdamFactors slot_factors(const OptimSlot *s, const AdamFactors *all) {
 }
 
 static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
-  AdamFactors f = slot_factors(s, context);
   if (s->param->due > 0) return;
+  AdamFactors f = slot_factors(s, context);
   if (s->param->pending == 0 && s->param->dense)
     adam_dense(s, p, &f);
   else
