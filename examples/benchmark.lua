@@ -32,6 +32,8 @@ parser:option("--images", "images predicted at once", "1,16"):convert(numbers)
 parser:option("--reps", "timed repetitions of each", "9"):convert(number)
 parser:option("--threads", "threads of both programs", "2"):convert(number)
 parser:option("--peer", "also run this PyTorch peer in turns, e.g. spec/oracle/peer.py"):args("?")
+parser:option("--peer-blas-threads", "threads of the peer's BLAS (PyTorch's default: one for each core)", "1")
+  :convert(number)
 parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
 parser:option("--levels", "L", "3"):convert(number)
 parser:option("--cn", "n_c and n_w of the conditioning networks", "64,128"):convert(numbers)
@@ -57,11 +59,12 @@ end
 local Peer = {}
 Peer.__index = Peer
 
-function Peer.start(python, script, threads)
+function Peer.start(python, script, threads, blas_threads)
   local fifo = os.tmpname()
   os.remove(fifo)
   assert(os.execute("mkfifo " .. fifo), "cannot make a fifo")
-  local to = assert(io.popen(("%s %s --threads %d > %s"):format(python, script, threads, fifo), "w"))
+  local command = ("%s %s --threads %d --blas-threads %d > %s"):format(python, script, threads, blas_threads, fifo)
+  local to = assert(io.popen(command, "w"))
   local from = assert(io.open(fifo, "r"))
   os.remove(fifo)
   return setmetatable({ to = to, from = from }, Peer)
@@ -224,9 +227,10 @@ end
 
 cglow.threads(args.threads)
 local script = args.peer and (args.peer[1] or "spec/oracle/peer.py")
-local peer = script and Peer.start(args.python, script, args.threads)
+local peer = script and Peer.start(args.python, script, args.threads, args.peer_blas_threads)
 local peak = core.peak_flops(0.5)
 local all = { peak_flops = peak, threads = args.threads, machine = core.system.machine(), train = {}, predict = {} }
+if peer then all.peer_blas_threads = args.peer_blas_threads end
 if not args.json then
   print(("%d threads, FMA peak %.0f Gflop/s, medians of %d"):format(args.threads, peak / 1e9, args.reps))
 end

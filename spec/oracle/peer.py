@@ -1,6 +1,6 @@
 """Speed peer: the PyTorch model timed one command at a time, so that a benchmark can alternate with it.
 
-    /usr/bin/python3 peer.py --threads 2
+    /usr/bin/python3 peer.py --threads 2 --blas-threads 1
 
 reads commands from standard input and answers each with one line, `ok`, seconds as %.6f, or `error …`:
 
@@ -19,21 +19,26 @@ import sys
 import time
 
 
-def parse_threads():
+def positive(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("positive number expected")
+    return number
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description="PyTorch speed peer, driven by lines on standard input")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (default: 2)")
-    threads = parser.parse_args().threads
-    if threads < 1:
-        parser.error("--threads needs a positive number")
-    return threads
+    parser.add_argument("--threads", type=positive, default=2, help="threads of PyTorch (default: 2)")
+    parser.add_argument("--blas-threads", type=positive, default=1, help="threads of OpenBLAS (default: 1)")
+    return parser.parse_args()
 
 
-THREADS = parse_threads()
-# Both are read when the libraries load. OpenBLAS with threads of its own fights with PyTorch's OpenMP threads, which
-# spin while they wait: on two cores one step at 32×32 took 0.34 to 0.49 s with two OpenBLAS threads, 0.22 to 0.27 s
-# with one.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+ARGUMENTS = parse_arguments()
+# Both are read when the libraries load. Left to itself OpenBLAS takes as many threads as there are cores. Where they
+# are threads of its own they fight with PyTorch's OpenMP threads, which spin while they wait: on two cores one step at
+# 32×32 took 0.28 to 0.36 s with two OpenBLAS threads, 0.20 to 0.25 s with one.
+os.environ["OPENBLAS_NUM_THREADS"] = str(ARGUMENTS.blas_threads)
+os.environ["OMP_NUM_THREADS"] = str(ARGUMENTS.threads)
 
 import torch  # noqa: E402  (after the environment above)
 
@@ -115,7 +120,7 @@ class Peer:
 
 
 def main():
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(ARGUMENTS.threads)
     peer = Peer()
     for line in sys.stdin:
         if not line.strip():
