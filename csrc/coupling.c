@@ -115,20 +115,30 @@ size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int th
   return network_scratch(c, p, NULL, threads).total;
 }
 
-/* The precomputed part of conv1 for `n` cells from `cell` on, as panels. */
+/* Rows of n cells' pixels, `plane` apart, as panels, of which one for each pixel. */
+static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real *src,
+                           size_t plane, size_t rows, size_t n, real *h1) {
+  size_t pixel = panel_offset(1, c->width);
+  if (p->side == 1)
+    for (size_t k = 0; k < rows; k++)
+      memcpy(h1 + k * PANEL, src + k * plane, n * sizeof *h1);
+  else
+    for (size_t y = 0; y < 2; y++, src += p->w, h1 += 2 * pixel)
+      part_columns(src, plane, rows, n, h1, h1 + pixel);
+}
+
+/* The precomputed part of conv1 for `n` cells from `cell` on. */
 static void panels_of_pre(const Coupling *c, const CouplingPlan *p,
                           const CouplingInput *in, Channels which, size_t cell, size_t n,
                           real *h1) {
   size_t plane = p->h * p->w;
   for (size_t run; n > 0; n -= run, cell += run, h1 += run) {
     size_t row = cell / p->wide, x = cell % p->wide;
-    const real *src = in->pre + row / p->high / in->repeat * c->width * plane +
+    const real *src = in->pre +
+                      (row / p->high / in->repeat * c->width + which.first) * plane +
                       row % p->high * p->side * p->w + x * p->side;
     run = p->wide - x < n ? p->wide - x : n;
-    for (size_t i = 0; i < cell_pixels(p); i++)
-      for (size_t k = which.first; k < which.first + which.count; k++)
-        gather_every(src + k * plane + i / p->side * p->w + i % p->side, p->side, run,
-                     h1 + (i * c->width + k) * PANEL);
+    panels_of_rows(c, p, src, plane, which.count, run, h1 + which.first * PANEL);
   }
 }
 

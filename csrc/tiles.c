@@ -94,10 +94,14 @@ CLONES void add_shifted(real *restrict dst, const real *left, const real *mid,
   dst[w - 1] += left[w - 2] + mid[w - 1];
 }
 
-CLONES void gather_every(const real *restrict src, size_t step, size_t n,
-                         real *restrict dst) {
-  if (step == 2)
-    for (size_t x = 0; x < n; x++) dst[x] = src[2 * x];
-  else
-    for (size_t x = 0; x < n; x++) dst[x] = src[step * x];
+/* Rows that are fetched ahead: each may lie in a page of its own. */
+#define ROWS_AHEAD ((size_t)8)
+
+CLONES void part_columns(const real *restrict src, size_t distance, size_t rows,
+                         size_t n, real *restrict even, real *restrict odd) {
+  for (; rows > 0; rows--, src += distance, even += PANEL, odd += PANEL) {
+    for (size_t x = 0; rows > ROWS_AHEAD && x < 2 * n; x += LANES)
+      __builtin_prefetch(src + ROWS_AHEAD * distance + x);
+    for (size_t x = 0; x < n; x++) even[x] = src[2 * x], odd[x] = src[2 * x + 1];
+  }
 }

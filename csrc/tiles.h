@@ -27,7 +27,9 @@ void relu_panel_backward(const real *h, real *d, size_t channels, size_t rows, s
 void add_shifted(real *dst, const real *left, const real *mid, const real *right,
                  size_t w);
 
-/* dst[x] = src[step·x] for x < n. */
-void gather_every(const real *src, size_t step, size_t n, real *dst);
+/* Of rows that lie `distance` apart, each to a row of both panels: the 2n first
+ * numbers in turns. */
+void part_columns(const real *src, size_t distance, size_t rows, size_t n, real *even,
+                  real *odd);
 
 #endif
