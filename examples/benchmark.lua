@@ -226,9 +226,9 @@ local function bench_predict(peer, size, images, quiet)
 end
 
 cglow.threads(args.threads)
+local peak = core.peak_flops(0.5) -- before the peer starts and loads PyTorch
 local script = args.peer and (args.peer[1] or "spec/oracle/peer.py")
 local peer = script and Peer.start(args.python, script, args.threads, args.peer_blas_threads)
-local peak = core.peak_flops(0.5)
 local all = { peak_flops = peak, threads = args.threads, machine = core.system.machine(), train = {}, predict = {} }
 if peer then all.peer_blas_threads = args.peer_blas_threads end
 if not args.json then

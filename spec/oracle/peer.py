@@ -10,6 +10,7 @@ reads commands from standard input and answers each with one line, `ok`, seconds
     predict_rep N      the same with x repeated N times in the batch dimension    seconds
     quit               leave (as does the end of input)                           ok
 
+Before and after what is timed it sleeps for a tenth of a second, so that nobody's threads still spin.
 The first command after `setup` also pays for one-off work inside PyTorch: leave it out of the statistics.
 """
 
@@ -39,6 +40,9 @@ ARGUMENTS = parse_arguments()
 # 32×32 took 0.28 to 0.36 s with two OpenBLAS threads, 0.20 to 0.25 s with one.
 os.environ["OPENBLAS_NUM_THREADS"] = str(ARGUMENTS.blas_threads)
 os.environ["OMP_NUM_THREADS"] = str(ARGUMENTS.threads)
+
+# Threads of either program spin for a while after its work and would slow the other's: OpenBLAS's for 2^26 cycles.
+SETTLE = 0.1
 
 import torch  # noqa: E402  (after the environment above)
 
@@ -95,9 +99,11 @@ class Peer:
     def timed(self, method, *args):
         if self.model is None:
             raise ValueError("no model: send `setup SIZE BATCH` first")
+        time.sleep(SETTLE)
         start = time.perf_counter()
         result = method(*args)
         seconds = time.perf_counter() - start
+        time.sleep(SETTLE)
         if not torch.isfinite(result).all():
             raise ArithmeticError("the result is not finite, so its timing means nothing")
         return f"{seconds:.6f}"
