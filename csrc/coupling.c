@@ -124,7 +124,7 @@ static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real 
       memcpy(h1 + k * PANEL, src + k * plane, n * sizeof *h1);
   else
     for (size_t y = 0; y < 2; y++, src += p->w, h1 += 2 * pixel)
-      part_columns(src, plane, rows, n, h1, h1 + pixel);
+      deinterleave_rows(src, plane, rows, n, h1, h1 + pixel);
 }
 
 /* The precomputed part of conv1 for `n` cells from `cell` on. */

@@ -97,8 +97,8 @@ CLONES void add_shifted(real *restrict dst, const real *left, const real *mid,
 /* Rows that are fetched ahead: each may lie in a page of its own. */
 #define ROWS_AHEAD ((size_t)8)
 
-CLONES void part_columns(const real *restrict src, size_t distance, size_t rows,
-                         size_t n, real *restrict even, real *restrict odd) {
+CLONES void deinterleave_rows(const real *restrict src, size_t distance, size_t rows,
+                              size_t n, real *restrict even, real *restrict odd) {
   for (; rows > 0; rows--, src += distance, even += PANEL, odd += PANEL) {
     for (size_t x = 0; rows > ROWS_AHEAD && x < 2 * n; x += LANES)
       __builtin_prefetch(src + ROWS_AHEAD * distance + x);

@@ -27,9 +27,9 @@ void relu_panel_backward(const real *h, real *d, size_t channels, size_t rows, s
 void add_shifted(real *dst, const real *left, const real *mid, const real *right,
                  size_t w);
 
-/* Of rows that lie `distance` apart, each to a row of both panels: the 2n first
- * numbers in turns. */
-void part_columns(const real *src, size_t distance, size_t rows, size_t n, real *even,
-                  real *odd);
+/* Rows that lie `distance` apart, each to a row of two panels: of its first 2n numbers
+ * those in even places and those in odd ones. */
+void deinterleave_rows(const real *src, size_t distance, size_t rows, size_t n,
+                       real *even, real *odd);
 
 #endif

@@ -37,7 +37,7 @@ def parse_arguments():
 ARGUMENTS = parse_arguments()
 # Both are read when the libraries load. Left to itself OpenBLAS takes as many threads as there are cores. Where they
 # are threads of its own they fight with PyTorch's OpenMP threads, which spin while they wait: on two cores one step at
-# 32×32 took 0.28 to 0.36 s with two OpenBLAS threads, 0.20 to 0.25 s with one.
+# 32×32 took 0.26 to 0.44 s with two OpenBLAS threads, 0.20 to 0.33 s with one.
 os.environ["OPENBLAS_NUM_THREADS"] = str(ARGUMENTS.blas_threads)
 os.environ["OMP_NUM_THREADS"] = str(ARGUMENTS.threads)
 
