@@ -9,7 +9,7 @@
 #define CGLOW_GEMM_H
 
 #include "fetch.h"
-#include "real.h"
+#include "level.h"
 
 #define PANEL ((size_t)32)
 
@@ -41,8 +41,11 @@ static inline Left left_panels(const real *p, size_t rows, size_t width) {
  * add to it, or a number for each row.  Products are added one k after the other,
  * so a sum may be cut anywhere and gives the same bits.  Rows of b are ldb apart and
  * readable up to the next PANEL numbers. */
-void panel_product(size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb,
-                   const real *start, real *c, size_t ldc);
+#define PRODUCT_ARGS                                                                  \
+  size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb, const real *start, \
+      real *c, size_t ldc
+void panel_product(PRODUCT_ARGS);
+LEVELS(void, product, (PRODUCT_ARGS));
 
 /* Rounds of a product of so many rows and columns. */
 static inline size_t product_rounds(size_t m, size_t n, size_t k) {
@@ -50,13 +53,15 @@ static inline size_t product_rounds(size_t m, size_t n, size_t k) {
 }
 
 /* The same product; f goes on by what was fetched.  A step of 0: nothing. */
-void panel_product_fetching(size_t m, size_t n, size_t k, Left a, const real *b,
-                            size_t ldb, const real *start, real *c, size_t ldc, Fetch *f);
+void panel_product_fetching(PRODUCT_ARGS, Fetch *f);
+LEVELS(void, product_fetching, (PRODUCT_ARGS, Fetch *f));
 
 /* Panel from n ≤ PANEL columns of a row-major matrix; zeros fill it up. */
 void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel);
 /* Panel from the transpose: panel[i][r] = src[r·ld + i] for i < k, r < n. */
-void panel_transpose(const real *src, size_t ld, size_t k, size_t n, real *panel);
+#define TRANSPOSE_ARGS const real *src, size_t ld, size_t k, size_t n, real *panel
+void panel_transpose(TRANSPOSE_ARGS);
+LEVELS(void, transpose, (TRANSPOSE_ARGS));
 
 typedef enum { NO_TRANS, TRANS } Trans;
 
@@ -64,32 +69,5 @@ typedef enum { NO_TRANS, TRANS } Trans;
  * lengths. */
 void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
           const real *b, size_t ldb, const real *start, real *c, size_t ldc);
-
-/* The instructions that products use: x86-64-v4, v3 or, as 1, any processor's. */
-int gemm_level(void);
-
-/* Call the variant of a kernel for these instructions: name_v4, name_v3, name_any. */
-#if HAVE_CLONES
-#define BY_LEVEL(name, ...)      \
-  do {                           \
-    switch (gemm_level()) {      \
-      case 4:                    \
-        name##_v4(__VA_ARGS__);  \
-        break;                   \
-      case 3:                    \
-        name##_v3(__VA_ARGS__);  \
-        break;                   \
-      default:                   \
-        name##_any(__VA_ARGS__); \
-    }                            \
-  } while (0)
-#else
-#define BY_LEVEL(name, ...) name##_any(__VA_ARGS__)
-#endif
-
-#ifdef CGLOW_REFERENCE
-/* For specs: use no instructions beyond x86-64-v`level` (1, 3 or 4). */
-void gemm_limit_level(int level);
-#endif
 
 #endif

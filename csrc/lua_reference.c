@@ -57,7 +57,7 @@ static int backward(lua_State *L) {
 
 /* limit_level(n): products use no instructions beyond x86-64-v`n`. */
 static int limit_level(lua_State *L) {
-  gemm_limit_level((int)luaL_checkinteger(L, 1));
+  level_limit((int)luaL_checkinteger(L, 1));
   return 0;
 }
 

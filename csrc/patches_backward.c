@@ -57,7 +57,7 @@ static void stage_weights(const PatchStage *s, size_t n, const real *x, const re
   for (size_t t = 0, count; t < s->panels; t += count) {
     size_t window = s->taps - t % s->taps;
     count = window < TURN_PANELS ? window : TURN_PANELS;
-    (to->turned ? turn_gradient : turn_columns)(s, whole_vectors(n), t, count, x, d, to,
+    (to->turned ? turn_gradient : turn_columns)(s, whole_halves(n), t, count, x, d, to,
                                                 turned, f);
     to->begun = true;
   }
@@ -67,7 +67,7 @@ static void stage_weights(const PatchStage *s, size_t n, const real *x, const re
 static void stage_columns(const PatchStage *s, size_t n, const real *d, real *dx,
                           Fetch *f) {
   for (size_t t = 0; t < s->panels; t++, dx += s->columns * PANEL)
-    panel_product_fetching(s->columns, whole_vectors(n), s->out,
+    panel_product_fetching(s->columns, whole_halves(n), s->out,
                            left_columns(s->conv->weight->value, s->columns),
                            output_panel(s, (real *)d, t), output_row(s), NULL, dx, PANEL,
                            f);
@@ -97,7 +97,7 @@ static Spans stage_soon(const Patches *v, size_t i, const real *x, const real *c
 static void group_backward(const Patches *v, const Act *out, const Act *dout,
                            const Act *din, size_t g, const real *cols, const real *kept,
                            const Spans *soon, StageGradient *to, real *own) {
-  size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_vectors(n);
+  size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_halves(n);
   real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL;
   real *d = y + v->stage[last].out * PANEL, *dx = d + v->stage[last].out * PANEL;
   patches_group_panel(v, dout, g, d);

@@ -81,7 +81,7 @@ static Step panel_step(const Patches *v, size_t t) {
 
 /* Panel t of a group's columns from in, or back: added to it. */
 static void step_columns(const Patches *v, const Act *in, const Corners *corners,
-                          size_t t, real *cols, bool back) {
+                         size_t t, real *cols, bool back) {
   const ConvGeometry *k = &v->stage[0].conv->geometry;
   Step first = panel_step(v, t);
   int32_t h = (int32_t)in->h, w = (int32_t)in->w;
@@ -96,7 +96,8 @@ static void step_columns(const Patches *v, const Act *in, const Corners *corners
       }
 }
 
-void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols, bool back) {
+void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols,
+                           bool back) {
   Corners corners = group_corners(v, in, g);
   for (size_t t = 0; t < v->stage[0].panels; t++, cols += v->stage[0].columns * PANEL)
     step_columns(v, in, &corners, t, cols, back);
@@ -108,7 +109,7 @@ void patches_columns(const Patches *v, const Act *in, real *cols, int threads) {
   for (Index i = 0; i < (Index)patch_groups(v) * panels; i++) {
     Corners corners = group_corners(v, in, (size_t)(i / panels));
     step_columns(v, in, &corners, (size_t)(i % panels),
-                  cols + (size_t)i * v->stage[0].columns * PANEL, false);
+                 cols + (size_t)i * v->stage[0].columns * PANEL, false);
   }
 }
 

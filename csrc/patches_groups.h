@@ -5,7 +5,6 @@
 
 #include "gemm.h"
 #include "patches.h"
-#include "vector.h"
 
 /* Weight gradients are summed in fixed parts of at least so many groups, then
  * joined in order, so that the sum does not depend on the number of threads. */
@@ -28,8 +27,11 @@ static inline size_t group_pixels(const Patches *v, size_t g) {
   return left < PANEL ? left : PANEL;
 }
 
-/* The columns of a panel that are computed: whole vectors. */
-static inline size_t whole_vectors(size_t n) { return (n + LANES - 1) / LANES * LANES; }
+/* The columns of a panel that are computed: whole halves. */
+static inline size_t whole_halves(size_t n) {
+  size_t half = PANEL / 2;
+  return (n + half - 1) / half * half;
+}
 
 static inline size_t output_reals(const PatchStage *s) {
   return s->panels * s->out * PANEL;
@@ -80,7 +82,8 @@ static inline size_t gradient_reals(const Patches *v) {
 }
 
 /* A group's columns from in, or back: added to it. */
-void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols, bool back);
+void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols,
+                           bool back);
 
 /* Group g of the last output or its gradient, as one panel, and the way back. */
 void patches_group_panel(const Patches *v, const Act *a, size_t g, real *panel);

@@ -2,7 +2,12 @@
 #ifndef CGLOW_PEAK_H
 #define CGLOW_PEAK_H
 
+#include "level.h"
+
 /* flop/s of `real`, all threads together. */
 double peak_flops(double seconds, int threads);
+
+/* Multiply and add for a while; returns the number of flop. */
+LEVELS(size_t, multiply_add, (real factor, volatile real *sink));
 
 #endif

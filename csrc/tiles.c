@@ -16,17 +16,13 @@ CLONES void norm_relu(real *h, size_t rows, size_t n, const real *bias,
 /* a and b become the sums of their lanes.  Halves are added to halves, in one
  * register for both. */
 ALWAYS_INLINE void sum_lanes(const Vector *a, const Vector *b, real *sum_a, real *sum_b) {
-#if defined(__GNUC__) && !defined(__clang__) && !defined(CGLOW_DOUBLE)
-  static const Mask low = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-  static const Mask four = {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11};
-  static const Mask two = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
-  static const Mask one = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
-  Vector v = __builtin_shuffle(*a, *b, low) + __builtin_shuffle(*a, *b, low + 8);
-  v += __builtin_shuffle(v, four);
-  v += __builtin_shuffle(v, two);
-  v += __builtin_shuffle(v, one);
+#if VECTOR_BYTES == 32 && !defined(CGLOW_DOUBLE)
+  Vector v = SHUFFLE(*a, *b, 0, 1, 2, 3, 8, 9, 10, 11) +
+             SHUFFLE(*a, *b, 4, 5, 6, 7, 12, 13, 14, 15);
+  v += SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+  v += SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
   *sum_a = v[0];
-  *sum_b = v[8];
+  *sum_b = v[4];
 #else
   *sum_a = *sum_b = 0;
   for (size_t l = 0; l < LANES; l++) *sum_a += (*a)[l], *sum_b += (*b)[l];

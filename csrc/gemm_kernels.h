@@ -1,7 +1,6 @@
-/* The product of matrices that a kernel is made of, for kernels that are compiled
- * once per instruction set: how many sums the registers hold is known then. */
-#ifndef CGLOW_GEMM_BLOCK_H
-#define CGLOW_GEMM_BLOCK_H
+/* Products and transposes for one level of instructions (level_kernels.h). */
+#ifndef CGLOW_GEMM_KERNELS_H
+#define CGLOW_GEMM_KERNELS_H
 
 #include <string.h>
 
@@ -124,6 +123,91 @@ ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n
                            size_t k, Left a, Right b, const real *start, real *c,
                            size_t ldc) {
   product_fetching(rows, vectors, m, n, k, a, b, start, c, ldc, NULL);
+}
+
+void AT_LEVEL(product)(PRODUCT_ARGS) {
+  product(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc);
+}
+
+void AT_LEVEL(product_fetching)(PRODUCT_ARGS, Fetch *f) {
+  product_fetching(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc, f);
+}
+
+/* ---- transposes ---- */
+
+#ifdef CGLOW_DOUBLE
+static size_t transpose_squares(const real *src, size_t ld, size_t k, size_t n,
+                                real *panel) {
+  (void)src, (void)ld, (void)k, (void)n, (void)panel;
+  return 0;
+}
+#else
+
+/* Exchange, in each pair of rows `s` apart, the lanes that differ in that bit;
+ * after all powers of two rows have become columns. */
+#define LOW(l, s) ((l) & (s) ? VECTOR_BYTES / 4 + (l) - (s) : (l))
+#define HIGH(l, s) ((l) & (s) ? VECTOR_BYTES / 4 + (l) : (l) + (s))
+#define FOUR(f, l, s) f(l, s), f((l) + 1, s), f((l) + 2, s), f((l) + 3, s)
+#if VECTOR_BYTES == 64
+#define EACH(f, s) FOUR(f, 0, s), FOUR(f, 4, s), FOUR(f, 8, s), FOUR(f, 12, s)
+#elif VECTOR_BYTES == 32
+#define EACH(f, s) FOUR(f, 0, s), FOUR(f, 4, s)
+#else
+#define EACH(f, s) FOUR(f, 0, s)
+#endif
+#define EXCHANGE(s)                                \
+  for (size_t r = 0; r < LANES; r++)               \
+    if (!(r & (s))) {                              \
+      Vector x = row[r], y = row[r + (s)];         \
+      row[r] = SHUFFLE(x, y, EACH(LOW, s));        \
+      row[r + (s)] = SHUFFLE(x, y, EACH(HIGH, s)); \
+    }
+
+/* LANES columns from src, of n rows (zeros below), to as many rows of the panel. */
+ALWAYS_INLINE void transpose_square(const real *src, size_t ld, size_t n, real *panel) {
+  Vector row[LANES];
+#pragma GCC unroll 16
+  for (size_t r = 0; r < LANES; r++) {
+    row[r] = (Vector){0};
+    if (r < n) row[r] = CONST_VECTOR_AT(src + r * ld);
+  }
+#pragma GCC unroll 16
+  EXCHANGE(1)
+#pragma GCC unroll 16
+  EXCHANGE(2)
+#if VECTOR_BYTES >= 32
+#pragma GCC unroll 16
+  EXCHANGE(4)
+#endif
+#if VECTOR_BYTES >= 64
+#pragma GCC unroll 16
+  EXCHANGE(8)
+#endif
+#pragma GCC unroll 16
+  for (size_t r = 0; r < LANES; r++) VECTOR_AT(panel + r * PANEL) = row[r];
+}
+#undef EXCHANGE
+#undef EACH
+#undef FOUR
+#undef HIGH
+#undef LOW
+
+/* As many of the k columns as make whole squares: their number is returned. */
+static size_t transpose_squares(const real *src, size_t ld, size_t k, size_t n,
+                                real *panel) {
+  size_t at = 0;
+  for (; at + LANES <= k; at += LANES, src += LANES, panel += LANES * PANEL)
+    for (size_t r = 0; r < PANEL; r += LANES)
+      transpose_square(src + (r < n ? r : 0) * ld, ld, r < n ? n - r : 0, panel + r);
+  return at;
+}
+#endif
+
+void AT_LEVEL(transpose)(TRANSPOSE_ARGS) {
+  for (size_t i = transpose_squares(src, ld, k, n, panel); i < k; i++) {
+    real *to = panel + i * PANEL;
+    for (size_t r = 0; r < PANEL; r++) to[r] = r < n ? src[r * ld + i] : 0;
+  }
 }
 
 #endif
