@@ -44,7 +44,7 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
     size_t ahead = a.col == 1 ? (size_t)rows : a.col;
     k -= n;
     for (; n > 0; n--, left += a.col, b.p += b.ld, next += ahead) {
-      if (rows >= 8) __builtin_prefetch(next);
+      if (rows >= 6) __builtin_prefetch(next);
       if (f != NULL) {
         __builtin_prefetch(soon, 0, 2); /* as far as the second-level cache */
         soon += soon_step;
