@@ -50,10 +50,16 @@ static size_t forward_rounds(const Patches *v) {
   return rounds;
 }
 
-/* The last group fetches what is read afterwards. */
-static Fetch group_fetch(const Patches *v, size_t g, const Spans *soon) {
-  return fetch_in(soon->span, g + 1 == patch_groups(v) ? soon->count : 0,
-                  forward_rounds(v));
+/* What is read and written next: the next group's columns and what it keeps, or, after
+ * the last, what `soon` says. */
+static Spans group_soon(const Patches *v, size_t g, const real *cols, const real *kept,
+                        const Spans *soon) {
+  Spans s = {0};
+  if (++g == patch_groups(v)) return *soon;
+  if (cols != NULL)
+    s.span[s.count++] = span_of(cols + g * column_reals(v->stage), column_reals(v->stage));
+  if (v->depth > 1) s.span[s.count++] = span_of(kept + g * group_kept(v), group_kept(v));
+  return s;
 }
 
 static void stage_forward(const PatchStage *s, size_t n, const real *x, real *y,
@@ -75,7 +81,8 @@ void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept
     real *own = thread_scratch(v, scratch, threads > 1 ? omp_get_thread_num() : 0);
     real *y = kept + (size_t)g * group_kept(v), *last = own + column_reals(v->stage);
     const real *x = cols ? cols + (size_t)g * column_reals(v->stage) : own;
-    Fetch fetch = group_fetch(v, (size_t)g, soon);
+    Spans next = group_soon(v, (size_t)g, cols, kept, soon);
+    Fetch fetch = fetch_in(next.span, next.count, forward_rounds(v));
     if (cols == NULL) patches_group_columns(v, in, (size_t)g, own, false);
     for (size_t i = 0; i < v->depth; i++) {
       if (i + 1 == v->depth) y = last;
