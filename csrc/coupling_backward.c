@@ -20,6 +20,7 @@
 typedef struct BackwardScratch {
   CouplingConv conv1, conv3;
   real *scale1, *scale2;
+  real *turned2;          /* conv2's weight, its transpose in panels; NULL if split */
   real *dv;               /* [n, out, h, w] */
   real *planes;           /* dh's planes, tiled */
   real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
@@ -56,6 +57,7 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   TAKE(dfilters3, coupling_filter_count(p, out, w));
   TAKE(s.scale1, w);
   TAKE(s.scale2, w);
+  TAKE(s.turned2, p->split ? 0 : panel_offset(coupling_blocks(c), w));
   TAKE(s.dv, out * p->pixels);
   TAKE(s.planes, in_rows * all_cells(p));
   TAKE(s.sums, 4 * w * p->tiles);
@@ -170,6 +172,14 @@ static void norm2_backward(const Coupling *c, const CouplingPlan *p,
                      p->width, s->scale2 + which.first, sums, sums + c->width);
 }
 
+/* Channels of the first hidden layer, from `first` on, as rows of conv2's transpose. */
+static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
+                       size_t first) {
+  size_t w = c->width;
+  if (p->split) return left_columns(c->conv2->value + first, w);
+  return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, w)};
+}
+
 /* From that to the gradient of conv1's output, d1.  The next h2 is fetched meanwhile, if
  * it is known, and what of h1 is needed in the end. */
 static void conv2_backward(const Coupling *c, const CouplingPlan *p,
@@ -180,9 +190,8 @@ static void conv2_backward(const Coupling *c, const CouplingPlan *p,
   Fetch fetch = fetch_in(soon, next_h2 ? 2 : 0, product_rounds(which.count, p->width, w));
   d1 += which.first * PANEL;
   sums += which.first;
-  panel_product_fetching(which.count, p->width, w,
-                         left_columns(c->conv2->value + which.first, w), d2, PANEL, NULL,
-                         d1, PANEL, &fetch);
+  panel_product_fetching(which.count, p->width, w, conv2_rows(c, p, s, which.first), d2,
+                         PANEL, NULL, d1, PANEL, &fetch);
   norm_relu_backward(h1 + which.first * PANEL, d1, which.count, p->width,
                      s->scale1 + which.first, sums, sums + w);
 }
@@ -329,6 +338,8 @@ static void waves_backward(const Coupling *c, const CouplingPlan *p,
   for (size_t b = 0; b < coupling_blocks(c); b++) {
     coupling_filters(&s->conv1, p, b);
     coupling_filters(&s->conv3, p, b);
+    panel_transpose(c->conv2->value + b * PANEL * c->width, c->width, c->width,
+                    panel_columns(c->width, b), s->turned2 + panel_offset(b, c->width));
   }
   for (size_t t0 = 0; t0 < p->tiles; t0 += s->wave) {
     size_t end = t0 + s->wave < p->tiles ? t0 + s->wave : p->tiles,
