@@ -14,3 +14,8 @@ int level_in_use(void) {
 #endif
   return 1;
 }
+
+const char *level_name(void) {
+  int level = level_in_use();
+  return level == 4 ? "AVX-512" : level == 3 ? "AVX2" : "any";
+}

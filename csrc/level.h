@@ -11,6 +11,8 @@
 
 /* The level that kernels use: 4, 3 or, for any processor, 1. */
 int level_in_use(void);
+/* In words: "AVX-512", "AVX2" or "any". */
+const char *level_name(void);
 
 #ifdef CGLOW_REFERENCE
 /* For specs: use no level above this one. */

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "level.h"
 #include "open.h"
 
 #define CATCH_TYPE "cglow.InterruptCatch"
@@ -133,7 +134,8 @@ static int cpu_name(char *out, size_t size) {
 The machine, in words and numbers.
 @function machine
 @treturn table `cpu` (its name, or the architecture where the system has no
-name for it), `cores` (that are online), `memory` (bytes), `system` (name and release)
+name for it), `instructions` (which of the kernels' variants it runs: "AVX-512", "AVX2" or
+"any"), `cores` (that are online), `memory` (bytes), `system` (name and release)
 */
 static int system_machine(lua_State *L) {
   struct utsname name;
@@ -141,9 +143,11 @@ static int system_machine(lua_State *L) {
   if (uname(&name) != 0) memset(&name, 0, sizeof name);
   if (!cpu_name(text, sizeof text))
     snprintf(text, sizeof text, "%s", name.machine);
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 5);
   lua_pushstring(L, text);
   lua_setfield(L, -2, "cpu");
+  lua_pushstring(L, level_name());
+  lua_setfield(L, -2, "instructions");
   lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
   lua_setfield(L, -2, "cores");
   lua_pushinteger(L, (lua_Integer)sysconf(_SC_PHYS_PAGES) *

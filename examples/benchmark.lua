@@ -232,7 +232,8 @@ local peer = script and Peer.start(args.python, script, args.threads, args.peer_
 local all = { peak_flops = peak, threads = args.threads, machine = core.system.machine(), train = {}, predict = {} }
 if peer then all.peer_blas_threads = args.peer_blas_threads end
 if not args.json then
-  print(("%d threads, FMA peak %.0f Gflop/s, medians of %d"):format(args.threads, peak / 1e9, args.reps))
+  print(("%d threads, instructions: %s, FMA peak %.0f Gflop/s, medians of %d"):format(args.threads,
+    all.machine.instructions, peak / 1e9, args.reps))
 end
 for _, size in ipairs(args.sizes) do
   if not args.json then print(("%d×%d"):format(size, size)) end

@@ -623,7 +623,8 @@ Width of the terminal behind a standard stream.
 The machine, in words and numbers.
 @function machine
 @treturn table `cpu` (its name, or the architecture where the system has no
-name for it), `cores` (that are online), `memory` (bytes), `system` (name and release)
+name for it), `instructions` (which of the kernels' variants it runs: "AVX-512", "AVX2" or
+"any"), `cores` (that are online), `memory` (bytes), `system` (name and release)
 */
 /***
 The signal that came since the catch began.
