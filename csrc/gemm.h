@@ -2,9 +2,9 @@
  *
  * Right factors are cut into panels of PANEL columns: a panel is [k][PANEL],
  * contiguous, and stays in the first-level cache while rows of the left factor
- * pass by; eight of them times a panel are summed in registers.  Kernels that
- * produce and consume panels (coupling.c) call panel_product themselves and
- * copy nothing; gemm() is for everything else. */
+ * pass by; as many of them as fit, times a panel or half of one, are summed in
+ * registers.  Kernels that produce and consume panels (coupling.c) call
+ * panel_product themselves and copy nothing; gemm() is for everything else. */
 #ifndef CGLOW_GEMM_H
 #define CGLOW_GEMM_H
 
@@ -47,7 +47,7 @@ static inline Left left_panels(const real *p, size_t rows, size_t width) {
 void panel_product(PRODUCT_ARGS);
 LEVELS(void, product, (PRODUCT_ARGS));
 
-/* Rounds of a product of so many rows and columns. */
+/* A product of so many rows and columns has at least so many rounds. */
 static inline size_t product_rounds(size_t m, size_t n, size_t k) {
   return (m + 7) / 8 * ((n + PANEL - 1) / PANEL) * k;
 }
