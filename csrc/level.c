@@ -1,11 +1,23 @@
 #include "level.h"
 
-#ifdef CGLOW_REFERENCE
+#include <string.h>
+
+static const struct {
+  int level;
+  const char *name;
+} levels[] = {{4, "AVX-512"}, {3, "AVX2"}, {1, "any"}};
+#define LEVEL_COUNT (sizeof levels / sizeof *levels)
+
 static int most_level = 4;
-void level_limit(int most) { most_level = most; }
-#else
-#define most_level 4
-#endif
+
+bool level_limit(const char *most) {
+  for (size_t i = 0; i < LEVEL_COUNT; i++)
+    if (strcmp(most, levels[i].name) == 0) {
+      most_level = levels[i].level;
+      return true;
+    }
+  return false;
+}
 
 int level_in_use(void) {
 #if HAVE_CLONES
@@ -16,6 +28,7 @@ int level_in_use(void) {
 }
 
 const char *level_name(void) {
-  int level = level_in_use();
-  return level == 4 ? "AVX-512" : level == 3 ? "AVX2" : "any";
+  size_t i = 0;
+  while (levels[i].level != level_in_use()) i++;
+  return levels[i].name;
 }

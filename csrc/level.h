@@ -13,11 +13,8 @@
 int level_in_use(void);
 /* In words: "AVX-512", "AVX2" or "any". */
 const char *level_name(void);
-
-#ifdef CGLOW_REFERENCE
-/* For specs: use no level above this one. */
-void level_limit(int most);
-#endif
+/* Use no level above this one, in words; false if there is none of that name. */
+bool level_limit(const char *most);
 
 #if HAVE_CLONES
 /* Declare a kernel. */

@@ -2,7 +2,9 @@
 #include <dlfcn.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdlib.h>
 
+#include "level.h"
 #include "open.h"
 #include "real.h"
 
@@ -40,8 +42,16 @@ static void stay_loaded(void) {
     dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
+/* Of matrix products, by the environment: for measurements, and for specs. */
+static void limit_instructions(lua_State *L) {
+  const char *most = getenv("CGLOW_INSTRUCTIONS");
+  if (most != NULL && !level_limit(most))
+    luaL_error(L, "CGLOW_INSTRUCTIONS: AVX-512, AVX2 or any expected, got '%s'", most);
+}
+
 int luaopen_cglow_core(lua_State *L) {
   luaL_checkversion(L);
+  limit_instructions(L);
   stay_loaded();
   lua_newtable(L);
   lua_pushliteral(L, REAL_NAME);

@@ -55,9 +55,10 @@ static int backward(lua_State *L) {
   return 3;
 }
 
-/* limit_level(n): products use no instructions beyond x86-64-v`n`. */
+/* limit_level(name): products use no instructions beyond those. */
 static int limit_level(lua_State *L) {
-  level_limit((int)luaL_checkinteger(L, 1));
+  const char *most = luaL_checkstring(L, 1);
+  luaL_argcheck(L, level_limit(most), 1, "no such level");
   return 0;
 }
 
