@@ -46,9 +46,9 @@ WARN   ?= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 WERROR ?=
 # One binary for every processor of its kind: no -march.  Kernels that gain
 # from AVX are compiled several times over and chosen when the library loads
-# (CLONES in csrc/real.h).  Neither errno nor floating-point traps are used;
-# without them the compiler may vectorise.  ISO C alone forbids a·b + c in one
-# instruction.
+# (CLONES in csrc/real.h) or when they are called (csrc/level.h).  Neither errno
+# nor floating-point traps are used; without them the compiler may vectorise.
+# ISO C alone forbids a·b + c in one instruction.
 OPT    ?= -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast $(WIDE)
 ifeq ($(shell uname -m),x86_64)
 # Only said where a kernel is compiled for AVX-512: all of its 512 bits.

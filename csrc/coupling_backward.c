@@ -20,7 +20,7 @@
 typedef struct BackwardScratch {
   CouplingConv conv1, conv3;
   real *scale1, *scale2;
-  real *turned2;          /* conv2's weight, its transpose in panels; NULL if split */
+  real *turned2;          /* conv2's weight, its transpose in panels; none if split */
   real *dv;               /* [n, out, h, w] */
   real *planes;           /* dh's planes, tiled */
   real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
@@ -175,9 +175,8 @@ static void norm2_backward(const Coupling *c, const CouplingPlan *p,
 /* Channels of the first hidden layer, from `first` on, as rows of conv2's transpose. */
 static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
                        size_t first) {
-  size_t w = c->width;
-  if (p->split) return left_columns(c->conv2->value + first, w);
-  return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, w)};
+  if (p->split) return left_columns(c->conv2->value + first, c->width);
+  return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, c->width)};
 }
 
 /* From that to the gradient of conv1's output, d1.  The next h2 is fetched meanwhile, if

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "level.h"
-
 void panel_product(PRODUCT_ARGS) { BY_LEVEL(product)(m, n, k, a, b, ldb, start, c, ldc); }
 
 void panel_product_fetching(PRODUCT_ARGS, Fetch *f) {

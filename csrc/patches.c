@@ -52,12 +52,13 @@ static size_t forward_rounds(const Patches *v) {
 
 /* What is read and written next: the next group's columns and what it keeps, or, after
  * the last, what `soon` says. */
-static Spans group_soon(const Patches *v, size_t g, const real *cols, const real *kept,
-                        const Spans *soon) {
+static Spans forward_soon(const Patches *v, size_t g, const real *cols, const real *kept,
+                          const Spans *soon) {
   Spans s = {0};
   if (++g == patch_groups(v)) return *soon;
   if (cols != NULL)
-    s.span[s.count++] = span_of(cols + g * column_reals(v->stage), column_reals(v->stage));
+    s.span[s.count++] =
+        span_of(cols + g * column_reals(v->stage), column_reals(v->stage));
   if (v->depth > 1) s.span[s.count++] = span_of(kept + g * group_kept(v), group_kept(v));
   return s;
 }
@@ -81,7 +82,7 @@ void patches_forward(const Patches *v, const Act *in, const Act *out, real *kept
     real *own = thread_scratch(v, scratch, threads > 1 ? omp_get_thread_num() : 0);
     real *y = kept + (size_t)g * group_kept(v), *last = own + column_reals(v->stage);
     const real *x = cols ? cols + (size_t)g * column_reals(v->stage) : own;
-    Spans next = group_soon(v, (size_t)g, cols, kept, soon);
+    Spans next = forward_soon(v, (size_t)g, cols, kept, soon);
     Fetch fetch = fetch_in(next.span, next.count, forward_rounds(v));
     if (cols == NULL) patches_group_columns(v, in, (size_t)g, own, false);
     for (size_t i = 0; i < v->depth; i++) {
