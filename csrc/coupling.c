@@ -222,7 +222,7 @@ static void network_tiles(const Coupling *c, const CouplingPlan *p,
     coupling_filters(&s->conv1, p, b);
     coupling_filters(&s->conv3, p, b);
   }
-#pragma omp for schedule(static)
+#pragma omp for schedule(guided)
   for (size_t t = 0; t < p->tiles; t++)
     network_tile(c, p, in, t, s, &own, hidden1 ? hidden1 + t * tile : NULL,
                  hidden2 ? hidden2 + t * tile : NULL);

@@ -14,8 +14,9 @@
 #include "tiles.h"
 #include "vmath.h"
 
-/* Tiles of a wave for each thread. */
-#define WAVE_TILES 2
+/* Tiles of a wave, and of it for each thread, at least. */
+#define WAVE_TILES ((size_t)16)
+#define THREAD_TILES ((size_t)2)
 /* Panels are numbered from the first of the wave on where they lie in it. */
 typedef struct BackwardScratch {
   CouplingConv conv1, conv3;
@@ -41,7 +42,7 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
                        .conv3 = coupling_conv3(c, NULL, NULL)};
   size_t at = 0, in = in_channels(c), out = out_channels(c), w = c->width;
   size_t in_rows = column_rows(p, in), out_rows = column_rows(p, out);
-  s.wave = WAVE_TILES * (size_t)threads;
+  s.wave = max_size(WAVE_TILES, THREAD_TILES * (size_t)threads);
   if (s.wave > p->tiles) s.wave = p->tiles;
   size_t panels = s.wave * p->panels;
   real *filters1, *filters3, *dfilters1, *dfilters3, *largest1, *largest3;
@@ -344,7 +345,7 @@ static void waves_backward(const Coupling *c, const CouplingPlan *p,
     size_t end = t0 + s->wave < p->tiles ? t0 + s->wave : p->tiles,
            first = t0 * p->panels;
     size_t panels = (end - 1 - t0) * p->panels + tile_panels(p, end - 1);
-#pragma omp for schedule(static)
+#pragma omp for schedule(guided)
     for (size_t t = t0; t < end; t++)
       tile_backward(c, p, in, s, t, t * p->panels - first);
 #pragma omp for schedule(dynamic)

@@ -6,7 +6,8 @@ local layers = require "spec.support.layers"
 local models = require "spec.support.models"
 local nn = require "cglow.nn"
 
-local THREADS = { 1, 2, 3, 5 }
+-- As many as the last make one wave of the tiles of a coupling that others cut in three.
+local THREADS = { 1, 2, 3, 5, 17 }
 
 describe("bit for bit the same on any number of threads:", function()
   local threads = core.threads()
@@ -63,6 +64,8 @@ describe("bit for bit the same on any number of threads:", function()
   local flows = table.move(layers.flows, 1, #layers.flows, 1, {})
   flows[#flows + 1] = { "coupling as in the paper's models",
     function() return core.flow.coupling(12, 6, 256) end, { 2, 12, 16, 16 }, { 2, 6, 16, 16 } }
+  flows[#flows + 1] = { "coupling of 33 tiles",
+    function() return core.flow.coupling(4, 1, 3) end, { 2, 4, 66, 64 }, { 2, 1, 66, 64 } }
   flows[#flows + 1] = { "conditional invconv of 48 channels",
     function() return core.flow.invconv(48, true) end, { 2, 48, 40, 40 }, { 2, 48 * 48 } }
   for _, case in ipairs(flows) do
