@@ -14,9 +14,11 @@
 #include "tiles.h"
 #include "vmath.h"
 
-/* Tiles of a wave, and of it for each thread, at least. */
+/* Tiles of a wave, and of it for each thread, at least: threads wait for each other
+ * twice in each. */
 #define WAVE_TILES ((size_t)16)
 #define THREAD_TILES ((size_t)2)
+
 /* Panels are numbered from the first of the wave on where they lie in it. */
 typedef struct BackwardScratch {
   CouplingConv conv1, conv3;
