@@ -214,13 +214,13 @@ describe("cglow.core.file", function()
       local out, ok = scratch.lua([[
         local file = require "cglow.core".file
         local log = assert(file.append((...)))
-        assert(log:write(("x"):rep(12000) .. "\n"))
-        print(log:write(("y"):rep(24000) .. "\n"))
+        assert(log:write(("x"):rep(24000) .. "\n"))
+        print(log:write(("y"):rep(48000) .. "\n"))
         assert(log:write("z\n"))
-      ]], {prefix = "trap '' XFSZ; ulimit -f 32;"}, path) -- 16384 bytes, or twice that in a shell that counts kilobytes
+      ]], {prefix = "trap '' XFSZ; ulimit -f 64;"}, path) -- 32768 bytes, or twice that in a shell that counts kilobytes
       assert.is_true(ok, out)
       assert.equal(("nil\t%s: File too large\t27\n"):format(path), out)
-      assert.equal(("x"):rep(12000) .. "\nz\n", scratch.read(path))
+      assert.equal(("x"):rep(24000) .. "\nz\n", scratch.read(path))
     end)
 
     it("says why it cannot", function()

@@ -266,9 +266,9 @@ describe("a safetensors file that cannot be", function()
     local old = scratch.read(path)
     local out, ok = scratch.lua([[
       local core, safetensors = require "cglow.core", require "cglow.safetensors"
-      local ok, message, code = safetensors.save((...), {t = core.zeros(100, 100)})
+      local ok, message, code = safetensors.save((...), {t = core.zeros(200, 100)})
       print(ok, message, code)
-    ]], {prefix = "trap '' XFSZ; ulimit -f 32;"}, path)
+    ]], {prefix = "trap '' XFSZ; ulimit -f 64;"}, path)
     assert.is_true(ok, out)
     assert.equal(("nil\t%s: File too large\t27\n"):format(path), out)
     assert.equal("a", scratch.list(folder))
