@@ -135,14 +135,7 @@ void AT_LEVEL(product_fetching)(PRODUCT_ARGS, Fetch *f) {
 
 /* ---- transposes ---- */
 
-#ifdef CGLOW_DOUBLE
-static size_t transpose_squares(const real *src, size_t ld, size_t k, size_t n,
-                                real *panel) {
-  (void)src, (void)ld, (void)k, (void)n, (void)panel;
-  return 0;
-}
-#else
-
+#ifndef CGLOW_DOUBLE
 /* Exchange, in each pair of rows `s` apart, the lanes that differ in that bit;
  * after all powers of two rows have become columns. */
 #define LOW(l, s) ((l) & (s) ? VECTOR_BYTES / 4 + (l) - (s) : (l))
@@ -191,17 +184,22 @@ ALWAYS_INLINE void transpose_square(const real *src, size_t ld, size_t n, real *
 #undef FOUR
 #undef HIGH
 #undef LOW
+#endif
 
-/* As many of the k columns as make whole squares: their number is returned. */
+/* As many of the k columns as make whole squares, none in double: their number is
+ * returned. */
 static size_t transpose_squares(const real *src, size_t ld, size_t k, size_t n,
                                 real *panel) {
   size_t at = 0;
+#ifdef CGLOW_DOUBLE
+  (void)src, (void)ld, (void)k, (void)n, (void)panel;
+#else
   for (; at + LANES <= k; at += LANES, src += LANES, panel += LANES * PANEL)
     for (size_t r = 0; r < PANEL; r += LANES)
       transpose_square(src + (r < n ? r : 0) * ld, ld, r < n ? n - r : 0, panel + r);
+#endif
   return at;
 }
-#endif
 
 void AT_LEVEL(transpose)(TRANSPOSE_ARGS) {
   for (size_t i = transpose_squares(src, ld, k, n, panel); i < k; i++) {
