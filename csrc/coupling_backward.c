@@ -10,6 +10,7 @@
 
 #include "coupling.h"
 #include "coupling_conv.h"
+#include "coupling_small.h"
 #include "parallel.h"
 #include "tiles.h"
 #include "vmath.h"
@@ -83,17 +84,6 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
 
 size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
   return backward_scratch(c, p, NULL, threads).total;
-}
-
-/* Where to add a parameter's gradient, and the factor for what is there. */
-typedef struct Gradient {
-  real *g, beta;
-} Gradient;
-
-static Gradient gradient_of(Param *p) {
-  Gradient to;
-  to.g = param_accumulate(p, &to.beta);
-  return to;
 }
 
 /* What the passes through the hidden layers read and where they lead. */
@@ -273,55 +263,6 @@ static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardIn
   }
 }
 
-/* ---- the small parameters ---- */
-
-static void accumulate(real *g, size_t i, double sum, real beta) {
-  g[i] = (beta == 0 ? 0 : g[i]) + (real)sum;
-}
-
-/* Add up n numbers of each tile's sums. */
-CLONES static void norm_sums(const real *sums, size_t stride, size_t tiles, size_t n,
-                             Gradient to) {
-  double total[PANEL] = {0};
-  for (size_t t = 0; t < tiles; t++, sums += stride)
-    for (size_t k = 0; k < n; k++) total[k] += (double)sums[k];
-  for (size_t k = 0; k < n; k++) accumulate(to.g, k, total[k], to.beta);
-}
-
-/* Those of the two norms, for block b: bias1, logs1, bias2, logs2. */
-static void norm_gradients(const Coupling *c, const CouplingPlan *p, const real *sums,
-                           size_t b, const Gradient *to) {
-  for (size_t i = 0; i < 4; i++)
-    norm_sums(sums + i * c->width + b * PANEL, 4 * c->width, p->tiles,
-              panel_columns(c->width, b), (Gradient){to[i].g + b * PANEL, to[i].beta});
-}
-
-/* Σ d and Σ d·v over a plane. */
-CLONES static void plane_sums(const real *d, const real *v, size_t n, double *sum,
-                              double *dot) {
-  double s = 0, t = 0;
-#pragma omp simd reduction(+ : s, t)
-  for (size_t x = 0; x < n; x++) {
-    s += (double)d[x];
-    t += (double)d[x] * (double)v[x];
-  }
-  *sum += s;
-  *dot += t;
-}
-
-/* d bias3 = Σ dv;  d logs3 = 3·Σ dv·v, since dv already carries the scale. */
-static void conv3_gradient(const Coupling *c, const CouplingPlan *p, const real *v,
-                           const real *dv, size_t o, Gradient dbias, Gradient dlogs) {
-  double sum = 0, dot = 0;
-  size_t plane = p->h * p->w;
-  for (size_t n = 0; n < p->n; n++) {
-    size_t at = (n * out_channels(c) + o) * plane;
-    plane_sums(dv + at, v + at, plane, &sum, &dot);
-  }
-  accumulate(dbias.g, o, sum, dbias.beta);
-  accumulate(dlogs.g, o, 3 * dot, dlogs.beta);
-}
-
 static real largest_of(const real *blocks, size_t n) {
   return gradient_largest(blocks, 1, n, 0);
 }
@@ -441,11 +382,11 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
     for (size_t b = 0; b < blocks; b++) {
       coupling_filters_back(&s.conv1, p, b);
       coupling_filters_back(&s.conv3, p, b);
-      norm_gradients(c, p, s.sums, b, norms);
+      coupling_norm_gradients(c, p, s.sums, b, norms);
     }
 #pragma omp for schedule(static) nowait
     for (size_t o = 0; o < out_channels(c); o++)
-      conv3_gradient(c, p, v, s.dv, o, dbias3, dlogs3);
+      coupling_conv3_gradients(c, p, v, s.dv, o, dbias3, dlogs3);
   }
   c->conv1->largest = largest_of(s.conv1.largest, coupling_sum_blocks(&s.conv1, p));
   c->conv2->largest = largest_of(s.largest2, blocks);
