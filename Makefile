@@ -46,7 +46,7 @@ WARN   ?= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 WERROR ?=
 # One binary for every processor of its kind: no -march.  Kernels that gain
 # from AVX are compiled several times over and chosen when the library loads
-# (CLONES in csrc/real.h) or when they are called (csrc/level.h).  Neither errno
+# (CLONES in csrc/base/real.h) or when they are called (csrc/base/isa.h).  Neither errno
 # nor floating-point traps are used; without them the compiler may vectorise.
 # ISO C alone forbids a·b + c in one instruction.
 OPT    ?= -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast $(WIDE)
@@ -57,13 +57,13 @@ endif
 CFLAGS ?= -g
 # LuaRocks' own flags: all but the level of optimisation.
 ROCK_CFLAGS ?=
-BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(OPENMP) \
+BASE_CFLAGS = -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -Icsrc $(OPENMP) \
               $(LUA_CFLAGS) $(BLAS_CFLAGS) $(IMG_CFLAGS) $(filter-out -O% -fPIC,$(ROCK_CFLAGS))
 CORE_LIBS   = $(LDFLAGS) $(BLAS_LIBS) $(IMG_LIBS) $(OPENMP_LIBS) -lm
 
 COMPILER = $(shell $(CC) -dumpmachine) $(shell $(CC) -dumpversion)
 
-SRC := $(sort $(wildcard csrc/*.c))
+SRC := $(sort $(shell find csrc -name '*.c'))
 
 all: lua/cglow/core.so ## build lua/cglow/core.so
 	@:
@@ -84,6 +84,7 @@ $(2): $(SRC:csrc/%.c=$(BUILD)/obj/$(1)/%.o)
 	$$(Q)$$(CC) $(SHARED) $(3) -o $$@.$$$$$$$$ $$^ $$(CORE_LIBS) && mv $$@.$$$$$$$$ $$@
 
 $(BUILD)/obj/$(1)/%.o: csrc/%.c $(BUILD)/obj/$(1)/flags
+	@mkdir -p $$(@D)
 	@echo "  cc       $$@"
 	$$(Q)$$(CC) $$(BASE_CFLAGS) $(3) $$(WARN) $$(WERROR) -MMD -MP -c -o $$@ $$<
 
@@ -93,7 +94,7 @@ $(BUILD)/obj/$(1)/flags: FORCE
 	@echo '$$(strip $$(COMPILER) $$(BASE_CFLAGS) $(3))' >$$@.$$$$$$$$; \
 	  cmp -s $$@.$$$$$$$$ $$@ && rm $$@.$$$$$$$$ || mv $$@.$$$$$$$$ $$@
 
--include $(wildcard $(BUILD)/obj/$(1)/*.d)
+-include $(SRC:csrc/%.c=$(BUILD)/obj/$(1)/%.d)
 endef
 
 $(eval $(call core,float,lua/cglow/core.so,$$(OPT) $$(CFLAGS)))
@@ -118,7 +119,7 @@ $(BUILD)/runners/%: spec/memory/%.c spec/memory/runner.h spec/fuzz/target.h
 FUZZERS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/fuzz_*.c))
 FUZZ_CC ?= clang
 FUZZ_OPT = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FUZZ_CFLAGS = $(BASE_CFLAGS) $(FUZZ_OPT) -Icsrc $(shell $(PKG) --cflags zlib)
+FUZZ_CFLAGS = $(BASE_CFLAGS) $(FUZZ_OPT) $(shell $(PKG) --cflags zlib)
 
 fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
@@ -134,7 +135,7 @@ $(BUILD)/obj/fuzz/%.o: csrc/%.c
 	@echo "  cc       $@"
 	$(Q)$(FUZZ_CC) $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
--include $(wildcard $(BUILD)/obj/fuzz/*.d)
+-include $(SRC:csrc/%.c=$(BUILD)/obj/fuzz/%.d)
 
 # -------------------------------------------------------------------- using
 

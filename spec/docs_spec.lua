@@ -28,7 +28,7 @@ local function documented(paths, language)
   return names
 end
 
-local C = documented(files "csrc/lua_*.c", "c")
+local C = documented(files "csrc/lua/*.c", "c")
 
 local function missing(exports, names, prefix)
   local list = {}
@@ -113,23 +113,23 @@ describe("documentation of", function()
 
   it("methods of C objects", function()
     local lists = {
-      {"Tensor", "lua_tensor", "methods"}, {"Tensor", "lua_tensor_shape", "tensor_shape_methods"},
-      {"Tensor", "lua_tensor_math", "tensor_math_methods"}, {"Tensor", "lua_tensor_reduce", "tensor_reduce_methods"},
-      {"Rng", "lua_rng", "methods"}, {"Param", "lua_param", "methods"}, {"Net", "lua_net", "methods"},
-      {"Split", "lua_split", "split_methods"}, {"Prior", "lua_split", "prior_methods"},
+      {"Tensor", "tensor_type", "methods"}, {"Tensor", "tensor_shape", "tensor_shape_methods"},
+      {"Tensor", "tensor_math", "tensor_math_methods"}, {"Tensor", "tensor_reduce", "tensor_reduce_methods"},
+      {"Rng", "rng", "methods"}, {"Param", "param", "methods"}, {"Net", "net", "methods"},
+      {"Split", "split", "split_methods"}, {"Prior", "split", "prior_methods"},
     }
     for _, case in ipairs(lists) do
       local class, file, list = table.unpack(case)
-      assert.same({}, missing(registered(("csrc/%s.c"):format(file), list), C, class .. ":"), file)
+      assert.same({}, missing(registered(("csrc/lua/%s.c"):format(file), list), C, class .. ":"), file)
     end
   end)
 
   it("methods of flow layers", function()
-    -- forward, inverse, backward: the interface at the head of lua_flow.c
+    -- forward, inverse, backward: the interface at the head of csrc/lua/flow.c
     local shared = {forward = true, inverse = true, backward = true}
-    for class, file in pairs {ActNorm = "lua_actnorm", InvConv = "lua_invconv", Coupling = "lua_coupling"} do
+    for class, file in pairs {ActNorm = "actnorm", InvConv = "invconv", Coupling = "coupling"} do
       local own = {}
-      for name in pairs(registered(("csrc/%s.c"):format(file), "methods")) do
+      for name in pairs(registered(("csrc/lua/%s.c"):format(file), "methods")) do
         if not shared[name] then own[name] = true end
       end
       assert.same({}, missing(own, C, class .. ":"), file)
@@ -141,7 +141,7 @@ describe("documentation of", function()
     assert.same({}, missing(keys(core.system), C))
     local file = {}
     for name in pairs(keys(core.file)) do file["file." .. name] = true end
-    assert.same({}, missing(file, documented(files "csrc/lua_file*.c", "c")))
+    assert.same({}, missing(file, documented(files "csrc/lua/file*.c", "c")))
   end)
 end)
 
@@ -168,8 +168,8 @@ describe("LDoc", function()
       {"* a\n  b\n* c", "<ul><li>a\n  b</li>\n<li>c</li></ul>"},
       {"    a < b\n\n    c", "<pre>a &lt; b\n\nc</pre>"},
       {"```lua\n# a\n```\nb", "<pre># a</pre>\n<p>b</p>"},
-      {"[a](http://b/c) [d](examples/own.md) [e](csrc/conv.h)",
-        '<p><a href="http://b/c">a</a> <a href="own.md.html">d</a> <a href="../../../csrc/conv.h">e</a></p>'},
+      {"[a](http://b/c) [d](examples/own.md) [e](csrc/math/conv.h)",
+        '<p><a href="http://b/c">a</a> <a href="own.md.html">d</a> <a href="../../../csrc/math/conv.h">e</a></p>'},
       {"| a | b |\n|---|---|\n| p(y\\|x) | `c` |",
         '<table class="function_list"><tr><th>a</th><th>b</th></tr>\n'
           .. "<tr><td>p(y|x)</td><td><code>c</code></td></tr></table>"},

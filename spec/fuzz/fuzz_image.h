@@ -1,11 +1,11 @@
-/* What the fuzzers of the image readers share: decode the bytes as lua_image.c
+/* What the fuzzers of the image readers share: decode the bytes as csrc/lua/image.c
  * does, as file values and as raw samples, into exactly the room that the
  * header asks for.  Build one with
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc \
  *     $(pkg-config --cflags libpng libjpeg zlib) -o build/fuzz_png \
- *     spec/fuzz/fuzz_png.c csrc/image_codec.c csrc/image_png.c \
- *     csrc/image_jpeg.c csrc/image_pnm.c $(pkg-config --libs libpng libjpeg zlib)
+ *     spec/fuzz/fuzz_png.c csrc/image/codec.c csrc/image/png.c \
+ *     csrc/image/jpeg.c csrc/image/pnm.c $(pkg-config --libs libpng libjpeg zlib)
  *
  * and run it on a folder of small image files. */
 #ifndef CGLOW_FUZZ_IMAGE_H
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image_codec.h"
+#include "image/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 

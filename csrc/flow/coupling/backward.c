@@ -1,0 +1,394 @@
+/* The backward pass of the affine coupling; see flow/coupling/coupling.h.
+ *
+ * Pixels first: from dz to dv.  Then waves of a few tiles: each tile's gradient
+ * passes through the hidden layers, panel by panel, and while the wave is in
+ * cache its products with the layers' inputs are added to the weight gradients,
+ * by panels of their columns.  Last, by rows, the input's gradient.  Sums run in
+ * the order of tiles, however many make a wave.  A panel that is all is a wave of its
+ * own, whose hidden channels the threads share out. */
+#include <string.h>
+
+#include "flow/coupling/coupling.h"
+#include "flow/coupling/conv3x3.h"
+#include "flow/coupling/scale_grads.h"
+#include "base/threads.h"
+#include "math/panel_ops.h"
+#include "base/vmath.h"
+
+/* Tiles of a wave, and of it for each thread, at least: threads wait for each other
+ * twice in each. */
+#define WAVE_TILES ((size_t)16)
+#define THREAD_TILES ((size_t)2)
+
+/* Panels are numbered from the first of the wave on where they lie in it. */
+typedef struct BackwardScratch {
+  CouplingConv conv1, conv3;
+  real *scale1, *scale2;
+  real *turned2;          /* conv2's weight, its transpose in panels; none if split */
+  real *dv;               /* [n, out, h, w] */
+  real *planes;           /* dh's planes, tiled */
+  real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
+  real *dv_cols, *h_cols; /* the wave: columns of dv and of h, panels */
+  real *da1, *da2;        /* the wave: gradients of conv1's, conv2's output, panels */
+  real *largest2;         /* in each block of conv2's gradient */
+  real *threads;
+  size_t wave;                 /* tiles */
+  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns or filters */
+  size_t total;
+} BackwardScratch;
+
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
+                                        real *base, int threads) {
+  BackwardScratch s = {.conv1 = coupling_conv1(c, NULL, NULL),
+                       .conv3 = coupling_conv3(c, NULL, NULL)};
+  size_t at = 0, in = in_channels(c), out = out_channels(c), w = c->width;
+  size_t in_rows = column_rows(p, in), out_rows = column_rows(p, out);
+  s.wave = max_size(WAVE_TILES, THREAD_TILES * (size_t)threads);
+  if (s.wave > p->tiles) s.wave = p->tiles;
+  size_t panels = s.wave * p->panels;
+  real *filters1, *filters3, *dfilters1, *dfilters3, *largest1, *largest3;
+  s.panel = in_rows * PANEL;
+  s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
+  if (p->split)
+    s.thread_stride = s.panel + max_size(coupling_part_filters(&s.conv1, p),
+                                         coupling_part_filters(&s.conv3, p));
+#define TAKE(to, count) to = base + at, at += round_up(count)
+  TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, w));
+  TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, w));
+  TAKE(dfilters1, coupling_filter_count(p, in, w));
+  TAKE(dfilters3, coupling_filter_count(p, out, w));
+  TAKE(s.scale1, w);
+  TAKE(s.scale2, w);
+  TAKE(s.turned2, p->split ? 0 : panel_offset(coupling_blocks(c), w));
+  TAKE(s.dv, out * p->pixels);
+  TAKE(s.planes, in_rows * all_cells(p));
+  TAKE(s.sums, 4 * w * p->tiles);
+  TAKE(s.dv_cols, panel_offset(panels, out_rows));
+  TAKE(s.h_cols, panel_offset(panels, in_rows));
+  TAKE(s.da1, hidden_offset(c, p, panels));
+  TAKE(s.da2, hidden_offset(c, p, panels));
+  TAKE(largest1, coupling_sum_blocks(&s.conv1, p));
+  TAKE(s.largest2, coupling_blocks(c));
+  TAKE(largest3, coupling_sum_blocks(&s.conv3, p));
+  TAKE(s.threads, s.thread_stride * (size_t)threads);
+#undef TAKE
+  s.conv1 = coupling_conv1(c, filters1, dfilters1);
+  s.conv3 = coupling_conv3(c, filters3, dfilters3);
+  s.conv1.largest = largest1;
+  s.conv3.largest = largest3;
+  s.total = at;
+  return s;
+}
+
+size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
+  return backward_scratch(c, p, NULL, threads).total;
+}
+
+/* What the passes through the hidden layers read and where they lead. */
+typedef struct BackwardInput {
+  const Act *y1, *hx, *dv, *dz1, *dy1, *dhx;
+  const real *hidden;
+  Gradient dw2;
+} BackwardInput;
+
+/* ---- pixels: from dz, dlogdet to dy2 and dv ---- */
+
+/* z = (y + t)·σ with t = tanh(vt·st), r = tanh(vr·sr), σ = sigmoid(r + 2), and
+ * log σ counted with weight g. */
+CLONES static void pixels_backward(const real *restrict vt, const real *restrict vr,
+                                   real st, real sr, const real *restrict y,
+                                   const real *restrict dz, real g, real *restrict dy,
+                                   real *restrict dvt, real *restrict dvr, size_t n) {
+  for (size_t x = 0; x < n; x++) {
+    real t = v_tanh(vt[x] * st), r = v_tanh(vr[x] * sr), s = v_sigmoid(r + 2);
+    real dt = dz[x] * s;
+    real dr = (1 - s) * (g + dt * (y[x] + t));
+    dy[x] = dt;
+    dvt[x] = dt * (1 - t * t) * st;
+    dvr[x] = dr * (1 - r * r) * sr;
+  }
+}
+
+static void run_backward(const Coupling *c, const CouplingPlan *p, const Act *y2,
+                         const real *v, const Act *dz2, const real *dlogdet,
+                         const Act *dy2, real *dv, Run run) {
+  size_t plane = p->h * p->w;
+  for (size_t ch = 0; ch < coupling_change(c); ch++) {
+    size_t at = (run.n * out_channels(c) + 2 * ch) * plane + run.at;
+    const real *logs = c->logs3->value + 2 * ch;
+    pixels_backward(v + at, v + at + plane, v_exp(3 * logs[0]), v_exp(3 * logs[1]),
+                    act_plane(y2, run.n, ch) + run.at, act_plane(dz2, run.n, ch) + run.at,
+                    dlogdet[run.n], act_plane(dy2, run.n, ch) + run.at, dv + at,
+                    dv + at + plane, run.pixels);
+  }
+}
+
+/* ---- tiles: from dv through the hidden layers ---- */
+
+static real *own_panel(const BackwardScratch *s) {
+  return s->threads + (size_t)omp_get_thread_num() * s->thread_stride;
+}
+
+/* A tile's columns, as panels; `first` is its first panel in the wave. */
+static void keep_columns(const CouplingPlan *p, const real *cols, size_t rows, size_t t,
+                         size_t first, real *kept) {
+  size_t n = tile_cells(p, t);
+  for (size_t q = 0; q < tile_panels(p, t); q++)
+    panel_pack(cols + q * p->width, n, rows, panel_cells(p, n, q),
+               kept + panel_offset(first + q, rows));
+}
+
+static void dv_columns(const CouplingPlan *p, const Act *dv, const BackwardScratch *s,
+                       size_t t, size_t first) {
+  real *cols = own_panel(s) + s->panel;
+  coupling_dv_columns(p, dv, t, (Channels){0, dv->c}, cols, tile_cells(p, t));
+  keep_columns(p, cols, column_rows(p, dv->c), t, first, s->dv_cols);
+}
+
+static void input_columns(const CouplingPlan *p, const BackwardInput *in,
+                          const BackwardScratch *s, size_t t, size_t first) {
+  real *cols = own_panel(s) + s->panel;
+  size_t few = s->conv1.few;
+  coupling_columns(p, in->hx, in->y1, t, (Channels){0, few}, cols, tile_cells(p, t));
+  keep_columns(p, cols, column_rows(p, few), t, first, s->h_cols);
+}
+
+/* One panel of a hidden layer, a pixel of its cells: d2, the gradient of the second,
+ * h2, becomes that of conv2's output. */
+static void norm2_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardScratch *s, Channels which, const real *h2,
+                           real *d2, real *sums) {
+  sums += 2 * c->width + which.first;
+  norm_relu_backward(h2 + which.first * PANEL, d2 + which.first * PANEL, which.count,
+                     p->width, s->scale2 + which.first, sums, sums + c->width);
+}
+
+/* Channels of the first hidden layer, from `first` on, as rows of conv2's transpose. */
+static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
+                       size_t first) {
+  if (p->split) return left_columns(c->conv2->value + first, c->width);
+  return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, c->width)};
+}
+
+/* From that to the gradient of conv1's output, d1.  The next h2 is fetched meanwhile, if
+ * it is known, and what of h1 is needed in the end. */
+static void conv2_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardScratch *s, Channels which, const real *h1,
+                           const real *d2, real *d1, real *sums, const real *next_h2) {
+  size_t w = c->width, panel = panel_offset(1, w);
+  Span soon[] = {span_of(h1, panel), span_of(next_h2, panel)};
+  Fetch fetch = fetch_in(soon, next_h2 ? 2 : 0, product_rounds(which.count, p->width, w));
+  d1 += which.first * PANEL;
+  sums += which.first;
+  panel_product_fetching(which.count, p->width, w, conv2_rows(c, p, s, which.first), d2,
+                         PANEL, NULL, d1, PANEL, &fetch);
+  norm_relu_backward(h1 + which.first * PANEL, d1, which.count, p->width,
+                     s->scale1 + which.first, sums, sums + w);
+}
+
+/* The sums of tile t. */
+static real *tile_sums(const Coupling *c, const BackwardScratch *s, size_t t) {
+  return s->sums + 4 * c->width * t;
+}
+
+static void tile_backward(const Coupling *c, const CouplingPlan *p,
+                          const BackwardInput *in, const BackwardScratch *s, size_t t,
+                          size_t first) {
+  Channels all = {0, c->width};
+  const real *h1 = in->hidden + hidden_offset(c, p, t * p->panels);
+  const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
+  real *sums = tile_sums(c, s, t);
+  memset(sums, 0, 4 * c->width * sizeof *sums);
+  dv_columns(p, in->dv, s, t, first);
+  for (size_t q = 0; q < tile_panels(p, t); q++) {
+    size_t at = hidden_offset(c, p, q), kept = hidden_offset(c, p, first + q);
+    coupling_widen(&s->conv3, p, all, s->conv3.filters, 0,
+                   s->dv_cols + panel_offset(first + q, column_rows(p, s->conv3.few)),
+                   false, s->da2 + kept);
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, c->width);
+      real *d1 = s->da1 + kept + pixel, *d2 = s->da2 + kept + pixel;
+      norm2_backward(c, p, s, all, h2 + at + pixel, d2, sums);
+      conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums,
+                     h2 + at + pixel + panel_offset(1, c->width));
+    }
+    coupling_narrow(&s->conv1, p, t, q, s->da1 + kept, own_panel(s), s->planes);
+  }
+  input_columns(p, in, s, t, first);
+}
+
+/* ---- weight gradients ---- */
+
+/* The part of a wave of `count` panels from `first` on, in 32 columns of a weight
+ * gradient: conv2's, conv3's and conv1's are numbered through. */
+static void wave_gradient(const Coupling *c, const CouplingPlan *p,
+                          const BackwardInput *in, const BackwardScratch *s, size_t i,
+                          size_t first, size_t count) {
+  size_t w = c->width, blocks = coupling_blocks(c);
+  bool later = first > 0; /* something is in the sums already */
+  bool last = first + count == all_panels(p);
+  const real *h1 = in->hidden + hidden_offset(c, p, first);
+  const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
+  if (i < blocks) {
+    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p),
+                 later || in->dw2.beta != 0, in->dw2.g + i * PANEL, w);
+    if (last)
+      s->largest2[i] = gradient_largest(in->dw2.g + i * PANEL, w, panel_columns(w, i), w);
+  } else if (i < blocks + coupling_sum_blocks(&s->conv3, p)) {
+    coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i - blocks, count, later, last);
+  } else {
+    coupling_conv_sum(&s->conv1, p, s->h_cols, s->da1,
+                      i - blocks - coupling_sum_blocks(&s->conv3, p), count, later, last);
+  }
+}
+
+/* ---- the gradient of the network's input ---- */
+
+/* Image row r of channels first, first + 1, … from conv's planes: hx's, then y1's. */
+static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardInput *in,
+                      const CouplingConv *conv, const real *planes, size_t first,
+                      size_t r) {
+  size_t n = r / p->h, row = r % p->h * p->w;
+  for (size_t f = 0, ch = first; f < conv->few; f++, ch++) {
+    if (ch < c->cond) {
+      coupling_gather(conv, p, planes, f, r, act_plane(in->dhx, n, ch) + row);
+      continue;
+    }
+    real *dst = act_plane(in->dy1, n, ch - c->cond) + row;
+    const real *src = act_plane(in->dz1, n, ch - c->cond) + row;
+    coupling_gather(conv, p, planes, f, r, dst);
+    for (size_t x = 0; x < p->w; x++) dst[x] += src[x];
+  }
+}
+
+static real largest_of(const real *blocks, size_t n) {
+  return gradient_largest(blocks, 1, n, 0);
+}
+
+/* ---- by all threads: waves of tiles, or the only panel ---- */
+
+static size_t sum_parts(const Coupling *c, const CouplingPlan *p,
+                        const BackwardScratch *s) {
+  return coupling_blocks(c) + coupling_sum_blocks(&s->conv1, p) +
+         coupling_sum_blocks(&s->conv3, p);
+}
+
+static void waves_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s) {
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < coupling_blocks(c); b++) {
+    coupling_filters(&s->conv1, p, b);
+    coupling_filters(&s->conv3, p, b);
+    panel_transpose(c->conv2->value + b * PANEL * c->width, c->width, c->width,
+                    panel_columns(c->width, b), s->turned2 + panel_offset(b, c->width));
+  }
+  for (size_t t0 = 0; t0 < p->tiles; t0 += s->wave) {
+    size_t end = t0 + s->wave < p->tiles ? t0 + s->wave : p->tiles,
+           first = t0 * p->panels;
+    size_t panels = (end - 1 - t0) * p->panels + tile_panels(p, end - 1);
+#pragma omp for schedule(guided)
+    for (size_t t = t0; t < end; t++)
+      tile_backward(c, p, in, s, t, t * p->panels - first);
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < sum_parts(c, p, s); i++)
+      wave_gradient(c, p, in, s, i, first, panels);
+  }
+#pragma omp for schedule(static) nowait
+  for (size_t r = 0; r < p->n * p->h; r++)
+    input_row(c, p, in, &s->conv1, s->planes, 0, r);
+}
+
+/* Hidden layers go by blocks, planes and the input by a few channels; a thread makes
+ * the filters that it reads. */
+static void split_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s) {
+  const real *h1 = in->hidden, *h2 = h1 + hidden_offset(c, p, 1);
+  size_t blocks = coupling_blocks(c), some = coupling_narrow_channels(p);
+  real *filters = own_panel(s) + s->panel; /* no tile's columns here */
+#pragma omp for schedule(static) nowait
+  for (size_t ch = 0; ch < s->conv1.few; ch++)
+    coupling_columns(p, in->hx, in->y1, 0, (Channels){ch, 1}, s->h_cols, PANEL);
+#pragma omp for schedule(static)
+  for (size_t ch = 0; ch < s->conv3.few; ch++)
+    coupling_dv_columns(p, in->dv, 0, (Channels){ch, 1}, s->dv_cols, PANEL);
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++) {
+    Channels which = channels_part(c->width, PANEL, b);
+    for (size_t i = 0; i < 4; i++)
+      memset(s->sums + i * c->width + which.first, 0, which.count * sizeof *s->sums);
+    coupling_filters_to(&s->conv3, p, b, filters);
+    coupling_widen(&s->conv3, p, which, filters, 0, s->dv_cols, false, s->da2);
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, c->width);
+      norm2_backward(c, p, s, which, h2 + pixel, s->da2 + pixel, s->sums);
+    }
+  }
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++)
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, c->width);
+      conv2_backward(c, p, s, channels_part(c->width, PANEL, b), h1 + pixel,
+                     s->da2 + pixel, s->da1 + pixel, s->sums, NULL);
+    }
+  size_t parts = parts_of(in_channels(c), some);
+#pragma omp for schedule(dynamic)
+  for (size_t i = 0; i < parts + sum_parts(c, p, s); i++) {
+    if (i >= parts) {
+      wave_gradient(c, p, in, s, i - parts, 0, 1);
+      continue;
+    }
+    Channels which = channels_part(in_channels(c), some, i);
+    CouplingConv part = coupling_conv_part(&s->conv1, which, filters);
+    real *planes = s->planes + which.first * column_rows(p, 1) * all_cells(p);
+    for (size_t b = 0; b < blocks; b++) coupling_filters(&part, p, b);
+    coupling_narrow(&part, p, 0, 0, s->da1, own_panel(s), planes);
+    for (size_t r = 0; r < p->n * p->h; r++)
+      input_row(c, p, in, &part, planes, which.first, r);
+  }
+}
+
+void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
+                       const Act *hx, const real *hidden, const real *v, const Act *dz,
+                       const real *dlogdet, const Act *dy, const Act *dhx, real *scratch,
+                       int threads) {
+  BackwardScratch s = backward_scratch(c, p, scratch, threads);
+  size_t keep = coupling_keep1(c), change = coupling_change(c);
+  size_t blocks = coupling_blocks(c);
+  Act y1 = act_channels(y, 0, keep), y2 = act_channels(y, keep, change);
+  Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
+  Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
+  Act dv = act_nchw(s.dv, p->n, out_channels(c), p->h, p->w);
+  BackwardInput in = {&y1, hx, &dv, &dz1, &dy1, dhx, hidden, gradient_of(c->conv2)};
+  Gradient dbias3 = gradient_of(c->bias3), dlogs3 = gradient_of(c->logs3);
+  Gradient norms[] = {gradient_of(c->bias1), gradient_of(c->logs1), gradient_of(c->bias2),
+                      gradient_of(c->logs2)};
+  s.conv1.dweight = param_accumulate(c->conv1, &s.conv1.beta);
+  s.conv3.dweight = param_accumulate(c->conv3, &s.conv3.beta);
+  coupling_scales(c->logs1->value, c->width, s.scale1);
+  coupling_scales(c->logs2->value, c->width, s.scale2);
+
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp for schedule(static)
+    for (size_t i = 0; i < p->n * sample_runs(p); i++)
+      run_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, run_at(p, i));
+    if (p->split)
+      split_backward(c, p, &in, &s);
+    else
+      waves_backward(c, p, &in, &s);
+#pragma omp for schedule(static) nowait
+    for (size_t b = 0; b < blocks; b++) {
+      coupling_filters_back(&s.conv1, p, b);
+      coupling_filters_back(&s.conv3, p, b);
+      coupling_norm_gradients(c, p, s.sums, b, norms);
+    }
+#pragma omp for schedule(static) nowait
+    for (size_t o = 0; o < out_channels(c); o++)
+      coupling_conv3_gradients(c, p, v, s.dv, o, dbias3, dlogs3);
+  }
+  c->conv1->largest = largest_of(s.conv1.largest, coupling_sum_blocks(&s.conv1, p));
+  c->conv2->largest = largest_of(s.largest2, blocks);
+  c->conv3->largest = largest_of(s.conv3.largest, coupling_sum_blocks(&s.conv3, p));
+}

@@ -1,0 +1,269 @@
+#include "flow/coupling/conv3x3.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "math/filters3x3.h"
+#include "math/panel_ops.h"
+#include "math/winograd.h"
+
+static inline bool in_squares(const CouplingPlan *p) { return p->side == 2; }
+
+/* ---- filters ---- */
+
+CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
+  size_t few = in_channels(c);
+  return (CouplingConv){.few = few,
+                        .wide = c->width,
+                        .weight = c->conv1->value,
+                        .wide_step = few * TAPS,
+                        .few_step = TAPS,
+                        .filters = filters,
+                        .dfilters = dfilters};
+}
+
+CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
+  return (CouplingConv){.few = out_channels(c),
+                        .wide = c->width,
+                        .last = true,
+                        .weight = c->conv3->value,
+                        .wide_step = TAPS,
+                        .few_step = c->width * TAPS,
+                        .filters = filters,
+                        .dfilters = dfilters};
+}
+
+CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *filters) {
+  CouplingConv part = *c;
+  part.few = which.count;
+  part.weight += which.first * c->few_step;
+  part.filters = filters;
+  return part;
+}
+
+size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide) {
+  return (wide + PANEL - 1) / PANEL * PANEL * column_rows(p, few);
+}
+
+size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p) {
+  size_t some = coupling_filter_count(p, coupling_narrow_channels(p), c->wide);
+  size_t block = panel_offset(1, column_rows(p, c->few));
+  return some > block ? some : block;
+}
+
+/* With pixels for cells conv1's weight will do as it is; all other filters are kept
+ * in blocks of hidden channels, [rows of columns][PANEL]. */
+static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
+  return !in_squares(p) && !c->last;
+}
+
+void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
+                         real *to) {
+  real rows[TAPS_ROOM];
+  const real *g = c->weight + b * PANEL * c->wide_step;
+  size_t count = panel_columns(c->wide, b);
+  if (as_it_is(c, p)) return;
+  for (size_t f = 0; f < c->few; f++, g += c->few_step) {
+    if (f + 1 < c->few) taps_fetch(g + c->few_step, c->wide_step, count);
+    taps_gather(g, c->wide_step, count, rows);
+    if (in_squares(p))
+      winograd_filter(rows, c->last, c->few, to + f * PANEL);
+    else
+      memcpy(to + f * TAPS * PANEL, rows, TAPS * PANEL * sizeof *to);
+  }
+}
+
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+  coupling_filters_to(c, p, b, c->filters + panel_offset(b, column_rows(p, c->few)));
+}
+
+void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+  real rows[TAPS * PANEL], largest = 0, *dg = c->dweight + b * PANEL * c->wide_step;
+  const real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
+  size_t count = panel_columns(c->wide, b);
+  if (as_it_is(c, p)) return;
+  for (size_t f = 0; f < c->few; f++, dg += c->few_step) {
+    if (f + 1 < c->few) taps_fetch(dg + c->few_step, c->wide_step, count);
+    if (in_squares(p))
+      winograd_filter_back(d + f * PANEL, c->last, c->few, rows);
+    else
+      memcpy(rows, d + f * TAPS * PANEL, sizeof rows);
+    real top = gradient_largest(rows, TAPS, count, PANEL);
+    if (top > largest) largest = top;
+    taps_scatter(rows, count, c->beta, dg, c->wide_step);
+  }
+  /* What was there before has not been seen. */
+  c->largest[b] = c->beta == 0 ? largest : (real)HUGE_VAL;
+}
+
+/* ---- columns and planes ---- */
+
+/* Zeros behind n numbers of each of so many rows. */
+static void fill_up(real *row, size_t rows, size_t n, size_t ld) {
+  for (; n < ld && rows > 0; rows--, row += ld)
+    memset(row + n, 0, (ld - n) * sizeof *row);
+}
+
+/* Some channels of `in`, whose first is channel `first` of `few`. */
+static void columns_of(const CouplingPlan *p, const Act *in, size_t t, Channels which,
+                       size_t first, size_t few, real *cols, size_t ld) {
+  Act some = act_channels(in, which.first, which.count);
+  size_t rows = tile_rows(p, t), row0 = t * p->rows, n = tile_cells(p, t);
+  first += which.first;
+  if (in_squares(p)) {
+    cols += first * ld;
+    winograd_patches(&some, row0, rows, few, cols, ld);
+    for (size_t i = 0; i < POSITIONS; i++)
+      fill_up(cols + i * few * ld, which.count, n, ld);
+  } else {
+    cols += first * TAPS * ld;
+    im2col(&some, &conv3x3, p->h, p->w, row0, rows, cols, ld);
+    fill_up(cols, which.count * TAPS, n, ld);
+  }
+}
+
+void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_t t,
+                      Channels which, real *cols, size_t ld) {
+  size_t cond = hx->data == NULL ? 0 : hx->c, few = cond + y1->c;
+  size_t end = which.first + which.count, mid = end < cond ? end : cond;
+  if (which.first < mid)
+    columns_of(p, hx, t, (Channels){which.first, mid - which.first}, 0, few, cols, ld);
+  if (mid < which.first) mid = which.first;
+  if (mid < end)
+    columns_of(p, y1, t, (Channels){mid - cond, end - mid}, cond, few, cols, ld);
+}
+
+void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channels which,
+                         real *cols, size_t ld) {
+  if (in_squares(p)) {
+    columns_of(p, dv, t, which, 0, dv->c, cols, ld);
+    return;
+  }
+  Act some = act_channels(dv, which.first, which.count);
+  cols += which.first * TAPS * ld;
+  im2col_flipped(&some, &conv3x3, t * p->rows, tile_rows(p, t), cols, ld);
+  fill_up(cols, which.count * TAPS, tile_cells(p, t), ld);
+}
+
+/* Row r of pixels from rows of squares: its own, and the next on the other side. */
+static void gather_squares(const CouplingConv *c, const CouplingPlan *p,
+                           const real *planes, size_t f, size_t r, real *dst) {
+  size_t k = column_rows(p, c->few), y = r % p->h / 2, row = r / p->h * p->high + y;
+  bool lower = r % p->h % 2 == 1;
+  size_t step = c->few;
+  const real *own = tile_row(p, planes, k, (lower ? 8 : 4) * step + f, row);
+  winograd_overlap(own, step * tile_cells(p, row / p->rows), p->wide, dst);
+  if (lower ? y + 1 == p->high : y == 0) return;
+  row = lower ? row + 1 : row - 1;
+  const real *next = tile_row(p, planes, k, (lower ? 0 : 12) * step + f, row);
+  winograd_overlap(next, step * tile_cells(p, row / p->rows), p->wide, dst);
+}
+
+/* conv3's planes are read at pixel + offset, conv1's, backwards, at pixel − offset. */
+static void gather_pixels(const CouplingConv *c, const CouplingPlan *p,
+                          const real *planes, size_t f, size_t r, real *dst) {
+  ptrdiff_t y = (ptrdiff_t)(r % p->h), sign = c->last ? 1 : -1;
+  for (ptrdiff_t i = -1; i <= 1; i++) {
+    ptrdiff_t yy = y + sign * i;
+    if (yy < 0 || yy >= (ptrdiff_t)p->h) continue;
+    size_t rr = (size_t)((ptrdiff_t)r + sign * i), row = f * 9 + (size_t)(i + 1) * 3;
+    const real *left = tile_row(p, planes, c->few * TAPS, row + (sign > 0 ? 0 : 2), rr);
+    const real *mid = tile_row(p, planes, c->few * TAPS, row + 1, rr);
+    const real *right = tile_row(p, planes, c->few * TAPS, row + (sign > 0 ? 2 : 0), rr);
+    add_shifted(dst, left, mid, right, p->w);
+  }
+}
+
+void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,
+                     size_t f, size_t r, real *dst) {
+  memset(dst, 0, p->w * sizeof *dst);
+  if (in_squares(p))
+    gather_squares(c, p, planes, f, r, dst);
+  else
+    gather_pixels(c, p, planes, f, r, dst);
+}
+
+/* ---- products ---- */
+
+/* conv3's filters as the left factor, hidden channels as columns. */
+static Left block_columns(const CouplingConv *c) {
+  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * TAPS)};
+}
+
+void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
+                    const real *filters, size_t first, const real *panel, bool add,
+                    real *out) {
+  size_t k = c->few * TAPS;
+  out += which.first * PANEL;
+  if (in_squares(p)) {
+    winograd_widen(filters, c->wide, which.count, c->few, first, c->few - first, panel,
+                   p->width, add, out);
+  } else if (!c->last) {
+    const real *weight = c->weight + which.first * c->wide_step + first * TAPS;
+    panel_product(which.count, p->width, k - first * TAPS,
+                  left_rows(weight, c->wide_step), panel, PANEL, add ? out : NULL, out,
+                  PANEL);
+  } else {
+    for (size_t b = 0; b * PANEL < which.count; b++)
+      panel_product(panel_columns(which.count, b), p->width, k,
+                    left_columns(filters + panel_offset(b, k), PANEL), panel, PANEL, NULL,
+                    out + panel_offset(b, PANEL), PANEL);
+  }
+}
+
+void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
+                     const real *h, real *panel, real *planes) {
+  size_t rows = column_rows(p, c->few), n = tile_cells(p, t),
+         count = panel_cells(p, n, q);
+  planes += tile_offset(p, t, rows) + q * p->width;
+  if (in_squares(p)) {
+    winograd_narrow(c->filters, c->wide, c->few, h, p->width, panel);
+    winograd_unpatch(c->few, panel);
+    for (size_t k = 0; k < rows; k++)
+      memcpy(planes + k * n, panel + k * PANEL, count * sizeof *planes);
+    return;
+  }
+  Left left = c->last ? block_columns(c) : left_columns(c->weight, c->wide_step);
+  panel_product(rows, count, c->wide, left, h, PANEL, NULL, planes, n);
+}
+
+/* ---- sums over cells ---- */
+
+/* Panels that are transposed and multiplied at a time. */
+#define SUM_PANELS ((size_t)8)
+
+void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,
+                  size_t wide, size_t b, size_t count, bool add, real *to, size_t ld) {
+  _Alignas(64) real turned[SUM_PANELS * PANEL * PANEL];
+  size_t columns = panel_columns(wide, b);
+  for (size_t q = 0, some; q < count; q += some, add = true) {
+    some = count - q < SUM_PANELS ? count - q : SUM_PANELS;
+    for (size_t i = 0; i < some; i++)
+      panel_transpose(h + panel_offset(q + i, wide) + b * PANEL * PANEL, PANEL, p->width,
+                      columns, turned + i * p->width * PANEL);
+    panel_product(rows, columns, some * p->width,
+                  left_panels(d + panel_offset(q, rows), rows, p->width), turned, PANEL,
+                  add ? to : NULL, to, ld);
+  }
+}
+
+size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
+  return ((as_it_is(c, p) ? c->few * TAPS : c->wide) + PANEL - 1) / PANEL;
+}
+
+void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
+                       const real *h, size_t b, size_t count, bool later, bool last) {
+  size_t rows = column_rows(p, c->few);
+  real *d = c->dfilters + panel_offset(b, rows);
+  if (as_it_is(c, p)) {
+    real *dw = c->dweight + b * PANEL;
+    coupling_sum(p, h, c->wide, cols, rows, b, count, later || c->beta != 0, dw, rows);
+    if (last) c->largest[b] = gradient_largest(dw, c->wide, panel_columns(rows, b), rows);
+  } else if (!in_squares(p)) {
+    coupling_sum(p, cols, rows, h, c->wide, b, count, later, d, PANEL);
+  } else {
+    for (size_t q = 0; q < count; q++)
+      winograd_sum(cols + panel_offset(q, rows), c->few, h + panel_offset(4 * q, c->wide),
+                   c->wide, b, p->width, later || q > 0, d);
+  }
+}

@@ -1,0 +1,94 @@
+/* The two 3×3 convolutions of the coupling, between few planes and a hidden layer.
+ *
+ * Where cells are pixels, the few planes give columns (im2col), 9 rows for each; a
+ * product makes the hidden layer of them, and another makes nine planes of a hidden
+ * layer, which are shifted and added.  Where cells are squares, Winograd's form has
+ * 16 rows for the four pixels of a square and less than half of the products
+ * (math/winograd.h).  Either way:
+ *
+ *   conv1   forward widens h's columns, backward narrows
+ *   conv3   forward narrows, backward widens dv's columns
+ *
+ * and a weight gradient is the product of columns and a hidden layer. */
+#ifndef CGLOW_FLOW_COUPLING_CONV3X3_H
+#define CGLOW_FLOW_COUPLING_CONV3X3_H
+
+#include "flow/coupling/plan.h"
+
+typedef struct CouplingConv {
+  size_t few;         /* channels of the few planes */
+  size_t wide;        /* of the hidden layer */
+  bool last;          /* conv3; its filters are read backwards when it widens */
+  const real *weight; /* conv1: [wide, few, 9], conv3: [few, wide, 9] */
+  size_t wide_step;   /* from one of the wide channels to the next in the weight */
+  size_t few_step;
+  real *filters; /* the weight as the products want it */
+  /* Of the backward pass: */
+  real *dfilters; /* gradient of the filters */
+  real *dweight;  /* of the weight, times beta beforehand */
+  real beta;
+  real *largest; /* magnitude in each part of dweight: coupling_sum_blocks numbers */
+} CouplingConv;
+
+/* filters, dfilters: room for coupling_filter_count numbers. */
+CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters);
+CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters);
+
+/* Rows of columns, and planes, for `few` channels. */
+static inline size_t column_rows(const CouplingPlan *p, size_t few) {
+  return few * (p->side == 1 ? 9 : 16);
+}
+
+/* Numbers of a convolution's filters, and of their gradient. */
+size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide);
+
+/* The convolution of some of the few channels alone, with filters of its own; not for
+ * gradients of the weight. */
+CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *filters);
+
+/* Make the filters of block b, 32 channels of the hidden layer: in c->filters, or in
+ * `to`. */
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b);
+void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
+                         real *to);
+/* The weight's gradient from the filters', for block b, and what is the largest in it. */
+void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
+
+/* The columns of tile t, their rows ld apart and filled up with zeros: conv1's, of
+ * channel `which` of h = (hx, y1), whose data may be NULL where there is none to read;
+ * conv3's backwards, of dv's. */
+void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_t t,
+                      Channels which, real *cols, size_t ld);
+void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channels which,
+                         real *cols, size_t ld);
+
+/* Some channels of a hidden layer's panel of cells from a panel of columns, those of
+ * channels first, first + 1, …; filters: theirs; `add`: to what `out` holds. */
+void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
+                    const real *filters, size_t first, const real *panel, bool add,
+                    real *out);
+/* Panel q of tile t of the planes from its hidden layer; `panel` is scratch. */
+void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
+                     const real *h, real *panel, real *planes);
+/* So many few channels keep the registers of that busy. */
+static inline size_t coupling_narrow_channels(const CouplingPlan *p) {
+  return p->side == 1 ? 4 : 12;
+}
+/* Room for the filters of those, or of a block. */
+size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p);
+/* dst, pixel row r of few channel f, from the planes. */
+void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,
+                     size_t f, size_t r, real *dst);
+
+/* The sum over cells that is the filters' gradient is made in so many blocks. */
+size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p);
+/* Block b: the products of `count` panels of columns with the hidden layer h of
+ * their cells; later: add to what is there; last: no more will be added. */
+void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
+                       const real *h, size_t b, size_t count, bool later, bool last);
+/* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of `rows` rows,
+ * and of h, of `wide` rows, from row 32·b on. */
+void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,
+                  size_t wide, size_t b, size_t count, bool add, real *to, size_t ld);
+
+#endif

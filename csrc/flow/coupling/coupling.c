@@ -1,0 +1,390 @@
+#include "flow/coupling/coupling.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "flow/coupling/conv3x3.h"
+#include "math/gemm.h"
+#include "base/threads.h"
+#include "math/panel_ops.h"
+#include "base/vmath.h"
+
+/* Pixels of a tile: as many as there are small images' worth of threads, but
+ * no more than keep their columns in the second-level cache. */
+#define TILE_PIXELS 256
+#define TILES_WANTED 4
+/* So many squares repay the transforms of the weights, and just a panel of them does:
+ * a panel that is not full takes as long. */
+#define SQUARES_WANTED 64
+
+/* The most rows whose cells fill their panels best. */
+static size_t rows_of_tile(size_t most, size_t w, size_t width) {
+  size_t best = 1, best_panels = parts_of(w, width);
+  for (size_t rows = 2; rows <= most; rows++) {
+    size_t panels = parts_of(rows * w, width);
+    if (panels * best <= best_panels * rows) best = rows, best_panels = panels;
+  }
+  return best;
+}
+
+static bool squares_pay(size_t squares) {
+  return squares >= SQUARES_WANTED || squares == PANEL;
+}
+
+CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
+  CouplingPlan p = {.n = n, .h = h, .w = w, .pixels = n * h * w};
+  p.side = h % 2 == 0 && w % 2 == 0 && squares_pay(p.pixels / 4) ? 2 : 1;
+  p.high = h / p.side;
+  p.wide = w / p.side;
+  p.split = all_cells(&p) <= PANEL;
+  size_t cells = p.split ? all_cells(&p) : all_cells(&p) / TILES_WANTED;
+  size_t most = TILE_PIXELS / cell_pixels(&p);
+  if (cells > most) cells = most;
+  /* A half-empty register costs less than an idle thread. */
+  p.width = cells < (p.split ? PANEL / 2 + 1 : PANEL) ? PANEL / 2 : PANEL;
+  if (cells < p.width) cells = p.width;
+  p.rows = rows_of_tile(cells / p.wide, p.wide, p.width);
+  p.tiles = parts_of(n * p.high, p.rows);
+  p.panels = parts_of(full_tile(&p), p.width);
+  return p;
+}
+
+size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p) {
+  return 2 * hidden_offset(c, p, all_panels(p));
+}
+
+size_t coupling_v_count(const Coupling *c, const CouplingPlan *p) {
+  return out_channels(c) * p->pixels;
+}
+
+void coupling_scales(const real *logs, size_t n, real *out) {
+  for (size_t i = 0; i < n; i++) out[i] = v_exp(logs[i]);
+}
+
+/* ---- forward ---- */
+
+/* Scratch of the network: filters, two rows of scales, the planes of conv3, and for
+ * each thread a tile's columns, a panel of them, and the hidden layers of a panel.  If
+ * threads share the only panel, each has filters of its own, and columns and hidden
+ * layers are the first thread's. */
+typedef struct NetworkScratch {
+  CouplingConv conv1, conv3;
+  real *scale1, *scale2, *planes, *threads;
+  size_t cols, panel, filters, thread_stride, total;
+} NetworkScratch;
+
+typedef struct ThreadScratch {
+  real *cols, *panel, *filters, *h1, *h2;
+} ThreadScratch;
+
+static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
+                                      real *base, int threads) {
+  NetworkScratch s = {.conv1 = coupling_conv1(c, NULL, NULL)};
+  size_t at = 0, in = in_channels(c), out = out_channels(c);
+  real *filters1, *filters3;
+#define TAKE(to, count) to = base + at, at += round_up(count)
+  TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, c->width));
+  TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, c->width));
+  TAKE(s.scale1, c->width);
+  TAKE(s.scale2, c->width);
+  TAKE(s.planes, column_rows(p, out) * all_cells(p));
+  s.cols = round_up(column_rows(p, in) * full_tile(p));
+  s.panel = column_rows(p, in > out ? in : out) * PANEL;
+  s.filters = p->split ? coupling_part_filters(&s.conv1, p) : 0;
+  s.thread_stride = s.cols + s.panel + s.filters + 2 * hidden_offset(c, p, 1);
+  TAKE(s.threads, s.thread_stride * (size_t)threads);
+#undef TAKE
+  s.conv1 = coupling_conv1(c, filters1, NULL);
+  s.conv3 = coupling_conv3(c, filters3, NULL);
+  s.total = at;
+  return s;
+}
+
+static ThreadScratch thread_scratch(const Coupling *c, const CouplingPlan *p,
+                                    const NetworkScratch *s, int thread) {
+  ThreadScratch own;
+  own.cols = s->threads + (size_t)thread * s->thread_stride;
+  own.panel = own.cols + s->cols;
+  own.filters = own.panel + s->panel;
+  own.h1 = own.filters + s->filters;
+  own.h2 = own.h1 + hidden_offset(c, p, 1);
+  return own;
+}
+
+size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
+  return network_scratch(c, p, NULL, threads).total;
+}
+
+/* Rows of n cells' pixels, `plane` apart, as panels, of which one for each pixel. */
+static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real *src,
+                           size_t plane, size_t rows, size_t n, real *h1) {
+  size_t pixel = panel_offset(1, c->width);
+  if (p->side == 1)
+    for (size_t k = 0; k < rows; k++)
+      memcpy(h1 + k * PANEL, src + k * plane, n * sizeof *h1);
+  else
+    for (size_t y = 0; y < 2; y++, src += p->w, h1 += 2 * pixel)
+      deinterleave_rows(src, plane, rows, n, h1, h1 + pixel);
+}
+
+/* The precomputed part of conv1 for `n` cells from `cell` on. */
+static void panels_of_pre(const Coupling *c, const CouplingPlan *p,
+                          const CouplingInput *in, Channels which, size_t cell, size_t n,
+                          real *h1) {
+  size_t plane = p->h * p->w;
+  for (size_t run; n > 0; n -= run, cell += run, h1 += run) {
+    size_t row = cell / p->wide, x = cell % p->wide;
+    const real *src = in->pre +
+                      (row / p->high / in->repeat * c->width + which.first) * plane +
+                      row % p->high * p->side * p->w + x * p->side;
+    run = p->wide - x < n ? p->wide - x : n;
+    panels_of_rows(c, p, src, plane, which.count, run, h1 + which.first * PANEL);
+  }
+}
+
+/* Channels of h whose columns conv1 reads. */
+static size_t read_channels(const Coupling *c, const CouplingInput *in) {
+  return in_channels(c) - (in->pre ? c->cond : 0);
+}
+
+/* Panel q of tile t through conv1 without its norm. */
+static void conv1_panel(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
+                        const CouplingConv *conv, Channels which, const real *filters,
+                        size_t t, size_t q, const real *panel, real *h1) {
+  size_t count = panel_cells(p, tile_cells(p, t), q);
+  if (in->pre != NULL)
+    panels_of_pre(c, p, in, which, t * full_tile(p) + q * p->width, count, h1);
+  coupling_widen(conv, p, which, filters, in->pre ? c->cond : 0, panel, in->pre != NULL,
+                 h1);
+}
+
+/* One panel of a hidden layer, a pixel of its cells: the first's norm and ReLU. */
+static void norm1_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
+                        Channels which, real *h1) {
+  norm_relu(h1 + which.first * PANEL, which.count, p->width,
+            c->bias1->value + which.first, s->scale1 + which.first);
+}
+
+/* The second from the first. */
+static void conv2_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
+                        Channels which, const real *h1, real *h2) {
+  real *to = h2 + which.first * PANEL;
+  panel_product(which.count, p->width, c->width,
+                left_rows(c->conv2->value + which.first * c->width, c->width), h1, PANEL,
+                NULL, to, PANEL);
+  norm_relu(to, which.count, p->width, c->bias2->value + which.first,
+            s->scale2 + which.first);
+}
+
+/* hidden1, hidden2: where the tile's hidden layers are kept, or NULL. */
+static void network_tile(const Coupling *c, const CouplingPlan *p,
+                         const CouplingInput *in, size_t t, const NetworkScratch *s,
+                         const ThreadScratch *own, real *hidden1, real *hidden2) {
+  Channels all = {0, c->width};
+  size_t n = tile_cells(p, t), few = read_channels(c, in);
+  coupling_columns(p, &in->hx, &in->y1, t, (Channels){0, few}, own->cols, n);
+  for (size_t q = 0; q < tile_panels(p, t); q++) {
+    real *h1 = hidden1 ? hidden1 + hidden_offset(c, p, q) : own->h1;
+    real *h2 = hidden2 ? hidden2 + hidden_offset(c, p, q) : own->h2;
+    panel_pack(own->cols + q * p->width, n, column_rows(p, few), panel_cells(p, n, q),
+               own->panel);
+    conv1_panel(c, p, in, &s->conv1, all, s->conv1.filters, t, q, own->panel, h1);
+    for (size_t i = 0; i < cell_pixels(p); i++) {
+      size_t pixel = panel_offset(i, c->width);
+      norm1_panel(c, p, s, all, h1 + pixel);
+      conv2_panel(c, p, s, all, h1 + pixel, h2 + pixel);
+    }
+    coupling_narrow(&s->conv3, p, t, q, h2, own->panel, s->planes);
+  }
+}
+
+/* Row r of pixels of v: channels first, first + 1, … from conv's planes. */
+static void v_row(const Coupling *c, const CouplingPlan *p, const CouplingConv *conv,
+                  const real *planes, size_t first, size_t r, real *v) {
+  size_t n = r / p->h, y = r % p->h;
+  for (size_t f = 0, o = first; f < conv->few; f++, o++) {
+    real *dst = v + ((n * out_channels(c) + o) * p->h + y) * p->w;
+    coupling_gather(conv, p, planes, f, r, dst);
+    real b = c->bias3->value[o];
+    for (size_t x = 0; x < p->w; x++) dst[x] += b;
+  }
+}
+
+/* ---- by all threads: tiles, or the only panel ---- */
+
+static void network_tiles(const Coupling *c, const CouplingPlan *p,
+                          const CouplingInput *in, const NetworkScratch *s, real *hidden1,
+                          real *hidden2, real *v) {
+  ThreadScratch own = thread_scratch(c, p, s, omp_get_thread_num());
+  size_t tile = hidden_offset(c, p, p->panels);
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < coupling_blocks(c); b++) {
+    coupling_filters(&s->conv1, p, b);
+    coupling_filters(&s->conv3, p, b);
+  }
+#pragma omp for schedule(guided)
+  for (size_t t = 0; t < p->tiles; t++)
+    network_tile(c, p, in, t, s, &own, hidden1 ? hidden1 + t * tile : NULL,
+                 hidden2 ? hidden2 + t * tile : NULL);
+#pragma omp for schedule(static)
+  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, &s->conv3, s->planes, 0, r, v);
+}
+
+/* Hidden layers go by blocks, planes and v by a few channels; a thread makes the
+ * filters that it reads. */
+static void network_split(const Coupling *c, const CouplingPlan *p,
+                          const CouplingInput *in, const NetworkScratch *s, real *hidden1,
+                          real *hidden2, real *v) {
+  ThreadScratch shared = thread_scratch(c, p, s, 0),
+                own = thread_scratch(c, p, s, omp_get_thread_num());
+  real *h1 = hidden1 ? hidden1 : shared.h1, *h2 = hidden2 ? hidden2 : shared.h2;
+  size_t blocks = coupling_blocks(c), some = coupling_narrow_channels(p),
+         few = read_channels(c, in);
+#pragma omp for schedule(static)
+  for (size_t ch = 0; ch < few; ch++)
+    coupling_columns(p, &in->hx, &in->y1, 0, (Channels){ch, 1}, shared.panel, PANEL);
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++) {
+    Channels which = channels_part(c->width, PANEL, b);
+    coupling_filters_to(&s->conv1, p, b, own.filters);
+    conv1_panel(c, p, in, &s->conv1, which, own.filters, 0, 0, shared.panel, h1);
+    for (size_t i = 0; i < cell_pixels(p); i++)
+      norm1_panel(c, p, s, which, h1 + panel_offset(i, c->width));
+  }
+#pragma omp for schedule(static)
+  for (size_t b = 0; b < blocks; b++)
+    for (size_t i = 0; i < cell_pixels(p); i++)
+      conv2_panel(c, p, s, channels_part(c->width, PANEL, b),
+                  h1 + panel_offset(i, c->width), h2 + panel_offset(i, c->width));
+#pragma omp for schedule(static)
+  for (size_t i = 0; i < parts_of(out_channels(c), some); i++) {
+    Channels which = channels_part(out_channels(c), some, i);
+    CouplingConv part = coupling_conv_part(&s->conv3, which, own.filters);
+    real *planes = s->planes + which.first * column_rows(p, 1) * all_cells(p);
+    for (size_t b = 0; b < blocks; b++) coupling_filters(&part, p, b);
+    coupling_narrow(&part, p, 0, 0, h2, own.panel, planes);
+    for (size_t r = 0; r < p->n * p->h; r++)
+      v_row(c, p, &part, planes, which.first, r, v);
+  }
+}
+
+void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
+                      real *hidden, real *v, real *scratch, int threads) {
+  NetworkScratch s = network_scratch(c, p, scratch, threads);
+  real *second = hidden ? hidden + hidden_offset(c, p, all_panels(p)) : NULL;
+  coupling_scales(c->logs1->value, c->width, s.scale1);
+  coupling_scales(c->logs2->value, c->width, s.scale2);
+#pragma omp parallel num_threads(threads)
+  if (p->split)
+    network_split(c, p, in, &s, hidden, second, v);
+  else
+    network_tiles(c, p, in, &s, hidden, second, v);
+}
+
+/* Reals of the columns of hx for a tile, in pixels whatever the cells. */
+static size_t pre_columns(const Coupling *c, const CouplingPlan *p) {
+  return round_up(c->cond * 9 * cell_pixels(p) * full_tile(p));
+}
+
+size_t coupling_precompute_scratch(const Coupling *c, const CouplingPlan *p,
+                                   int threads) {
+  return pre_columns(c, p) * (size_t)threads;
+}
+
+void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scratch,
+                         int threads) {
+  CouplingPlan p = coupling_plan(1, hx->h, hx->w);
+  size_t k = in_channels(c) * 9, kx = c->cond * 9, hw = hx->h * hx->w;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+  for (size_t n = 0; n < hx->n; n++)
+    for (size_t t = 0; t < p.tiles; t++) {
+      Act x = act_sample(hx, n);
+      real *cols = scratch + (size_t)omp_get_thread_num() * pre_columns(c, &p);
+      size_t row0 = t * p.rows * p.side, rows = tile_rows(&p, t) * p.side, m = rows * p.w;
+      im2col(&x, &conv3x3, p.h, p.w, row0, rows, cols, m);
+      gemm(NO_TRANS, NO_TRANS, c->width, m, kx, c->conv1->value, k, cols, m, NULL,
+           pre + n * c->width * hw + row0 * p.w, hw);
+    }
+}
+
+/* ---- the transform ---- */
+
+/* One logarithm for so many σ; their product cannot underflow: σ > 0.73. */
+#define PRODUCT_PIXELS 256
+
+/* At most PRODUCT_PIXELS of a channel: returns Π σ. */
+CLONES static double transform_pixels(const real *vt, const real *vr, real st, real sr,
+                                      const real *y, real *z, size_t n) {
+  real sigma[PRODUCT_PIXELS];
+  for (size_t x = 0; x < n; x++) {
+    real t = v_tanh(vt[x] * st);
+    sigma[x] = v_sigmoid(v_tanh(vr[x] * sr) + 2);
+    z[x] = (y[x] + t) * sigma[x];
+  }
+  double product = 1;
+  for (size_t x = 0; x < n; x++) product *= (double)sigma[x];
+  return product;
+}
+
+CLONES static void invert_pixels(const real *vt, const real *vr, real st, real sr,
+                                 const real *z, real *y, size_t n) {
+  for (size_t x = 0; x < n; x++) {
+    real t = v_tanh(vt[x] * st), s = v_sigmoid(v_tanh(vr[x] * sr) + 2);
+    y[x] = z[x] / s - t;
+  }
+}
+
+/* What a channel's transform reads of v: its shifts, raw scales and their factors. */
+typedef struct VRun {
+  const real *t, *r;
+  real st, sr;
+} VRun;
+
+static inline VRun v_at(const Coupling *c, const CouplingPlan *p, const real *v, Run run,
+                        size_t ch) {
+  size_t plane = p->h * p->w, base = (run.n * out_channels(c) + 2 * ch) * plane + run.at;
+  return (VRun){v + base, v + base + plane, v_exp(3 * c->logs3->value[2 * ch]),
+                v_exp(3 * c->logs3->value[2 * ch + 1])};
+}
+
+/* Returns Σ log σ. */
+static double transform_run(const Coupling *c, const CouplingPlan *p, const real *v,
+                            const Act *y2, const Act *z2, Run run) {
+  double log_sum = 0;
+  for (size_t ch = 0; ch < coupling_change(c); ch++) {
+    VRun a = v_at(c, p, v, run, ch);
+    const real *src = act_plane(y2, run.n, ch) + run.at;
+    real *dst = act_plane(z2, run.n, ch) + run.at;
+    for (size_t x = 0; x < run.pixels; x += PRODUCT_PIXELS) {
+      size_t n = run.pixels - x < PRODUCT_PIXELS ? run.pixels - x : PRODUCT_PIXELS;
+      log_sum += log(transform_pixels(a.t + x, a.r + x, a.st, a.sr, src + x, dst + x, n));
+    }
+  }
+  return log_sum;
+}
+
+void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
+                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
+                        int threads) {
+  size_t runs = sample_runs(p);
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (size_t i = 0; i < p->n * runs; i++)
+    run_logs[i] = transform_run(c, p, v, y2, z2, run_at(p, i));
+  for (size_t n = 0; n < p->n; n++) {
+    logdet[n] = 0;
+    for (size_t i = 0; i < runs; i++) logdet[n] += run_logs[n * runs + i];
+  }
+}
+
+void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,
+                     const Act *z2, const Act *y2, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (size_t i = 0; i < p->n * sample_runs(p); i++) {
+    Run run = run_at(p, i);
+    for (size_t ch = 0; ch < coupling_change(c); ch++) {
+      VRun a = v_at(c, p, v, run, ch);
+      invert_pixels(a.t, a.r, a.st, a.sr, act_plane(z2, run.n, ch) + run.at,
+                    act_plane(y2, run.n, ch) + run.at, run.pixels);
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/* Conditional affine coupling (design: section 2; Glow: Kingma & Dhariwal 2018).
+ *
+ *   y = (y1, y2) along the channels, h = (hx, y1),  hx = CNc(x)
+ *   v = conv3×3(relu(norm2(conv1×1(relu(norm1(conv3×3(h))))))) + bias3
+ *   o = tanh(v·exp(3·logs3));  t = o_even, r = o_odd;  σ = sigmoid(r + 2)
+ *   z1 = y1, z2 = (y2 + t)·σ;  log-det = Σ log σ
+ *
+ * The two hidden layers are `width` channels wide and hold nearly all of the
+ * arithmetic of a model, so the work is arranged around them.  An image is made of
+ * cells: squares of 2×2 pixels or, where a side is odd or cells are few, pixels; so
+ * a sample's last bits may depend on how many are in its batch.  Cells of
+ * the whole batch, counted row by row, are cut into tiles of whole rows, and each
+ * tile into panels of 32 cells; the hidden layers of a panel of cells are one panel
+ * (math/gemm.h) for each pixel of a cell, and pass through products and norms while they
+ * are in cache.  Tiles are shared out to threads; a single panel is, by blocks of 32
+ * hidden channels, so that no thread reads all weights.  Hidden layers are stored panel
+ * by panel.  How the two 3×3 convolutions lead from few planes to the hidden layers and
+ * back is said in flow/coupling/conv3x3.h.  The backward passes mirror all this. */
+#ifndef CGLOW_FLOW_COUPLING_COUPLING_H
+#define CGLOW_FLOW_COUPLING_COUPLING_H
+
+#include "base/act.h"
+#include "optim/param.h"
+
+typedef struct Coupling {
+  size_t channels; /* of y */
+  size_t cond;     /* of hx; 0: unconditional */
+  size_t width;    /* of the hidden layers */
+  Param *conv1, *bias1, *logs1, *conv2, *bias2, *logs2, *conv3, *bias3, *logs3;
+} Coupling;
+
+/* How a batch is cut. */
+typedef struct CouplingPlan {
+  size_t n, h, w;    /* of y */
+  size_t side;       /* pixels of a cell's side, 1 or 2 */
+  size_t high, wide; /* cells of an image */
+  size_t rows;       /* of cells in a tile; the last may have fewer */
+  size_t tiles;
+  size_t width;  /* cells in a panel; the last of a tile may have fewer */
+  size_t panels; /* of cells, in a tile but the last */
+  bool split;    /* one panel is all: threads share its hidden layers */
+  size_t pixels; /* n·h·w */
+} CouplingPlan;
+
+/* What the network of a coupling reads. */
+typedef struct CouplingInput {
+  Act y1;
+  Act hx;          /* data NULL when pre is given, or without condition */
+  const real *pre; /* conv1's part from hx: [x, width, h·w], or NULL */
+  size_t repeat;   /* samples of y for each sample of pre */
+} CouplingInput;
+
+CouplingPlan coupling_plan(size_t n, size_t h, size_t w);
+
+static inline size_t coupling_keep1(const Coupling *c) { return c->channels / 2; }
+static inline size_t coupling_change(const Coupling *c) {
+  return c->channels - c->channels / 2;
+}
+
+/* Reals: hidden layers that backward reads; v; scratch of each direction. */
+size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p);
+size_t coupling_v_count(const Coupling *c, const CouplingPlan *p);
+size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int threads);
+size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads);
+size_t coupling_precompute_scratch(const Coupling *c, const CouplingPlan *p, int threads);
+
+/* pre[x] = conv1's part from hx, for samples to come. */
+void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scratch,
+                         int threads);
+
+/* The network: v [n, 2·change, h, w] from its input.  hidden: kept for
+ * backward, or NULL. */
+void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
+                      real *hidden, real *v, real *scratch, int threads);
+
+/* z2 and logdet[n] from y2 and v; run_logs: n·h doubles of scratch. */
+void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
+                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
+                        int threads);
+/* y2 from z2. */
+void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,
+                     const Act *z2, const Act *y2, int threads);
+
+/* From dz and dlogdet[n] to dy and dhx (NULL without condition); parameter
+ * gradients grow.  y is forward's input. */
+void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
+                       const Act *hx, const real *hidden, const real *v, const Act *dz,
+                       const real *dlogdet, const Act *dy, const Act *dhx, real *scratch,
+                       int threads);
+
+#endif

@@ -1,0 +1,111 @@
+/* What the two directions of the coupling share: where tiles and panels lie. */
+#ifndef CGLOW_FLOW_COUPLING_PLAN_H
+#define CGLOW_FLOW_COUPLING_PLAN_H
+
+#include "math/conv.h"
+#include "flow/coupling/coupling.h"
+#include "math/gemm.h"
+
+static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1};
+
+static inline size_t round_up(size_t n) { return (n + 15) & ~(size_t)15; }
+
+static inline size_t in_channels(const Coupling *c) {
+  return c->cond + coupling_keep1(c);
+}
+static inline size_t out_channels(const Coupling *c) { return 2 * coupling_change(c); }
+
+/* Blocks of PANEL channels of a hidden layer. */
+static inline size_t coupling_blocks(const Coupling *c) {
+  return (c->width + PANEL - 1) / PANEL;
+}
+
+/* Some channels: of a hidden layer, where `first` begins a block, or of the few. */
+typedef struct Channels {
+  size_t first, count;
+} Channels;
+
+/* The b-th of parts of `all` channels. */
+static inline Channels channels_part(size_t all, size_t part, size_t b) {
+  size_t left = all - b * part;
+  return (Channels){b * part, left < part ? left : part};
+}
+
+static inline size_t parts_of(size_t all, size_t part) { return (all + part - 1) / part; }
+
+/* Panels of a hidden layer for each panel of cells. */
+static inline size_t cell_pixels(const CouplingPlan *p) { return p->side * p->side; }
+
+static inline size_t full_tile(const CouplingPlan *p) { return p->rows * p->wide; }
+
+static inline size_t all_cells(const CouplingPlan *p) { return p->n * p->high * p->wide; }
+
+static inline size_t tile_rows(const CouplingPlan *p, size_t t) {
+  size_t left = p->n * p->high - t * p->rows;
+  return left < p->rows ? left : p->rows;
+}
+
+static inline size_t tile_cells(const CouplingPlan *p, size_t t) {
+  return tile_rows(p, t) * p->wide;
+}
+
+/* Tile t of a matrix with k rows that is stored tile by tile, row-major. */
+static inline size_t tile_offset(const CouplingPlan *p, size_t t, size_t k) {
+  return t * full_tile(p) * k;
+}
+
+static inline size_t tile_panels(const CouplingPlan *p, size_t t) {
+  return (tile_cells(p, t) + p->width - 1) / p->width;
+}
+
+/* Panels of all tiles are numbered through; here one lies in a matrix of k rows. */
+static inline size_t panel_offset(size_t q, size_t k) { return q * k * PANEL; }
+
+/* The same for a hidden layer and a panel of cells. */
+static inline size_t hidden_offset(const Coupling *c, const CouplingPlan *p, size_t q) {
+  return panel_offset(q * cell_pixels(p), c->width);
+}
+
+static inline size_t all_panels(const CouplingPlan *p) {
+  return (p->tiles - 1) * p->panels + tile_panels(p, p->tiles - 1);
+}
+
+/* Cells in panel q of a tile of n. */
+static inline size_t panel_cells(const CouplingPlan *p, size_t n, size_t q) {
+  return n - q * p->width < p->width ? n - q * p->width : p->width;
+}
+
+/* Row r of cells (over all samples) of row i of a row-major tiled matrix. */
+static inline const real *tile_row(const CouplingPlan *p, const real *m, size_t k,
+                                   size_t i, size_t r) {
+  size_t t = r / p->rows;
+  return m + tile_offset(p, t, k) + i * tile_cells(p, t) + (r - t * p->rows) * p->wide;
+}
+
+/* Where each pixel is on its own, work goes by runs of whole rows of a sample, of
+ * at least RUN_PIXELS if the sample has them. */
+#define RUN_PIXELS ((size_t)32)
+
+typedef struct Run {
+  size_t n, at, pixels; /* sample; first pixel, counted within it; their number */
+} Run;
+
+static inline size_t run_rows(const CouplingPlan *p) {
+  return p->w < RUN_PIXELS ? RUN_PIXELS / p->w : 1;
+}
+
+/* Runs of a sample. */
+static inline size_t sample_runs(const CouplingPlan *p) {
+  return (p->h + run_rows(p) - 1) / run_rows(p);
+}
+
+static inline Run run_at(const CouplingPlan *p, size_t i) {
+  size_t y = i % sample_runs(p) * run_rows(p), left = p->h - y;
+  size_t rows = left < run_rows(p) ? left : run_rows(p);
+  return (Run){i / sample_runs(p), y * p->w, rows * p->w};
+}
+
+/* out = exp(logs) */
+void coupling_scales(const real *logs, size_t n, real *out);
+
+#endif

@@ -1,0 +1,165 @@
+/* JPEG, read with libjpeg-turbo: grey and colour, sequential and progressive.
+ *
+ * libjpeg goes on after damage with a warning and a grey or torn picture; here
+ * every warning is an error, so that a truncated file is never trained on.
+ * CMYK and arithmetic coding are refused.  Orientation tags and colour profiles
+ * are not applied. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* jpeglib.h needs size_t and FILE. */
+#include <jpeglib.h>
+
+#include "image/codec.h"
+
+/* Huffman codes have at least one bit and each 8×8 block of the largest
+ * component has at least one code. */
+#define MAX_PIXELS_PER_BYTE ((size_t)8 * 64)
+/* Each scan of a progressive file costs a pass over all coefficients; encoders
+ * write about ten. */
+#define MAX_SCANS 100
+
+typedef struct JpegReader {
+  struct jpeg_decompress_struct info;
+  struct jpeg_error_mgr manager;
+  struct jpeg_progress_mgr progress;
+  jmp_buf jump;
+  const uint8_t *bytes;
+  size_t n;
+  ImageError *error;
+  ImageHeader header;
+  const ImageSink *sink;
+  JSAMPLE *row;
+  uint16_t *samples;
+} JpegReader;
+
+static bool matches(const uint8_t *bytes, size_t n) {
+  return n >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
+}
+
+static void on_error(j_common_ptr info) {
+  JpegReader *r = info->client_data;
+  char message[JMSG_LENGTH_MAX];
+  info->err->format_message(info, message);
+  image_fail(r->error, EBADMSG, "damaged JPEG: %s", message);
+  longjmp(r->jump, 1);
+}
+
+static void on_message(j_common_ptr info, int level) {
+  if (level < 0) on_error(info);
+}
+
+static void on_progress(j_common_ptr info) {
+  JpegReader *r = info->client_data;
+  if (r->info.input_scan_number <= MAX_SCANS) return;
+  image_fail(r->error, EBADMSG, "damaged JPEG: more than %d scans", MAX_SCANS);
+  longjmp(r->jump, 1);
+}
+
+static bool check_kind(const JpegReader *r) {
+  const struct jpeg_decompress_struct *j = &r->info;
+  if (j->arith_code)
+    return image_fail(r->error, ENOTSUP, "JPEG with arithmetic coding is not supported");
+  if (j->jpeg_color_space != JCS_GRAYSCALE && j->jpeg_color_space != JCS_YCbCr &&
+      j->jpeg_color_space != JCS_RGB)
+    return image_fail(r->error, ENOTSUP,
+                      "JPEG in %s is not supported: grey, YCbCr or RGB is",
+                      j->num_components == 4 ? "CMYK" : "an unknown colour space");
+  return true;
+}
+
+static bool check_size(const JpegReader *r) {
+  size_t width = r->info.image_width, height = r->info.image_height;
+  if (!image_check_sides(width, height, r->error)) return false;
+  if (width * height / MAX_PIXELS_PER_BYTE > r->n)
+    return image_fail(r->error, EBADMSG,
+                      "damaged JPEG: %zu bytes cannot hold %zux%zu pixels", r->n, width,
+                      height);
+  return true;
+}
+
+static void read_header(JpegReader *r) {
+  struct jpeg_decompress_struct *j = &r->info;
+  jpeg_create_decompress(j);
+  j->client_data = r;
+  r->progress.progress_monitor = on_progress;
+  j->progress = &r->progress;
+  jpeg_mem_src(j, r->bytes, r->n);
+  jpeg_read_header(j, TRUE);
+  if (!check_kind(r) || !check_size(r)) longjmp(r->jump, 1);
+  bool grey = j->jpeg_color_space == JCS_GRAYSCALE;
+  j->out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+  r->header.width = j->image_width;
+  r->header.height = j->image_height;
+  r->header.channels = grey ? 1 : 3;
+  r->header.max = 255;
+}
+
+static void read_rows(JpegReader *r) {
+  struct jpeg_decompress_struct *j = &r->info;
+  size_t count = r->header.width * (size_t)r->header.channels;
+  jpeg_start_decompress(j);
+  while (j->output_scanline < j->output_height) {
+    ImageSpan span = {j->output_scanline, 0, 1, r->header.width};
+    jpeg_read_scanlines(j, &r->row, 1);
+    for (size_t i = 0; i < count; i++) r->samples[i] = r->row[i];
+    image_put_row(r->sink, &r->header, r->samples, span);
+  }
+  jpeg_finish_decompress(j); /* the end marker must be there too */
+}
+
+static bool run(JpegReader *r, void (*step)(JpegReader *)) {
+  if (setjmp(r->jump)) return false;
+  step(r);
+  return true;
+}
+
+static bool start(JpegReader *r, const uint8_t *bytes, size_t n, ImageError *e) {
+  memset(r, 0, sizeof *r);
+  r->bytes = bytes;
+  r->n = n;
+  r->error = e;
+  r->info.err = jpeg_std_error(&r->manager);
+  r->info.client_data = r; /* libjpeg keeps both through its own clearing */
+  r->manager.error_exit = on_error;
+  r->manager.emit_message = on_message;
+  return run(r, read_header);
+}
+
+static void finish(JpegReader *r) {
+  jpeg_destroy_decompress(&r->info);
+  free(r->row);
+  free(r->samples);
+}
+
+static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
+                   ImageError *e) {
+  (void)raw;
+  JpegReader r;
+  bool ok = start(&r, bytes, n, e);
+  *h = r.header;
+  finish(&r);
+  return ok;
+}
+
+static bool make_rows(JpegReader *r) {
+  size_t count = r->header.width * (size_t)r->header.channels;
+  r->row = malloc(count * sizeof *r->row);
+  r->samples = malloc(count * sizeof *r->samples);
+  return (r->row != NULL && r->samples != NULL) ||
+         image_fail(r->error, ENOMEM, "not enough memory");
+}
+
+static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
+  JpegReader r;
+  bool ok = start(&r, bytes, n, e);
+  r.sink = sink;
+  ok = ok && image_fits(&r.header, sink, e) && make_rows(&r) && run(&r, read_rows);
+  finish(&r);
+  return ok;
+}
+
+const ImageCodec image_jpeg = {"JPEG", matches, header, decode};

@@ -1,0 +1,249 @@
+#include "io/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/crc32c.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors go between memory and little-endian files as they are"
+#endif
+
+/* --- plain files --- */
+
+static int regular(int fd) {
+  struct stat s;
+  if (fstat(fd, &s) != 0) return errno;
+  return S_ISREG(s.st_mode) ? 0 : S_ISDIR(s.st_mode) ? EISDIR : FILE_IRREGULAR;
+}
+
+int file_open(const char *path, int flags, int *fd) {
+  *fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+  if (*fd < 0) return errno;
+  int e = regular(*fd);
+  if (e != 0) file_close(fd);
+  return e;
+}
+
+int file_size(int fd, int64_t *size) {
+  struct stat s;
+  if (fstat(fd, &s) != 0) return errno;
+  *size = s.st_size;
+  return 0;
+}
+
+int file_read_at(int fd, int64_t at, void *to, size_t n) {
+  char *p = to;
+  while (n > 0) {
+    ssize_t got = pread(fd, p, n, at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno;
+    if (got == 0) return FILE_SHORT;
+    p += got;
+    at += got;
+    n -= (size_t)got;
+  }
+  return 0;
+}
+
+int file_write(int fd, const void *from, size_t n) {
+  const char *p = from;
+  while (n > 0) {
+    ssize_t put = write(fd, p, n);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return errno;
+    p += put;
+    n -= (size_t)put;
+  }
+  return 0;
+}
+
+int file_append(int fd, const void *from, size_t n) {
+  int64_t before = 0;
+  int e = file_size(fd, &before);
+  if (e != 0) return e;
+  e = file_write(fd, from, n);
+  if (e != 0 && ftruncate(fd, before) != 0) return errno;
+  return e;
+}
+
+int file_sync(int fd) { return fsync(fd) == 0 ? 0 : errno; }
+
+int file_close(int *fd) {
+  int old = *fd;
+  *fd = -1;
+  return old < 0 || close(old) == 0 ? 0 : errno;
+}
+
+int file_lock(const char *path, int *fd) {
+  int e = file_open(path, O_RDWR | O_CREAT, fd);
+  if (e != 0) return e;
+  while (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    e = errno;
+    file_close(fd);
+    return e;
+  }
+  return 0;
+}
+
+/* --- numbers --- */
+
+const char *const file_dtype_names[] = {"F32", "F64", NULL};
+
+size_t file_dtype_size(FileDtype dtype) {
+  return dtype == FILE_F32 ? sizeof(float) : sizeof(double);
+}
+
+#ifdef CGLOW_DOUBLE
+typedef float other_real;
+#else
+typedef double other_real;
+#endif
+
+#define CHUNK_BYTES ((size_t)1 << 20) /* stays in the cache until it is summed */
+#define CHUNK_OTHERS ((size_t)4096)
+
+static int read_same(int fd, int64_t at, real *to, size_t count, uint32_t *crc) {
+  char *p = (char *)to;
+  size_t left = count * sizeof(real);
+  while (left > 0) {
+    size_t n = left < CHUNK_BYTES ? left : CHUNK_BYTES;
+    int e = file_read_at(fd, at, p, n);
+    if (e != 0) return e;
+    *crc = crc32c(*crc, p, n);
+    p += n;
+    at += (int64_t)n;
+    left -= n;
+  }
+  return 0;
+}
+
+static int convert(const other_real *from, real *to, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    to[i] = (real)from[i];
+    if (isinf(to[i]) && !isinf(from[i])) return FILE_RANGE;
+  }
+  return 0;
+}
+
+static int read_other(int fd, int64_t at, real *to, size_t count, uint32_t *crc) {
+  other_real chunk[CHUNK_OTHERS] = {0};
+  while (count > 0) {
+    size_t n = count < CHUNK_OTHERS ? count : CHUNK_OTHERS;
+    int e = file_read_at(fd, at, chunk, n * sizeof *chunk);
+    if (e == 0) e = convert(chunk, to, n);
+    if (e != 0) return e;
+    *crc = crc32c(*crc, chunk, n * sizeof *chunk);
+    to += n;
+    at += (int64_t)(n * sizeof *chunk);
+    count -= n;
+  }
+  return 0;
+}
+
+int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count,
+                      uint32_t *crc) {
+  *crc = 0;
+  return dtype == FILE_REAL ? read_same(fd, at, to, count, crc)
+                            : read_other(fd, at, to, count, crc);
+}
+
+/* --- files that appear whole --- */
+
+/* Room for the numbers in a temporary name. */
+#define TEMPORARY_ROOM 64
+
+size_t atomic_size(const char *path) {
+  return sizeof(AtomicFile) + 3 * (strlen(path) + 1) + TEMPORARY_ROOM;
+}
+
+/* The parent of `path` into `to`; false when the path names no file in it. */
+static bool parent_of(const char *path, char *to) {
+  const char *slash = strrchr(path, '/');
+  const char *base = slash ? slash + 1 : path;
+  if (*base == '\0') return false;
+  if (slash == NULL) {
+    memcpy(to, ".", 2);
+  } else {
+    size_t n = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(to, path, n);
+    to[n] = '\0';
+  }
+  return true;
+}
+
+/* What stands at the target must be nothing or a regular file: renaming over
+ * /dev/null would do harm.  Its mode goes over to the new file. */
+static int check_target(const AtomicFile *a, struct stat *old, bool *exists) {
+  *exists = stat(a->target, old) == 0;
+  if (!*exists) return errno == ENOENT ? 0 : errno;
+  return S_ISREG(old->st_mode) ? 0 : S_ISDIR(old->st_mode) ? EISDIR : FILE_IRREGULAR;
+}
+
+static int open_temporary(AtomicFile *a, char *name, size_t room) {
+  for (unsigned i = 0; i < 1000; i++) {
+    int n = snprintf(name, room, "%s/.cglow-%ld-%u.tmp", a->directory, (long)getpid(), i);
+    if (n < 0 || (size_t)n >= room) return ENAMETOOLONG;
+    a->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (a->fd >= 0) return 0;
+    if (errno != EEXIST) return errno;
+  }
+  return EEXIST;
+}
+
+int atomic_open(AtomicFile *a, const char *path) {
+  size_t n = strlen(path) + 1;
+  char *directory = a->text + n;
+  char *temporary = directory + n + 1; /* "." may be longer than the path */
+  memcpy(a->text, path, n);
+  a->fd = -1;
+  a->target = a->text;
+  a->directory = directory;
+  a->temporary = temporary;
+  if (!parent_of(path, directory)) return *path ? EISDIR : ENOENT;
+  struct stat old;
+  bool exists;
+  int e = check_target(a, &old, &exists);
+  if (e == 0) e = open_temporary(a, temporary, n + TEMPORARY_ROOM - 1);
+  if (e != 0) return e;
+  if (exists && fchmod(a->fd, old.st_mode & 0777) != 0) {
+    e = errno;
+    atomic_abort(a);
+  }
+  return e;
+}
+
+/* The directory holds the name, so it must reach the disk as well.  Some file
+ * systems cannot sync one (EINVAL); they order it themselves. */
+static int sync_directory(const char *path) {
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return errno;
+  int e = file_sync(fd);
+  file_close(&fd);
+  return e == EINVAL ? 0 : e;
+}
+
+int atomic_commit(AtomicFile *a, bool sync) {
+  int e = sync ? file_sync(a->fd) : 0;
+  int closing = file_close(&a->fd);
+  if (e == 0) e = closing;
+  if (e == 0 && rename(a->temporary, a->target) != 0) e = errno;
+  if (e != 0) {
+    unlink(a->temporary);
+    return e;
+  }
+  return sync ? sync_directory(a->directory) : 0;
+}
+
+void atomic_abort(AtomicFile *a) {
+  if (a->fd < 0) return;
+  file_close(&a->fd);
+  unlink(a->temporary);
+}

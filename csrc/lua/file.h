@@ -1,0 +1,41 @@
+/* What the file bindings share: how failures look from Lua, and handles. */
+#ifndef CGLOW_LUA_FILE_H
+#define CGLOW_LUA_FILE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "io/file.h"
+
+/* An open descriptor; its path is user value 1. */
+typedef struct FileHandle {
+  int fd; /* -1 when closed */
+} FileHandle;
+
+/* Push an empty handle (fd -1) of this type for the path at index 1. */
+FileHandle *handle_new(lua_State *L, const char *type);
+/* The handle at 1, open. */
+FileHandle *handle_check(lua_State *L, const char *type);
+/* Close and __gc, __close of a handle of any type. */
+int handle_close(lua_State *L);
+
+/* Push nil, "path: what went wrong", code; the path is a string at `path`.
+ * Return 3. */
+int file_fail(lua_State *L, int path, int error);
+/* The same for a method of the object at 1, whose user value 1 is the path. */
+int file_fail_at(lua_State *L, int error);
+/* The same without the path. */
+int file_reason(lua_State *L, int error);
+/* The path at arg: a string without zero bytes. */
+const char *file_check_path(lua_State *L, int arg);
+
+/* Make a metatable whose __index, __gc and __close do what one expects. */
+void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
+                   lua_CFunction close);
+
+/* Adds `open` to the table cglow.core.file on top of the stack. */
+void open_file_reader(lua_State *L);
+/* Adds `create`. */
+void open_file_writer(lua_State *L);
+
+#endif

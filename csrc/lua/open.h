@@ -1,0 +1,24 @@
+/* What each binding file adds to the one table that `require "cglow.core"`
+ * returns.  Each function finds that table on top of the stack, adds its
+ * functions and metatables, and leaves the stack as it was. */
+#ifndef CGLOW_LUA_OPEN_H
+#define CGLOW_LUA_OPEN_H
+
+#include <lua.h>
+
+void open_tensor(lua_State *L);
+void open_rng(lua_State *L);
+void open_image(lua_State *L);
+void open_file(lua_State *L);
+void open_parallel(lua_State *L);
+void open_param(lua_State *L);
+void open_net(lua_State *L);
+void open_flow(lua_State *L);
+void open_optim(lua_State *L);
+void open_vision(lua_State *L);
+void open_system(lua_State *L);
+#ifdef CGLOW_REFERENCE
+void open_reference(lua_State *L);
+#endif
+
+#endif

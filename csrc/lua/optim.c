@@ -1,0 +1,225 @@
+/* Binding of optim/optim.c: userdata "cglow.Optimizer".  Options, groups and names
+ * are lua/cglow/optim.lua's. */
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
+
+#include "lua/param.h"
+#include "lua/open.h"
+#include "optim/optim.h"
+#include "base/threads.h"
+#include "lua/tensor.h"
+
+#define OPTIM_TYPE "cglow.Optimizer"
+
+/* PARAMS keeps the parameters alive; M and V are lists of moment tensors. */
+enum { UV_PARAMS = 1, UV_M, UV_V, UV_COUNT = 3 };
+
+/* Far more than any model has; no size computed from it overflows. */
+#define OPTIM_MAX ((size_t)1 << 20)
+
+typedef struct Optimizer {
+  bool adam;
+  uint64_t t; /* steps taken */
+  size_t count, chunks;
+  OptimSlot slot[];
+} Optimizer;
+
+static Optimizer *check(lua_State *L) { return luaL_checkudata(L, 1, OPTIM_TYPE); }
+
+/* Push a zero tensor of the shape of the parameter on top of the stack. */
+static Tensor *push_moment(lua_State *L, Param *p) {
+  lua_getfield(L, -1, "value");
+  Tensor *value = tensor_check(L, -1);
+  Tensor *t = tensor_zeros(L, value->ndim, value->dim);
+  tensor_belongs_to(L, -3, p);
+  lua_remove(L, -2);
+  return t;
+}
+
+/* Push element i of the list of parameters at index 1. */
+static Param *push_parameter(lua_State *L, size_t i) {
+  lua_rawgeti(L, 1, (lua_Integer)i + 1);
+  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
+  if (p == NULL)
+    luaL_argerror(L, 1, lua_pushfstring(L, "element [%d]: " PARAM_TYPE " expected, got %s",
+                                        (int)i + 1, luaL_typename(L, -1)));
+  return p;
+}
+
+/* Enter the parameter on top of the stack in the table at index 7. */
+static void claim(lua_State *L, const Param *p, size_t i) {
+  if (lua_rawgetp(L, 7, p) != LUA_TNIL) {
+    lua_getfield(L, -2, "name");
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "each parameter once expected, got '%s' as [%d] and [%d]",
+                                  lua_tostring(L, -1), (int)lua_tointeger(L, -2), (int)i + 1));
+  }
+  lua_pop(L, 1);
+  lua_pushinteger(L, (lua_Integer)i + 1);
+  lua_rawsetp(L, 7, p);
+}
+
+static double check_scale(lua_State *L, size_t i) {
+  lua_rawgeti(L, 2, (lua_Integer)i + 1);
+  double scale = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || !(scale >= 0 && scale <= 1e9))
+    luaL_argerror(L, 2, lua_pushfstring(L, "element [%d]: number from 0 to 1e9 expected, got %s",
+                                        (int)i + 1, luaL_tolstring(L, -1, NULL)));
+  lua_pop(L, 1);
+  return scale;
+}
+
+/* new({Param, …}, {scale, …}, adam) */
+static int new_optimizer(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  bool adam = lua_toboolean(L, 3);
+  lua_settop(L, 2);
+  size_t n = lua_rawlen(L, 1);
+  luaL_argcheck(L, n > 0 && n <= OPTIM_MAX, 1, "list of 1 to 2^20 parameters expected");
+  size_t bytes = sizeof(Optimizer) + n * sizeof(OptimSlot);
+  Optimizer *o = lua_newuserdatauv(L, bytes, UV_COUNT);
+  memset(o, 0, bytes);
+  luaL_setmetatable(L, OPTIM_TYPE);
+  o->adam = adam;
+  for (int uv = UV_PARAMS; uv <= UV_V; uv++) {
+    lua_createtable(L, (int)n, 0);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 3, uv);
+  }
+  lua_newtable(L); /* place of each parameter: none may be updated twice */
+  for (size_t i = 0; i < n; i++) {
+    OptimSlot *s = &o->slot[i];
+    s->param = push_parameter(L, i);
+    claim(L, s->param, i);
+    s->scale = check_scale(L, i) * s->param->step_scale;
+    s->m = push_moment(L, s->param)->data;
+    lua_rawseti(L, 5, (lua_Integer)i + 1);
+    if (adam) {
+      s->v = push_moment(L, s->param)->data;
+      lua_rawseti(L, 6, (lua_Integer)i + 1);
+    }
+    lua_rawseti(L, 4, (lua_Integer)i + 1);
+    o->count = i + 1;
+  }
+  o->chunks = optim_layout(o->slot, o->count);
+  lua_settop(L, 3);
+  return 1;
+}
+
+/* Nil and a message that names the parameter of this slot. */
+static int refuse_step(lua_State *L, size_t slot) {
+  lua_pushnil(L);
+  lua_getiuservalue(L, 1, UV_PARAMS);
+  lua_rawgeti(L, -1, (lua_Integer)slot + 1);
+  lua_getfield(L, -1, "name");
+  lua_pushfstring(L, "the gradient of '%s' is not finite, or too large to square: no step was "
+                     "taken",
+                  lua_tostring(L, -1));
+  lua_replace(L, -4);
+  lua_pop(L, 2);
+  return 2;
+}
+
+static double check_hyper(lua_State *L, int arg) {
+  double v = luaL_checknumber(L, arg);
+  if (!(v >= 0 && v <= 1e30))
+    luaL_argerror(L, arg, lua_pushfstring(L, "number from 0 to 1e30 expected, got %f", v));
+  return v;
+}
+
+/* step(lr, a, b, eps, clip_value, clip_norm): Adam's β1, β2; SGD's momentum in
+ * a.  Returns the norm of the gradient after clipping each element (true when
+ * clip_norm is 0, which spares the work), or nil and a message when a gradient
+ * is not finite; then nothing has changed. */
+static int step(lua_State *L) {
+  Optimizer *o = check(L);
+  double arg[6];
+  for (int i = 0; i < 6; i++) arg[i] = check_hyper(L, i + 2);
+  lua_settop(L, 1);
+  int threads = parallel_threads();
+  size_t scratch = OPTIM_SCRATCH * (size_t)threads;
+  size_t sums = o->chunks * sizeof(double) / sizeof(real);
+  real *work = tensor_workspace(L, scratch + sums);
+  optim_settle(o->slot, o->count); /* now that no finalizer can step any more */
+  double scale = 1, norm = 0;
+  size_t bad;
+  if (arg[5] > 0) {
+    norm = sqrt(optim_square_norm(o->slot, o->count, arg[4], &bad,
+                                  (double *)(void *)(work + scratch), work, threads));
+    if (norm > arg[5]) scale = arg[5] / norm;
+  } else {
+    double most = o->adam && arg[4] == 0 ? OPTIM_GRADIENT_MAX : HUGE_VAL;
+    bad = optim_first_bad(o->slot, o->count, most, (bool *)(void *)(work + scratch), work,
+                          threads);
+  }
+  if (bad < o->count) return refuse_step(L, bad);
+  o->t++;
+  if (o->adam) {
+    AdamStep s = {arg[0], arg[1], arg[2], arg[3], arg[4], scale, o->t};
+    optim_adam(o->slot, o->count, &s, work, threads);
+  } else {
+    SgdStep s = {arg[0], arg[1], arg[4], scale};
+    optim_sgd(o->slot, o->count, &s, work, threads);
+  }
+  if (arg[5] > 0)
+    lua_pushnumber(L, norm);
+  else
+    lua_pushboolean(L, 1);
+  return 1;
+}
+
+/* A new list of what the list in user value uv holds: the optimizer relies on
+ * its own to keep the moments in memory. */
+static void push_list(lua_State *L, int uv) {
+  lua_getiuservalue(L, 1, uv);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
+  lua_createtable(L, (int)n, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, -2, i);
+    lua_rawseti(L, -2, i);
+  }
+  lua_remove(L, -2);
+}
+
+/* moments() -> {m, …}, {v, …}, steps: the tensors themselves, not copies. */
+static int moments(lua_State *L) {
+  Optimizer *o = check(L);
+  push_list(L, UV_M);
+  push_list(L, UV_V);
+  lua_pushinteger(L, (lua_Integer)o->t);
+  return 3;
+}
+
+static int set_steps(lua_State *L) {
+  Optimizer *o = check(L);
+  lua_Integer t = luaL_checkinteger(L, 2);
+  if (t < 0)
+    luaL_argerror(L, 2, lua_pushfstring(L, "0 or more steps expected, got %I", (LUAI_UACINT)t));
+  o->t = (uint64_t)t;
+  return 0;
+}
+
+/* Steps that are due need the slots. */
+static int collect(lua_State *L) {
+  Optimizer *o = check(L);
+  optim_settle(o->slot, o->count);
+  return 0;
+}
+
+static const luaL_Reg methods[] = {{"step", step},           {"moments", moments},
+                                   {"set_steps", set_steps}, {"__gc", collect},
+                                   {NULL, NULL}};
+static const luaL_Reg functions[] = {{"optimizer", new_optimizer}, {NULL, NULL}};
+
+void open_optim(lua_State *L) {
+  luaL_newmetatable(L, OPTIM_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

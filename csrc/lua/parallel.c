@@ -1,0 +1,44 @@
+/* Threads, seen from Lua. */
+#include <lauxlib.h>
+
+#include "lua/open.h"
+#include "base/threads.h"
+#include "math/peak.h"
+
+/*** @submodule cglow.core */
+
+/*** How many threads the kernels use; the process's setting, not one Lua
+state's. At first OpenMP's default, so OMP_NUM_THREADS is respected. Results do
+not depend on it.
+@function threads
+@int[opt] n from 1 to 1024: set it
+@treturn int the number in force */
+static int threads(lua_State *L) {
+  if (!lua_isnoneornil(L, 1)) {
+    lua_Integer n = luaL_checkinteger(L, 1);
+    if (n < 1 || n > 1024)
+      luaL_argerror(L, 1, lua_pushfstring(L, "1 to 1024 threads expected, got %I",
+                                          (LUAI_UACINT)n));
+    parallel_set_threads((int)n);
+  }
+  lua_pushinteger(L, parallel_threads());
+  return 1;
+}
+
+/*** What the machine can do at most: fused multiply-adds on registers alone,
+on every thread, for the given time.
+@function peak_flops
+@number[opt=0.2] seconds to measure
+@treturn number flop/s of the library's scalar type, all threads together */
+static int measure_peak(lua_State *L) {
+  double seconds = luaL_optnumber(L, 1, 0.2);
+  if (!(seconds > 0 && seconds <= 60))
+    luaL_argerror(L, 1, lua_pushfstring(L, "0 to 60 seconds expected, got %f", seconds));
+  lua_pushnumber(L, peak_flops(seconds, parallel_threads()));
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"threads", threads}, {"peak_flops", measure_peak}, {NULL, NULL}};
+
+void open_parallel(lua_State *L) { luaL_setfuncs(L, functions, 0); }

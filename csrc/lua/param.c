@@ -1,0 +1,224 @@
+#include "lua/param.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "lua/open.h"
+#include "lua/tensor.h"
+
+/*** Trainable parameters.
+@module cglow.Param */
+
+enum { UV_VALUE = 1, UV_GRAD, UV_PENDING, UV_NAME, UV_COUNT = 4 };
+
+static const char limit_key = 0;
+
+/* Take a parameter of this shape off what parameter_limit has left. */
+static void spend(lua_State *L, int ndim, const size_t *dim) {
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &limit_key) == LUA_TNUMBER) {
+    size_t left = (size_t)lua_tointeger(L, -1), count = 1;
+    bool fits = true;
+    for (int i = 0; i < ndim; i++) fits = fits && checked_mul(count, dim[i], &count);
+    if (!fits || count > left)
+      luaL_error(L, "a parameter of shape %s is more than the %I numbers that are left",
+                 tensor_push_shape(L, ndim, dim), (LUAI_UACINT)left);
+    lua_pushinteger(L, (lua_Integer)(left - count));
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &limit_key);
+  }
+  lua_pop(L, 1);
+}
+
+Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim) {
+  spend(L, ndim, dim);
+  Param *p = lua_newuserdatauv(L, sizeof *p, UV_COUNT);
+  memset(p, 0, sizeof *p);
+  luaL_setmetatable(L, PARAM_TYPE);
+  Tensor *t = tensor_zeros(L, ndim, dim);
+  tensor_belongs_to(L, -2, p);
+  lua_setiuservalue(L, -2, UV_VALUE);
+  p->value = t->data;
+  p->step_scale = 1;
+  p->count = t->count;
+  p->rows = dim[0];
+  p->cols = t->count / dim[0];
+  lua_pushstring(L, name);
+  lua_setiuservalue(L, -2, UV_NAME);
+  return p;
+}
+
+Param *param_check(lua_State *L, int arg) {
+  return luaL_checkudata(L, arg, PARAM_TYPE);
+}
+
+void param_ensure_grad(lua_State *L, int idx) {
+  idx = lua_absindex(L, idx);
+  Param *p = lua_touserdata(L, idx);
+  if (p->grad != NULL) return;
+  lua_getiuservalue(L, idx, UV_VALUE);
+  Tensor *g = tensor_like(L, lua_touserdata(L, -1));
+  lua_setiuservalue(L, idx, UV_GRAD);
+  lua_pop(L, 1);
+  p->grad = g->data;
+}
+
+static void ensure_pending_room(lua_State *L, int idx, size_t n) {
+  Param *p = lua_touserdata(L, idx);
+  if (p->pending_room >= n) return;
+  size_t dim[2] = {n, p->rows + p->cols};
+  Tensor *t = tensor_new(L, 2, dim);
+  param_settle(p); /* it reads the u and v there were, until no finalizer can step */
+  lua_setiuservalue(L, idx, UV_PENDING);
+  p->pending_room = n;
+  p->u = t->data;
+  p->v = t->data + n * p->rows;
+}
+
+void param_prepare(lua_State *L, int idx, size_t n, bool outer) {
+  idx = lua_absindex(L, idx);
+  Param *p = lua_touserdata(L, idx);
+  if (param_may_be_pending(p, n, outer)) {
+    ensure_pending_room(L, idx, n);
+    return;
+  }
+  param_ensure_grad(L, idx);
+  if (p->pending > 0) param_materialise(p);
+}
+
+static int param_index(lua_State *L) {
+  Param *p = param_check(L, 1);
+  const char *key = luaL_checkstring(L, 2);
+  if (strcmp(key, "value") == 0) {
+    lua_getiuservalue(L, 1, UV_VALUE);
+  } else if (strcmp(key, "grad") == 0) {
+    param_ensure_grad(L, 1);
+    param_materialise(p);
+    p->exposed = true;
+    lua_getiuservalue(L, 1, UV_GRAD);
+  } else if (strcmp(key, "name") == 0) {
+    lua_getiuservalue(L, 1, UV_NAME);
+  } else if (strcmp(key, "step_scale") == 0) {
+    lua_pushnumber(L, p->step_scale);
+  } else if (strcmp(key, "has_grad") == 0) {
+    lua_pushboolean(L, p->dense || p->pending > 0);
+  } else {
+    luaL_getmetatable(L, PARAM_TYPE);
+    if (lua_getfield(L, -1, key) == LUA_TNIL || key[0] == '_')
+      return luaL_error(L,
+                        "a cglow.Param has no field '%s' (it has name, value, "
+                        "grad, has_grad, step_scale, zero_grad)",
+                        key);
+  }
+  return 1;
+}
+
+static void set_step_scale(lua_State *L, Param *p) {
+  double scale = luaL_checknumber(L, 3);
+  if (!(scale >= 0 && scale <= 1e9))
+    luaL_error(L, "cglow.Param: step_scale must be from 0 to 1e9, got %f", scale);
+  p->step_scale = scale;
+}
+
+static int param_newindex(lua_State *L) {
+  Param *p = param_check(L, 1);
+  const char *key = luaL_checkstring(L, 2);
+  if (strcmp(key, "step_scale") == 0) return set_step_scale(L, p), 0;
+  if (strcmp(key, "name") != 0)
+    return luaL_error(L,
+                      "cannot assign to '%s' of a cglow.Param: only its name and "
+                      "step_scale can be set; use p.value:copy(t) to change its "
+                      "numbers",
+                      key);
+  luaL_checktype(L, 3, LUA_TSTRING);
+  lua_settop(L, 3);
+  lua_setiuservalue(L, 1, UV_NAME);
+  return 0;
+}
+
+/*** The gradient counts as zero from now on.
+@function Param:zero_grad */
+static int zero_grad(lua_State *L) {
+  param_zero_grad(param_check(L, 1));
+  return 0;
+}
+
+/*** The gradients of all these count as zero from now on.
+@function zero_grad
+@tparam {Param,...} parameters */
+static int zero_all(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    Param *p = luaL_testudata(L, -1, PARAM_TYPE);
+    if (p == NULL)
+      luaL_argerror(L, 1, lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
+                                          (LUAI_UACINT)i, luaL_typename(L, -1)));
+    param_zero_grad(p);
+    lua_pop(L, 1);
+  }
+  return 0;
+}
+
+static int param_tostring(lua_State *L) {
+  param_check(L, 1);
+  lua_getiuservalue(L, 1, UV_NAME);
+  lua_getiuservalue(L, 1, UV_VALUE);
+  Tensor *t = lua_touserdata(L, -1);
+  const char *name = lua_tostring(L, -2), *shape = tensor_push_shape(L, t->ndim, t->dim);
+  lua_pushfstring(L, "cglow.Param %s  %s", name, shape);
+  return 1;
+}
+
+/*** A trainable parameter: a name, a value and a gradient of the same shape.
+For layers written in Lua; C layers make their own.
+@function Param
+@tparam Tensor value its numbers are copied
+@string[opt="param"] name
+@treturn Param with fields `name`, `value`, `grad` (formed when asked for),
+`has_grad` (false while the gradient is zero by construction), `step_scale` (1:
+what optimizers made from now on multiply their step size by) */
+static int new_param(lua_State *L) {
+  Tensor *t = tensor_check(L, 1);
+  Param *p = param_new(L, luaL_optstring(L, 2, "param"), t->ndim, t->dim);
+  memcpy(p->value, t->data, t->count * sizeof *t->data);
+  return 1;
+}
+
+/*** How many numbers the parameters made from now on may hold together, so that
+a small file cannot ask for a large model; making more raises.
+@function parameter_limit
+@int[opt] n 0 or more; nil: any number */
+static int set_limit(lua_State *L) {
+  lua_settop(L, 1);
+  if (!lua_isnil(L, 1)) {
+    lua_Integer n = luaL_checkinteger(L, 1);
+    if (n < 0)
+      luaL_argerror(L, 1, lua_pushfstring(L, "0 or more numbers expected, got %I",
+                                          (LUAI_UACINT)n));
+    lua_settop(L, 0);
+    lua_pushinteger(L, n);
+  }
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &limit_key);
+  return 0;
+}
+
+static const luaL_Reg methods[] = {{"__index", param_index},
+                                   {"__newindex", param_newindex},
+                                   {"__tostring", param_tostring},
+                                   {"zero_grad", zero_grad},
+                                   {NULL, NULL}};
+
+static const luaL_Reg functions[] = {{"Param", new_param},
+                                     {"zero_grad", zero_all},
+                                     {"parameter_limit", set_limit},
+                                     {NULL, NULL}};
+
+void open_param(lua_State *L) {
+  luaL_newmetatable(L, PARAM_TYPE);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,22 @@
+/* Parameters in Lua: userdata "cglow.Param" with .name, .value and .grad. */
+#ifndef CGLOW_LUA_PARAM_H
+#define CGLOW_LUA_PARAM_H
+
+#include <lua.h>
+
+#include "optim/param.h"
+
+#define PARAM_TYPE "cglow.Param"
+
+/* Push a new parameter of this shape, zero-filled, with this name. */
+Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim);
+Param *param_check(lua_State *L, int arg);
+
+/* Give the parameter at idx memory for its dense gradient. */
+void param_ensure_grad(lua_State *L, int idx);
+/* Make ready for a backward pass over n samples: room for a pending outer
+ * product if that is the cheaper form and nothing stands in its way,
+ * otherwise a dense gradient. */
+void param_prepare(lua_State *L, int idx, size_t n, bool outer);
+
+#endif

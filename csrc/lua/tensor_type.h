@@ -1,0 +1,31 @@
+/* What the files that bind tensors to Lua share. */
+#ifndef CGLOW_LUA_TENSOR_TYPE_H
+#define CGLOW_LUA_TENSOR_TYPE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "lua/tensor.h"
+
+/* Each file's methods, gathered by open_tensor; each table ends with a NULL. */
+extern const luaL_Reg tensor_shape_methods[], tensor_shape_functions[];
+extern const luaL_Reg tensor_math_methods[], tensor_math_metamethods[];
+extern const luaL_Reg tensor_reduce_methods[];
+
+/* __tostring */
+int tensor_tostring(lua_State *L);
+
+/* Argument arg as a 1-based index into 1..limit; returns it 0-based. */
+size_t tensor_check_index(lua_State *L, int arg, size_t limit);
+/* Argument arg as a dimension of t, from 1 on; returns it 0-based. */
+int tensor_check_dimension(lua_State *L, int arg, const Tensor *t);
+/* The tensor at arg, which must have t's shape. */
+Tensor *tensor_check_like(lua_State *L, int arg, const Tensor *t);
+/* t's shape without dimension d; t must have another one.  Returns its ndim. */
+int tensor_dims_without(const Tensor *t, int d, size_t dim[TENSOR_MAX_DIM]);
+
+/* Products of the dimensions before and after dimension d. */
+size_t tensor_outer(const Tensor *t, int d);
+size_t tensor_inner(const Tensor *t, int d);
+
+#endif

@@ -1,0 +1,209 @@
+/* Binding of super-pixels, hole filling and depth fusion: the table
+ * `cglow.core.vision`.  The public face, with the documentation, is
+ * lua/cglow/vision.lua. */
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
+
+#include "image/depth_fusion.h"
+#include "image/inpaint.h"
+#include "lua/open.h"
+#include "base/threads.h"
+#include "image/slic.h"
+#include "lua/tensor.h"
+
+/* A C×H×W or H×W tensor. */
+typedef struct Planes {
+  Tensor *tensor;
+  size_t channels, height, width;
+} Planes;
+
+static Planes check_planes(lua_State *L, int arg) {
+  Tensor *t = tensor_check(L, arg);
+  if (t->ndim != 2 && t->ndim != 3)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "CxHxW or HxW expected, got %s",
+                                  tensor_push_shape(L, t->ndim, t->dim)));
+  return (Planes){t, t->ndim == 3 ? t->dim[0] : 1, t->dim[t->ndim - 2],
+                  t->dim[t->ndim - 1]};
+}
+
+static Tensor *check_map(lua_State *L, int arg, size_t height, size_t width) {
+  return tensor_check_shape(L, arg, 2, (size_t[]){height, width});
+}
+
+static size_t check_count(lua_State *L, int arg, const char *what, lua_Integer low) {
+  lua_Integer n = luaL_checkinteger(L, arg);
+  if (n < low || n > 1 << 20)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "%s must be an integer from %I to 2^20, got %I",
+                                  what, (LUAI_UACINT)low, (LUAI_UACINT)n));
+  return (size_t)n;
+}
+
+static double check_above_zero(lua_State *L, int arg, const char *what) {
+  double v = luaL_checknumber(L, arg);
+  if (!(v > 0 && v <= 1e6))
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "%s must be above 0 and at most 1e6, got %f", what, v));
+  return v;
+}
+
+/* slic(image, segments, compactness, iterations) → labels H×W, count */
+static int vision_slic(lua_State *L) {
+  Planes image = check_planes(L, 1);
+  if (image.channels > 3)
+    luaL_argerror(L, 1, lua_pushfstring(L, "at most 3 channels expected, got %I",
+                                        (LUAI_UACINT)image.channels));
+  SlicOptions options = {check_count(L, 2, "segments", 1),
+                         check_above_zero(L, 3, "compactness"),
+                         check_count(L, 4, "iterations", 1)};
+  size_t pixels = image.height * image.width, bytes;
+  if (options.segments > pixels) options.segments = pixels;
+  if (!slic_scratch(image.height, image.width, &bytes))
+    return luaL_argerror(L, 1, "the image is too large");
+  void *scratch = lua_newuserdatauv(L, bytes, 0);
+  Tensor *labels = tensor_new(L, 2, (size_t[]){image.height, image.width});
+  size_t count = slic(image.tensor->data, image.channels, image.height, image.width,
+                      &options, scratch, labels->data);
+  lua_pushinteger(L, (lua_Integer)count);
+  return 2;
+}
+
+/* At least one valid pixel; an image without any cannot be filled. */
+static Tensor *check_valid(lua_State *L, int arg, Planes image) {
+  Tensor *valid = check_map(L, arg, image.height, image.width);
+  luaL_argcheck(L, !tensor_overlap(valid, image.tensor), arg,
+                "the map of valid pixels must not share memory with the image");
+  for (size_t i = 0; i < valid->count; i++)
+    if (valid->data[i] != 0) return valid;
+  luaL_argerror(L, arg, "no pixel is valid: nothing to fill from");
+  return NULL;
+}
+
+/* fill_median(image, valid, radius) → image */
+static int vision_fill_median(lua_State *L) {
+  Planes image = check_planes(L, 1);
+  Tensor *valid = check_valid(L, 2, image);
+  size_t radius = check_count(L, 3, "radius", 1);
+  if (radius > 32)
+    luaL_argerror(L, 3, lua_pushfstring(L, "radius of at most 32 expected, got %I",
+                                        (LUAI_UACINT)radius));
+  size_t window = (2 * radius + 1) * (2 * radius + 1);
+  real *scratch = tensor_workspace(L, 2 * valid->count + window);
+  fill_median(image.tensor->data, valid->data, image.channels, image.height, image.width,
+              radius, scratch);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* fill_diffusion(image, valid, tolerance, sweeps) → image, sweeps made */
+static int vision_fill_diffusion(lua_State *L) {
+  Planes image = check_planes(L, 1);
+  Tensor *valid = check_valid(L, 2, image);
+  double tolerance = check_above_zero(L, 3, "tolerance");
+  size_t most = check_count(L, 4, "sweeps", 1);
+  real *scratch = tensor_workspace(L, 2 * valid->count);
+  size_t made = fill_diffusion(image.tensor->data, valid->data, image.channels,
+                               image.height, image.width, tolerance, most, scratch);
+  lua_settop(L, 1);
+  lua_pushinteger(L, (lua_Integer)made);
+  return 2;
+}
+
+static void check_numbers(lua_State *L, int arg, size_t count, double *out) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  for (size_t i = 0; i < count; i++) {
+    int is_number;
+    lua_rawgeti(L, arg, (lua_Integer)i + 1);
+    out[i] = lua_tonumberx(L, -1, &is_number);
+    if (!is_number || !isfinite(out[i]))
+      luaL_argerror(L, arg, lua_pushfstring(L, "%d finite numbers expected, got %s as [%d]",
+                                            (int)count, luaL_tolstring(L, -1, NULL), (int)i + 1));
+    lua_pop(L, 1);
+  }
+}
+
+/* reproject(depth, {fx, fy, cx, cy}, motion, jump, out) → out */
+static int vision_reproject(lua_State *L) {
+  Tensor *depth = tensor_check_shape(L, 1, 2, (size_t[]){0, 0});
+  double intrinsics[4], motion[12];
+  check_numbers(L, 2, 4, intrinsics);
+  luaL_argcheck(L, intrinsics[0] > 0 && intrinsics[1] > 0, 2,
+                "focal lengths above 0 expected");
+  check_numbers(L, 3, 12, motion);
+  double jump = check_above_zero(L, 4, "jump");
+  Tensor *out = check_map(L, 5, depth->dim[0], depth->dim[1]);
+  luaL_argcheck(L, !tensor_overlap(depth, out), 5,
+                "out must not share memory with depth");
+  Camera camera = {intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]};
+  depth_reproject(depth->data, depth->dim[0], depth->dim[1], &camera, motion, jump,
+                  out->data);
+  lua_settop(L, 5);
+  return 1;
+}
+
+/* fuse(stack V×H×W, own H×W, tolerance, support) → clean H×W, count H×W */
+static int vision_fuse(lua_State *L) {
+  Tensor *stack = tensor_check_shape(L, 1, 3, (size_t[]){0, 0, 0});
+  Tensor *own = check_map(L, 2, stack->dim[1], stack->dim[2]);
+  FusionOptions options = {check_above_zero(L, 3, "tolerance"),
+                           check_count(L, 4, "support", 1)};
+  Tensor *clean = tensor_like(L, own), *count = tensor_like(L, own);
+  int threads = parallel_threads();
+  real *scratch = tensor_workspace(L, (size_t)threads * (stack->dim[0] + 1));
+  depth_fuse(stack->data, own->data, stack->dim[0], own->dim[0], own->dim[1], &options,
+             scratch, clean->data, count->data, threads);
+  return 2;
+}
+
+static void copy_row(const real *from, real *to, size_t n, bool mirror) {
+  if (!mirror) {
+    memcpy(to, from, n * sizeof *to);
+    return;
+  }
+  for (size_t i = 0; i < n; i++) to[i] = from[n - 1 - i];
+}
+
+static void check_inside(lua_State *L, int arg, size_t start, size_t count, size_t whole) {
+  size_t first = start + 1, last = start + count;
+  if (count > whole || start > whole - count)
+    luaL_argerror(L, arg, lua_pushfstring(L, "window within 1 to %I expected, got %I to %I",
+                                          (LUAI_UACINT)whole, (LUAI_UACINT)first,
+                                          (LUAI_UACINT)last));
+}
+
+/* window(image, top, left, out[, mirror]) → out: the rows and columns from
+ * (top, left) on that out has room for, left and right exchanged on request. */
+static int vision_window(lua_State *L) {
+  Planes image = check_planes(L, 1), out = check_planes(L, 4);
+  size_t top = check_count(L, 2, "top", 1) - 1, left = check_count(L, 3, "left", 1) - 1;
+  bool mirror = lua_toboolean(L, 5);
+  if (out.channels != image.channels)
+    luaL_argerror(L, 4, lua_pushfstring(L, "%I channels expected, got %I",
+                                        (LUAI_UACINT)image.channels, (LUAI_UACINT)out.channels));
+  check_inside(L, 2, top, out.height, image.height);
+  check_inside(L, 3, left, out.width, image.width);
+  luaL_argcheck(L, !tensor_overlap(image.tensor, out.tensor), 4,
+                "out must not share memory with the image");
+  for (size_t c = 0; c < image.channels; c++)
+    for (size_t y = 0; y < out.height; y++)
+      copy_row(image.tensor->data + (c * image.height + top + y) * image.width + left,
+               out.tensor->data + (c * out.height + y) * out.width, out.width, mirror);
+  lua_settop(L, 4);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"slic", vision_slic},
+                                     {"fill_median", vision_fill_median},
+                                     {"fill_diffusion", vision_fill_diffusion},
+                                     {"reproject", vision_reproject},
+                                     {"fuse", vision_fuse},
+                                     {"window", vision_window},
+                                     {NULL, NULL}};
+
+void open_vision(lua_State *L) {
+  luaL_newlib(L, functions);
+  lua_setfield(L, -2, "vision");
+}

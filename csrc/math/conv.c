@@ -1,0 +1,261 @@
+#include "math/conv.h"
+
+#include <string.h>
+
+#include "math/gemm.h"
+#include "base/threads.h"
+
+/* Columns that one piece of work handles: enough to keep a GEMM busy, few
+ * enough that its operands stay in the second-level cache. */
+#define TILE_COLUMNS 256
+/* Weight gradients are summed in this many fixed parts, then joined in order,
+ * so that the sum does not depend on the number of threads. */
+#define GRADIENT_PARTS 8
+
+/* As much scratch as this is not to be had; sums and products of a few such
+ * sizes do not overflow. */
+#define CONV_SCRATCH_MAX ((size_t)1 << 48)
+
+typedef ptrdiff_t Index;
+
+size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
+  size_t padded = in + 2 * pad;
+  return kernel == 0 || stride == 0 || padded < kernel ? 0
+                                                       : (padded - kernel) / stride + 1;
+}
+
+/* Work is cut into tiles of whole output rows.  In the (C, N, H, W) layout a
+ * tile may span samples; otherwise each sample is cut on its own. */
+typedef struct Tiling {
+  size_t ow, rows_per_tile, rows_per_block, blocks, tiles_per_block;
+} Tiling;
+
+static Tiling tile(const Act *out) {
+  Tiling t;
+  t.ow = out->w;
+  t.blocks = act_batch_contiguous(out) ? 1 : out->n;
+  t.rows_per_block = (t.blocks == 1 ? out->n : 1) * out->h;
+  t.rows_per_tile = TILE_COLUMNS / out->w;
+  if (t.rows_per_tile > t.rows_per_block) t.rows_per_tile = t.rows_per_block;
+  if (t.rows_per_tile == 0) t.rows_per_tile = 1;
+  t.tiles_per_block = (t.rows_per_block + t.rows_per_tile - 1) / t.rows_per_tile;
+  return t;
+}
+
+static inline size_t tile_count(const Tiling *t) {
+  return t->blocks * t->tiles_per_block;
+}
+
+/* Tile i covers `rows` rows from row0, counted over all samples; returns where
+ * its pixels start within a channel of out. */
+static inline size_t tile_at(const Tiling *t, const Act *out, size_t i, size_t *row0,
+                             size_t *rows) {
+  size_t block = i / t->tiles_per_block, within = i % t->tiles_per_block;
+  size_t first = within * t->rows_per_tile;
+  *row0 = block * t->rows_per_block + first;
+  *rows = t->rows_per_block - first;
+  if (*rows > t->rows_per_tile) *rows = t->rows_per_tile;
+  return block * out->ns + first * t->ow;
+}
+
+static inline size_t kernel_size(const ConvGeometry *g, size_t c) {
+  return c * g->kh * g->kw;
+}
+
+static inline bool pointwise(const ConvGeometry *g) {
+  return g->kh == 1 && g->kw == 1 && g->sh == 1 && g->sw == 1 && g->ph == 0 && g->pw == 0;
+}
+
+static inline bool same_stride1(const ConvGeometry *g) {
+  return g->sh == 1 && g->sw == 1 && 2 * g->ph + 1 == g->kh && 2 * g->pw + 1 == g->kw;
+}
+
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+static const ConvGeometry one_by_one = {1, 1, 1, 1, 0, 0};
+
+/* A convolution whose columns lie ready is one by 1×1 kernels on them. */
+static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out,
+                       const real *cols) {
+  return act_cnhw((real *)cols, out->n, kernel_size(g, in->c), out->h, out->w);
+}
+
+size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
+  Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
+  size_t tile_columns = t.rows_per_tile * t.ow;
+  if (same_stride1(g))
+    tile_columns = max_size(tile_columns, back.rows_per_tile * back.ow);
+  size_t k = kernel_size(g, in->c), ko = kernel_size(g, out->c);
+  double most = (double)max_size(k, ko) * (double)max_size(tile_columns, out->h * out->w);
+  if (most > (double)CONV_SCRATCH_MAX) return CONV_SCRATCH_MAX;
+  size_t tiles =
+      max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
+  size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
+  size_t whole = same_stride1(g) ? out->c * k : k * out->h * out->w;
+  return tiles + parts + whole + 64;
+}
+
+/* The tile's columns: the input itself for a 1×1 kernel, or gathered into buf. */
+static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act *out,
+                                size_t row0, size_t rows, real *buf, size_t *ld) {
+  if (pointwise(g) && (act_batch_contiguous(in) || !act_batch_contiguous(out))) {
+    *ld = in->cs;
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there are rows, or no tile */
+    return act_plane(in, row0 / in->h, 0) + row0 % in->h * in->w;
+  }
+  *ld = rows * out->w;
+  im2col(in, g, out->h, out->w, row0, rows, buf, *ld);
+  return buf;
+}
+
+void conv_forward(const Act *in, const real *weight, const real *bias,
+                  const ConvGeometry *g, const Act *out, const real *cols, real *scratch,
+                  int threads) {
+  if (cols != NULL) {
+    Act view = columns_act(in, g, out, cols);
+    conv_forward(&view, weight, bias, &one_by_one, out, NULL, scratch, threads);
+    return;
+  }
+  Tiling t = tile(out);
+  size_t k = kernel_size(g, in->c);
+  size_t stride = k * t.rows_per_tile * t.ow;
+  Index tiles = (Index)tile_count(&t);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < tiles; i++) {
+    size_t row0, rows, ld;
+    size_t at = tile_at(&t, out, (size_t)i, &row0, &rows), n = rows * t.ow;
+    real *buf = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? stride : 0);
+    const real *b = tile_columns(in, g, out, row0, rows, buf, &ld);
+    gemm(NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, bias, out->data + at,
+         out->cs);
+  }
+}
+
+CLONES static double sum_of(const real *p, size_t n) {
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (size_t x = 0; x < n; x++) s += (double)p[x];
+  return s;
+}
+
+/* Where a weight gradient goes: dw = beta·dw + …, db likewise unless NULL. */
+typedef struct GradientTarget {
+  real *dw, *db, weight_beta, bias_beta;
+} GradientTarget;
+
+/* dout·colsᵀ over the tiles first, first + step, … */
+static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act *dout,
+                                 const Tiling *t, size_t first, size_t step, size_t k,
+                                 real *buf, GradientTarget to) {
+  for (size_t i = first; i < tile_count(t); i += step) {
+    size_t row0, rows, ld;
+    size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
+    const real *b = tile_columns(in, g, dout, row0, rows, buf, &ld);
+    gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
+         to.weight_beta == 0 ? NULL : to.dw, to.dw, k);
+    for (size_t c = 0; to.db != NULL && c < dout->c; c++) {
+      double s = sum_of(dout->data + c * dout->cs + at, n);
+      to.db[c] = (to.bias_beta == 0 ? 0 : to.db[c]) + (real)s;
+    }
+    to.weight_beta = to.bias_beta = 1;
+  }
+}
+
+CLONES static void join_parts(const real *parts, size_t stride, size_t count,
+                              size_t nparts, real beta, real *restrict out) {
+  for (size_t i = 0; i < count; i++) out[i] = (beta == 0 ? 0 : out[i]) + parts[i];
+  for (size_t p = 1; p < nparts; p++)
+    for (size_t i = 0; i < count; i++) out[i] += parts[p * stride + i];
+}
+
+static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
+                            GradientTarget to, size_t k, real *scratch, int threads) {
+  Tiling t = tile(dout);
+  size_t nparts = tile_count(&t) < GRADIENT_PARTS ? 1 : GRADIENT_PARTS;
+  size_t count = dout->c * k, stride = count + dout->c;
+  if (nparts == 1 && to.weight_beta == 0 && to.bias_beta == 0) {
+    weight_gradient_part(in, g, dout, &t, 0, 1, k, scratch, to);
+    return;
+  }
+  size_t buf_stride = k * t.rows_per_tile * t.ow;
+  real *parts = scratch + GRADIENT_PARTS * buf_stride;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index p = 0; p < (Index)nparts; p++) {
+    real *own = parts + (size_t)p * stride;
+    weight_gradient_part(in, g, dout, &t, (size_t)p, nparts, k,
+                         scratch + (size_t)p * buf_stride,
+                         (GradientTarget){own, own + count, 0, 0});
+  }
+  join_parts(parts, stride, count, nparts, to.weight_beta, to.dw);
+  if (to.db != NULL)
+    join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db);
+}
+
+/* Stride 1, same padding: the input gradient is itself such a convolution, of
+ * dout with the kernels turned by 180° and the channels exchanged. */
+static void input_gradient_same(const real *weight, const ConvGeometry *g,
+                                const Act *dout, const Act *din, real *scratch,
+                                int threads) {
+  size_t kk = g->kh * g->kw, k = dout->c * kk;
+  real *turned = scratch;
+  for (size_t o = 0; o < dout->c; o++)
+    for (size_t c = 0; c < din->c; c++)
+      for (size_t i = 0; i < kk; i++)
+        turned[c * k + o * kk + (kk - 1 - i)] = weight[(o * din->c + c) * kk + i];
+  conv_forward(dout, turned, NULL, g, din, NULL, scratch + din->c * k, threads);
+}
+
+/* The same where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
+static void input_gradient_one(const real *weight, const Act *dout, const Act *din,
+                               int threads) {
+  Tiling t = tile(dout);
+  if (t.blocks == 1 && !act_batch_contiguous(din)) t = tile(din);
+  Index tiles = (Index)tile_count(&t);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < tiles; i++) {
+    size_t row0, rows;
+    tile_at(&t, dout, (size_t)i, &row0, &rows);
+    /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there are rows, or no tile */
+    size_t n = row0 / dout->h, at = row0 % dout->h * dout->w;
+    gemm(TRANS, NO_TRANS, din->c, rows * dout->w, dout->c, weight, din->c,
+         act_plane(dout, n, 0) + at, dout->cs, NULL, act_plane(din, n, 0) + at, din->cs);
+  }
+}
+
+static void zero_sample(const Act *a, size_t n) {
+  for (size_t c = 0; c < a->c; c++)
+    memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
+}
+
+static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
+                               const Act *din, real *scratch) {
+  size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c);
+  for (size_t n = 0; n < dout->n; n++) {
+    gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0), dout->cs,
+         NULL, scratch, pixels);
+    zero_sample(din, n);
+    col2im_add(scratch, g, dout->h, dout->w, din, n);
+  }
+}
+
+static void input_gradient(const real *weight, const ConvGeometry *g, const Act *dout,
+                           const Act *din, real *scratch, int threads) {
+  if (pointwise(g)) {
+    input_gradient_one(weight, dout, din, threads);
+  } else if (same_stride1(g)) {
+    input_gradient_same(weight, g, dout, din, scratch, threads);
+  } else {
+    input_gradient_any(weight, g, dout, din, scratch);
+  }
+}
+
+void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
+                   const Act *dout, const Act *din, real *dweight, real weight_beta,
+                   real *dbias, real bias_beta, const real *cols, real *scratch,
+                   int threads) {
+  Act view = columns_act(in, g, dout, cols);
+  weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout,
+                  (GradientTarget){dweight, dbias, weight_beta, bias_beta},
+                  kernel_size(g, in->c), scratch, threads);
+  if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
+}

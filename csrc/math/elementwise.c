@@ -1,0 +1,203 @@
+#include "math/elementwise.h"
+
+#include <math.h>
+#include <string.h>
+
+#ifdef CGLOW_DOUBLE
+#define F(name) name
+#else
+#define F(name) name##f
+#endif
+
+#define BINARY(name, expression)                                                    \
+  CLONES static void name##_tt(real *out, const real *a, const real *b, size_t n) { \
+    for (size_t i = 0; i < n; i++) {                                                \
+      real x = a[i], y = b[i];                                                      \
+      out[i] = expression;                                                          \
+    }                                                                               \
+  }                                                                                 \
+  CLONES static void name##_tn(real *out, const real *a, real y, size_t n) {        \
+    for (size_t i = 0; i < n; i++) {                                                \
+      real x = a[i];                                                                \
+      out[i] = expression;                                                          \
+    }                                                                               \
+  }                                                                                 \
+  CLONES static void name##_nt(real *out, real x, const real *b, size_t n) {        \
+    for (size_t i = 0; i < n; i++) {                                                \
+      real y = b[i];                                                                \
+      out[i] = expression;                                                          \
+    }                                                                               \
+  }                                                                                 \
+  const Binary binary_##name = {name##_tt, name##_tn, name##_nt};
+
+BINARY(add, x + y)
+BINARY(sub, x - y)
+BINARY(mul, x *y)
+BINARY(div, x / y)
+BINARY(gt, x > y ? 1 : 0)
+BINARY(lt, x < y ? 1 : 0)
+BINARY(eq, x == y ? 1 : 0)
+
+#define UNARY(name, expression)                                  \
+  CLONES void unary_##name(real *out, const real *a, size_t n) { \
+    for (size_t i = 0; i < n; i++) {                             \
+      real x = a[i];                                             \
+      out[i] = expression;                                       \
+    }                                                            \
+  }
+
+UNARY(neg, -x)
+UNARY(exp, F(exp)(x))
+UNARY(log, F(log)(x))
+UNARY(abs, F(fabs)(x))
+UNARY(sqrt, F(sqrt)(x))
+UNARY(round, F(round)(x))
+UNARY(floor, F(floor)(x))
+UNARY(sign, x > 0 ? 1 : x < 0 ? -1 : x)
+
+CLONES void clamp_range(real *out, const real *a, real lo, real hi, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    real x = a[i];
+    x = x < lo ? lo : x;
+    out[i] = x > hi ? hi : x;
+  }
+}
+
+CLONES void fill_range(real *out, real v, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = v;
+}
+
+CLONES void axpy_range(real *y, const real *x, real scale, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] += scale * x[i];
+}
+
+/* Sixteen partial sums, so that the loop vectorises without reordering: the
+ * result does not depend on the instruction set. */
+#define PARTS 16
+
+static double sum_parts(const double part[PARTS]) {
+  double s = 0;
+  for (int k = 0; k < PARTS; k++) s += part[k];
+  return s;
+}
+
+CLONES double reduce_sum(const real *a, size_t n) {
+  double part[PARTS] = {0};
+  size_t whole = n - n % PARTS;
+  for (size_t i = 0; i < whole; i += PARTS)
+    for (size_t k = 0; k < PARTS; k++) part[k] += a[i + k];
+  for (size_t i = whole; i < n; i++) part[i - whole] += a[i];
+  return sum_parts(part);
+}
+
+CLONES double reduce_squares(const real *a, double centre, size_t n) {
+  double part[PARTS] = {0};
+  size_t whole = n - n % PARTS;
+  for (size_t i = 0; i < whole; i += PARTS)
+    for (size_t k = 0; k < PARTS; k++) {
+      double d = a[i + k] - centre;
+      part[k] += d * d;
+    }
+  for (size_t i = whole; i < n; i++) {
+    double d = a[i] - centre;
+    part[i - whole] += d * d;
+  }
+  return sum_parts(part);
+}
+
+CLONES bool all_finite(const real *a, size_t n) {
+  int bad = 0;
+  for (size_t i = 0; i < n; i++) bad |= !(a[i] - a[i] == 0);
+  return !bad;
+}
+
+CLONES bool all_equal(const real *a, const real *b, size_t n) {
+  int bad = 0;
+  for (size_t i = 0; i < n; i++) bad |= !(a[i] == b[i]);
+  return !bad;
+}
+
+Summary summarise(const real *a, size_t n) {
+  Summary s = {HUGE_VAL, -HUGE_VAL, 0, 0, 0, 0};
+  for (size_t i = 0; i < n; i++) {
+    double x = a[i];
+    if (x != x) {
+      s.nan++;
+    } else if (x - x != 0) {
+      s.inf++;
+    } else {
+      s.min = x < s.min ? x : s.min;
+      s.max = x > s.max ? x : s.max;
+      s.mean += x;
+      s.finite++;
+    }
+  }
+  s.mean /= s.finite > 0 ? (double)s.finite : 1;
+  return s;
+}
+
+#define COLUMNS 256
+
+CLONES static void sum_columns(real *out, const real *a, size_t len, size_t inner,
+                               size_t columns, double scale) {
+  double sum[COLUMNS] = {0};
+  for (size_t l = 0; l < len; l++)
+    for (size_t i = 0; i < columns; i++) sum[i] += a[l * inner + i];
+  for (size_t i = 0; i < columns; i++) out[i] = (real)(sum[i] * scale);
+}
+
+void sum_axis(real *out, const real *a, size_t outer, size_t len, size_t inner,
+              double scale) {
+  for (size_t o = 0; o < outer; o++, a += len * inner, out += inner) {
+    if (inner == 1) {
+      *out = (real)(reduce_sum(a, len) * scale);
+      continue;
+    }
+    for (size_t i = 0; i < inner; i += COLUMNS)
+      sum_columns(out + i, a + i, len, inner, inner - i < COLUMNS ? inner - i : COLUMNS,
+                  scale);
+  }
+}
+
+/* sign = 1: the largest; sign = −1: the smallest. */
+ALWAYS_INLINE void extreme_axis(real *value, real *index, const real *a, size_t outer,
+                                size_t len, size_t inner, real sign) {
+  for (size_t o = 0; o < outer; o++, value += inner, index += inner) {
+    memcpy(value, a, inner * sizeof *a);
+    fill_range(index, 0, inner);
+    a += inner;
+    for (size_t l = 1; l < len; l++, a += inner)
+      for (size_t i = 0; i < inner; i++) {
+        real x = a[i], v = value[i];
+        int better = (x * sign > v * sign) | ((x != x) & (v == v));
+        value[i] = better ? x : v;
+        index[i] = better ? (real)l : index[i];
+      }
+  }
+}
+
+CLONES void max_axis(real *value, real *index, const real *a, size_t outer, size_t len,
+                     size_t inner) {
+  extreme_axis(value, index, a, outer, len, inner, 1);
+}
+
+CLONES void min_axis(real *value, real *index, const real *a, size_t outer, size_t len,
+                     size_t inner) {
+  extreme_axis(value, index, a, outer, len, inner, -1);
+}
+
+void permute4(real *out, const real *a, const size_t dim[4], const int order[4]) {
+  size_t stride[4], d[4], s[4];
+  stride[3] = 1;
+  for (int i = 3; i > 0; i--) stride[i - 1] = stride[i] * dim[i];
+  for (int i = 0; i < 4; i++) {
+    d[i] = dim[order[i]];
+    s[i] = stride[order[i]];
+  }
+  for (size_t i = 0; i < d[0]; i++)
+    for (size_t j = 0; j < d[1]; j++)
+      for (size_t k = 0; k < d[2]; k++) {
+        const real *from = a + i * s[0] + j * s[1] + k * s[2];
+        for (size_t l = 0; l < d[3]; l++) *out++ = from[l * s[3]];
+      }
+}

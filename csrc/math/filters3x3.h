@@ -1,0 +1,22 @@
+/* The nine numbers of each of many 3×3 filters, with filters as rows or, for
+ * kernels, as columns. */
+#ifndef CGLOW_MATH_FILTERS3X3_H
+#define CGLOW_MATH_FILTERS3X3_H
+
+#include "math/gemm.h"
+
+#define TAPS ((size_t)9)
+/* Numbers that taps_gather writes, of which the first 9 rows count. */
+#define TAPS_ROOM (16 * PANEL)
+
+/* Let the cache fetch `count` filters that lie `distance` apart. */
+static inline void taps_fetch(const real *g, size_t distance, size_t count) {
+  for (size_t k = 0; k < count; k++) __builtin_prefetch(g + k * distance);
+}
+
+/* rows[9][PANEL] from `count` ≤ PANEL filters that lie `distance` apart. */
+void taps_gather(const real *g, size_t distance, size_t count, real *rows);
+/* Back: g = beta·g + rows. */
+void taps_scatter(const real *rows, size_t count, real beta, real *g, size_t distance);
+
+#endif

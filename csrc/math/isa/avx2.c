@@ -1,0 +1,12 @@
+/* Kernels for x86-64-v3: 16 registers of 32 bytes. */
+#include "base/real.h"
+
+#if HAVE_CLONES
+#pragma GCC target("arch=x86-64-v3")
+#define AT_LEVEL(name) name##_v3
+#define VECTOR_BYTES 32
+#define PRODUCT_ROWS 6
+#define NARROW_ROWS 6
+#define WIDEN_ROWS 4
+#include "math/isa/kernels.h"
+#endif

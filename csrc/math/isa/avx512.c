@@ -1,0 +1,12 @@
+/* Kernels for x86-64-v4: 32 registers of 64 bytes. */
+#include "base/real.h"
+
+#if HAVE_CLONES
+#pragma GCC target("arch=x86-64-v4")
+#define AT_LEVEL(name) name##_v4
+#define VECTOR_BYTES 64
+#define PRODUCT_ROWS 8
+#define NARROW_ROWS 12
+#define WIDEN_ROWS 8
+#include "math/isa/kernels.h"
+#endif

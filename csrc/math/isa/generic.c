@@ -1,0 +1,14 @@
+/* Kernels for any processor, with as many registers of 16 bytes as x86-64 has at least,
+ * and ARM has twice. */
+#define AT_LEVEL(name) name##_any
+#define VECTOR_BYTES 16
+#ifdef __aarch64__
+#define PRODUCT_ROWS 8
+#define NARROW_ROWS 12
+#define WIDEN_ROWS 8
+#else
+#define PRODUCT_ROWS 4
+#define NARROW_ROWS 4
+#define WIDEN_ROWS 4
+#endif
+#include "math/isa/kernels.h"

@@ -1,0 +1,92 @@
+/* What the passes of nn/conv_chain.h share: how pixels lie in groups and parts, a thread's
+ * scratch, and the way between images and panels. */
+#ifndef CGLOW_NN_CONV_CHAIN_GROUPS_H
+#define CGLOW_NN_CONV_CHAIN_GROUPS_H
+
+#include "math/gemm.h"
+#include "nn/conv_chain.h"
+
+/* Weight gradients are summed in fixed parts of at least so many groups, then
+ * joined in order, so that the sum does not depend on the number of threads. */
+#define PART_GROUPS 4
+#define MOST_PARTS 8
+/* Panels that are transposed and summed at a time. */
+#define TURN_PANELS 4
+
+typedef ptrdiff_t Index;
+
+static inline size_t patch_pixels(const Patches *v) { return v->n * v->h * v->w; }
+
+static inline size_t patch_groups(const Patches *v) {
+  return (patch_pixels(v) + PANEL - 1) / PANEL;
+}
+
+/* Pixels in group g. */
+static inline size_t group_pixels(const Patches *v, size_t g) {
+  size_t left = patch_pixels(v) - g * PANEL;
+  return left < PANEL ? left : PANEL;
+}
+
+/* The columns of a panel that are computed: whole halves. */
+static inline size_t whole_halves(size_t n) {
+  size_t half = PANEL / 2;
+  return (n + half - 1) / half * half;
+}
+
+static inline size_t output_reals(const PatchStage *s) {
+  return s->panels * s->out * PANEL;
+}
+
+static inline size_t column_reals(const PatchStage *s) {
+  return s->panels * s->columns * PANEL;
+}
+
+/* Where panel t of a stage's outputs begins, and the distance of its rows. */
+static inline real *output_panel(const PatchStage *s, real *y, size_t t) {
+  return y + t / s->taps * s->taps * s->out * PANEL + t % s->taps * PANEL;
+}
+
+static inline size_t output_row(const PatchStage *s) { return s->taps * PANEL; }
+
+/* A group's outputs of all stages but the last. */
+static inline size_t group_kept(const Patches *v) {
+  size_t total = 0;
+  for (size_t i = 0; i + 1 < v->depth; i++) total += output_reals(v->stage + i);
+  return total;
+}
+
+static inline size_t patch_parts(const Patches *v) {
+  size_t parts = patch_groups(v) / PART_GROUPS;
+  return parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
+}
+
+/* A thread's: columns, turned panels, the last output, gradients of every
+ * stage's outputs and of the columns. */
+static inline size_t thread_reals(const Patches *v) {
+  size_t last = v->stage[v->depth - 1].out * PANEL;
+  return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + group_kept(v) +
+         2 * last;
+}
+
+/* A thread's scratch, the first's if there is but one. */
+static inline real *thread_scratch(const Patches *v, real *scratch, int thread) {
+  return scratch + (size_t)thread * thread_reals(v);
+}
+
+/* A part's sums: weight and bias gradients, stage by stage. */
+static inline size_t gradient_reals(const Patches *v) {
+  size_t total = 0;
+  for (size_t i = 0; i < v->depth; i++)
+    total += v->stage[i].out * (v->stage[i].columns + 1);
+  return total;
+}
+
+/* A group's columns from in, or back: added to it. */
+void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols,
+                           bool back);
+
+/* Group g of the last output or its gradient, as one panel, and the way back. */
+void patches_group_panel(const Patches *v, const Act *a, size_t g, real *panel);
+void patches_panel_back(const Patches *v, const real *panel, size_t g, const Act *a);
+
+#endif

@@ -1,0 +1,308 @@
+#include "nn/net.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Keep every buffer 64-byte aligned. */
+static inline size_t round_up(size_t n) { return (n + 15) & ~(size_t)15; }
+
+/* n·c·h·w as a size that BLAS's int can index. */
+static bool fits(size_t n, const Shape *s) {
+  size_t total;
+  return !__builtin_mul_overflow(n, s->c, &total) &&
+         !__builtin_mul_overflow(total, s->h, &total) &&
+         !__builtin_mul_overflow(total, s->w, &total) && total < INT32_MAX;
+}
+
+/* Does the group of in-place layers that node i begins end the network, or
+ * feed a layer that wants whole samples? */
+static bool ends_in_samples(const Net *net, size_t i, bool *last) {
+  while (i + 1 < net->count && net->node[i + 1].in_place) i++;
+  *last = i + 1 == net->count;
+  return *last || net->node[i + 1].layer->ops->wants_samples;
+}
+
+static void place(Net *net, size_t i, const Shape *s) {
+  NetNode *v = &net->node[i];
+  if (v->in_place) {
+    v->out = net->node[i - 1].out;
+    v->offset = net->node[i - 1].offset;
+    v->in_output = net->node[i - 1].in_output;
+    return;
+  }
+  bool samples = ends_in_samples(net, i, &v->in_output) || s->flat;
+  v->out = samples ? act_nchw(NULL, net->n, s->c, s->h, s->w)
+                   : act_cnhw(NULL, net->n, s->c, s->h, s->w);
+  v->offset = net->arena;
+  if (!v->in_output) net->arena += round_up(net->n * shape_count(s));
+  net->grad = max_size(net->grad, round_up(net->n * shape_count(s)));
+}
+
+/* Between convolutions that are run as one: the shape alone. */
+static void pass_by(Net *net, size_t i, const Shape *s) {
+  net->node[i].in_output = false;
+  net->node[i].out = act_cnhw(NULL, net->n, s->c, s->h, s->w);
+}
+
+static const Act *input_of(const Net *net, size_t i) {
+  return i == 0 ? &net->in : &net->node[i - 1].out;
+}
+
+static bool occurs_between(const Net *net, size_t i, size_t end) {
+  for (size_t k = i; k < end; k++)
+    if (net->node[k].layer == net->node[end].layer) return true;
+  return false;
+}
+
+static size_t after_relu(const Net *net, size_t i) {
+  return i < net->count && net->node[i].in_place ? i + 1 : i;
+}
+
+/* Convolutions that run as one from node i on, which reads `in`: one of any kind and
+ * those whose kernels tile what comes out, or only the latter.  Returns the node
+ * after them; i if there are none. */
+static size_t patches_from(const Net *net, size_t i, const Shape *in, Patches *v) {
+  Shape s = *in;
+  char why[NET_WHY];
+  bool tiles = false;
+  size_t end = i;
+  *v = (Patches){0};
+  while (end < net->count && net->node[end].layer->ops == &layer_conv2d) {
+    const Layer *l = net->node[end].layer;
+    bool tile = patches_tile(l, s.h, s.w);
+    Shape from = s;
+    if ((end > i && !tile) || occurs_between(net, i, end)) break;
+    l->ops->shape(l, &from, &s, why);
+    if (!patches_add(v, l, net->n, s.h, s.w)) break;
+    tiles = tiles || tile;
+    end = after_relu(net, end + 1);
+    v->stage[v->depth - 1].relu = net->node[end - 1].in_place;
+  }
+  return tiles ? end : i;
+}
+
+/* See that nodes first .. end-1 are run as one, or node `first` alone. */
+static void tie(Net *net, size_t first, size_t end, const Patches *v) {
+  size_t last = end > first ? end - 1 : first;
+  net->node[first].other = last;
+  net->node[last].other = first;
+  net->node[first].patches = end > first ? *v : (Patches){0};
+}
+
+static inline bool as_patches(const NetNode *v) { return v->patches.depth > 0; }
+
+/* Place what node i computes alone, or it and those it is run with; *s: the shape
+ * of its input, then of the last output.  Returns the node after. */
+static size_t place_from(Net *net, size_t i, Shape *s, char *why) {
+  Patches v;
+  size_t end = patches_from(net, i, s, &v), last = end > i ? end - 1 : i;
+  bool relu = last > i && net->node[last].in_place;
+  tie(net, i, end, &v);
+  for (size_t k = i; k <= last; k++) {
+    Shape from = *s;
+    net->node[k].layer->ops->shape(net->node[k].layer, &from, s, why);
+    if (k + (relu ? 1 : 0) < last)
+      pass_by(net, k, s);
+    else
+      place(net, k, s);
+  }
+  if (end > i) {
+    net->node[i].kept = net->arena;
+    net->arena += round_up(patches_kept(&v));
+  }
+  return last + 1;
+}
+
+static bool same_shape(const Shape *a, const Shape *b) {
+  return a->c == b->c && a->h == b->h && a->w == b->w && a->flat == b->flat;
+}
+
+static bool too_many(char *why, const char *what, size_t n, const Shape *s) {
+  snprintf(why, NET_WHY, "%s%zux%zux%zux%zu activations are too many", what, n, s->c,
+           s->h, s->w);
+  return false;
+}
+
+bool net_output_shape(const Net *net, size_t n, const Shape *in, Shape *out, char *why) {
+  *out = *in;
+  for (size_t i = 0; i < net->count; i++) {
+    const Layer *l = net->node[i].layer;
+    Shape s = *out;
+    char reason[160], at[40];
+    if (!l->ops->shape(l, &s, out, reason)) {
+      snprintf(why, NET_WHY, "layer %zu: %s", i + 1, reason);
+      return false;
+    }
+    snprintf(at, sizeof at, "layer %zu: ", i + 1);
+    if (!fits(n, out)) return too_many(why, at, n, out);
+  }
+  return fits(n, in) || too_many(why, "", n, in);
+}
+
+bool net_plan(Net *net, size_t n, const Shape *in, char *why) {
+  if (net->planned && net->n == n && same_shape(&net->in_shape, in)) return true;
+  net->planned = net->ran = false;
+  if (!net_output_shape(net, n, in, &net->out_shape, why)) return false;
+  net->n = n;
+  net->in_shape = *in;
+  net->arena = net->grad = 0;
+  net->in = act_nchw(NULL, n, in->c, in->h, in->w);
+  Shape s = *in;
+  for (size_t i = 0; i < net->count; i++) {
+    NetNode *v = &net->node[i];
+    v->in_place =
+        v->layer->ops->in_place && i > 0 && !net->node[i - 1].layer->ops->needs_out;
+  }
+  for (size_t i = 0; i < net->count;) i = place_from(net, i, &s, why);
+  net->out = act_nchw(NULL, n, s.c, s.h, s.w);
+  net->planned = true;
+  return true;
+}
+
+static size_t layer_scratch(const Net *net, int threads) {
+  size_t most = 0;
+  for (size_t i = 0; i < net->count; i = net->node[i].other + 1) {
+    const NetNode *v = &net->node[i];
+    if (as_patches(v)) {
+      most = max_size(most, patches_scratch(&v->patches, threads));
+    } else {
+      most = max_size(
+          most, v->layer->ops->scratch(v->layer, input_of(net, i), &v->out, threads));
+    }
+  }
+  return round_up(most);
+}
+
+size_t net_forward_scratch(const Net *net, int threads) {
+  return layer_scratch(net, threads);
+}
+
+size_t net_backward_scratch(const Net *net, int threads) {
+  return layer_scratch(net, threads) + 2 * net->grad;
+}
+
+size_t net_columns_count(const Net *net) {
+  const NetNode *v = &net->node[0];
+  if (as_patches(v)) return patches_columns_count(&v->patches);
+  const ConvGeometry *g = &v->layer->geometry;
+  return v->layer->ops == &layer_conv2d ? net->in.c * g->kh * g->kw * act_pixels(&v->out)
+                                        : 0;
+}
+
+bool net_same_columns(const Net *a, const Net *b) {
+  const NetNode *v = &a->node[0], *w = &b->node[0];
+  if (v->layer->ops != &layer_conv2d || w->layer->ops != &layer_conv2d) return false;
+  if (as_patches(v) || as_patches(w))
+    return patches_same_columns(&v->patches, &w->patches);
+  return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
+}
+
+/* Channel by channel. */
+static void plain_columns(const Act *x, const NetNode *v, real *cols, int threads) {
+  const ConvGeometry *g = &v->layer->geometry;
+  size_t ld = act_pixels(&v->out);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (ptrdiff_t c = 0; c < (ptrdiff_t)x->c; c++) {
+    Act one = act_channels(x, (size_t)c, 1);
+    im2col(&one, g, v->out.h, v->out.w, 0, x->n * v->out.h,
+           cols + (size_t)c * g->kh * g->kw * ld, ld);
+  }
+}
+
+void net_columns(const Net *net, real *in, real *cols, int threads) {
+  const NetNode *v = &net->node[0];
+  Act x = net->in;
+  x.data = in;
+  if (as_patches(v))
+    patches_columns(&v->patches, &x, cols, threads);
+  else
+    plain_columns(&x, v, cols, threads);
+}
+
+/* Half of a small second-level cache. */
+#define FETCH_MOST ((size_t)512 << 10)
+
+/* Another span, no more of it than `most` bytes and what is left of FETCH_MOST. */
+static void add_span(Spans *s, const real *p, size_t count, size_t most) {
+  Span span = span_of(p, count);
+  size_t left = FETCH_MOST;
+  for (size_t i = 0; i < s->count; i++) left -= s->span[i].bytes;
+  if (most > left) most = left;
+  if (s->count == MOST_SPANS || most == 0) return;
+  if (span.bytes > most) span.bytes = most;
+  s->span[s->count++] = span;
+}
+
+/* What is read first when node i is a fully connected layer: its weight, and what a
+ * step reads that is due. */
+static Spans linear_reads(const Net *net, size_t i) {
+  Spans s = {0};
+  if (i >= net->count || net->node[i].layer->ops != &layer_linear) return s;
+  const Param *w = net->node[i].layer->weight;
+  size_t each = FETCH_MOST / (w->due > 0 ? 3 : 1);
+  add_span(&s, w->value, w->count, each);
+  for (size_t k = 0; w->due > 0 && k < 2; k++)
+    add_span(&s, w->step.reads[k], w->count, each);
+  return s;
+}
+
+Spans net_backward_reads(const Net *net) {
+  Spans s = {0};
+  for (size_t i = net->count; i-- > 0;) {
+    const Layer *l = net->node[i].layer;
+    if (l->ops == &layer_linear)
+      add_span(&s, l->weight->value, l->weight->count, FETCH_MOST);
+    else if (l->weight != NULL)
+      break;
+  }
+  return s;
+}
+
+void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
+                 real *scratch, int threads) {
+  net->in.data = in;
+  net->out.data = out;
+  for (size_t i = 0, last; i < net->count; i = last + 1, cols = NULL) {
+    const NetNode *v = &net->node[i];
+    last = v->other;
+    NetNode *end = &net->node[last];
+    end->out.data = end->in_output ? out : arena + end->offset;
+    if (as_patches(v)) {
+      Spans soon = linear_reads(net, last + 1);
+      patches_forward(&v->patches, input_of(net, i), &end->out, arena + v->kept, cols,
+                      &soon, scratch, threads);
+    } else {
+      v->layer->ops->forward(v->layer, input_of(net, i), &v->out, cols, scratch, threads);
+    }
+  }
+  net->ran = true;
+}
+
+void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
+                  const Spans *soon, real *scratch, int threads) {
+  const Spans none = {0};
+  real *buffer[2] = {scratch, scratch + net->grad};
+  real *rest = scratch + 2 * net->grad;
+  Act grad = net->out;
+  grad.data = dout;
+  for (size_t last = net->count, turn = 0; last-- > 0; turn ^= 1) {
+    const NetNode *end = &net->node[last];
+    size_t i = end->other;
+    const NetNode *v = &net->node[i];
+    Act next = *input_of(net, i);
+    next.data = i == 0 ? din : buffer[turn];
+    Act *wanted = next.data ? &next : NULL;
+    const real *own_cols = i == 0 ? cols : NULL;
+    if (as_patches(v)) {
+      patches_backward(&v->patches, input_of(net, i), &end->out, &grad, wanted,
+                       arena + v->kept, own_cols, i == 0 ? soon : &none, rest, threads);
+    } else {
+      v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted,
+                              own_cols, rest, threads);
+    }
+    grad = next;
+    last = i;
+  }
+}

@@ -1,0 +1,68 @@
+/* Optimizers: one pass over all parameters that reads each gradient once and
+ * updates value and moments in place.  Adam: Kingma & Ba 2015, algorithm 1. */
+#ifndef CGLOW_OPTIM_OPTIM_H
+#define CGLOW_OPTIM_OPTIM_H
+
+#include "optim/param.h"
+
+/* Of a step of Adam. */
+typedef struct AdamFactors {
+  real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
+} AdamFactors;
+
+typedef struct OptimSlot {
+  Param *param;
+  real *m, *v;  /* Adam's moments; SGD: m is the velocity, v is NULL */
+  double scale; /* of the step size, for this parameter's group */
+  size_t first_chunk;
+  AdamFactors due; /* of the step that may still be due */
+} OptimSlot;
+
+typedef struct AdamStep {
+  double lr, beta1, beta2, eps;
+  double clip;        /* each gradient element to ±clip; 0: no clipping */
+  double grad_scale;  /* what clipping by global norm multiplies by */
+  uint64_t t;         /* counts from 1 */
+} AdamStep;
+
+typedef struct SgdStep {
+  double lr, momentum, clip, grad_scale;
+} SgdStep;
+
+/* Numbers that one piece of work updates; scratch for each thread. */
+#define OPTIM_CHUNK 65536
+#define OPTIM_SCRATCH 1024
+
+/* Make what steps are due. */
+void optim_settle(const OptimSlot *slots, size_t count);
+
+/* Number the chunks of all slots; returns how many there are. */
+size_t optim_layout(OptimSlot *slots, size_t count);
+
+/* Σ of squares of all gradients, after clipping each element to ±clip (0: no
+ * clipping).  *bad: the first slot whose gradient is not finite, or count.
+ * sums: one double for each chunk. */
+double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size_t *bad,
+                         double *sums, real *scratch, int threads);
+
+/* Adam squares what it is given: a larger gradient, unclipped, would make its
+ * second moment infinite for ever. */
+#ifdef CGLOW_DOUBLE
+#define OPTIM_GRADIENT_MAX 1e150
+#else
+#define OPTIM_GRADIENT_MAX 1e18
+#endif
+
+/* The first slot whose gradient is not finite or exceeds `most`, which is at
+ * least OPTIM_GRADIENT_MAX, or count; cheaper than the norm, because a pending
+ * gradient is judged by its factors.  found: one bool for each chunk. */
+size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *found,
+                       real *scratch, int threads);
+
+/* Steps that can be are left due; the slots must stay until all are settled. */
+void optim_adam(OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
+                int threads);
+void optim_sgd(const OptimSlot *slots, size_t count, const SgdStep *step, real *scratch,
+               int threads);
+
+#endif

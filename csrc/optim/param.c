@@ -1,0 +1,130 @@
+#include "optim/param.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/threads.h"
+
+bool param_may_be_pending(const Param *p, size_t n, bool outer) {
+  return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
+}
+
+bool param_ready(const Param *p, size_t n, bool outer) {
+  if (param_may_be_pending(p, n, outer)) return p->pending_room >= n;
+  return p->grad != NULL && p->pending == 0;
+}
+
+real *param_accumulate(Param *p, real *beta) {
+  *beta = p->dense ? 1 : 0;
+  p->dense = true;
+  p->largest = (real)HUGE_VAL;
+  return p->grad;
+}
+
+#ifdef CGLOW_DOUBLE
+typedef int64_t Bits;
+#define ABOVE_SIGN INT64_MAX
+#else
+typedef int32_t Bits;
+#define ABOVE_SIGN INT32_MAX
+#endif
+
+/* Without their sign the bits of numbers, read as integers, are ordered as their
+ * magnitudes are, infinity after all others and NaN behind it. */
+ALWAYS_INLINE void raise_tops(const real *g, size_t n, Bits *top) {
+  for (size_t i = 0; i < n; i++) {
+    Bits bits;
+    memcpy(&bits, g + i, sizeof bits);
+    bits &= ABOVE_SIGN;
+    top[i] = bits > top[i] ? bits : top[i];
+  }
+}
+
+#define TOPS ((size_t)32)
+
+CLONES real gradient_largest(const real *g, size_t rows, size_t n, size_t ld) {
+  Bits top[TOPS] = {0};
+  for (; rows > 0; rows--, g += ld) {
+    size_t j = 0;
+    for (; j + TOPS <= n; j += TOPS) raise_tops(g + j, TOPS, top);
+    raise_tops(g + j, n - j, top);
+  }
+  for (size_t i = 1; i < TOPS; i++) top[0] = top[i] > top[0] ? top[i] : top[0];
+  real largest;
+  memcpy(&largest, top, sizeof largest);
+  return largest < (real)HUGE_VAL ? largest : (real)HUGE_VAL;
+}
+
+void param_set_pending(Param *p, size_t n, const real *u, const real *v) {
+  memcpy(p->u, u, n * p->rows * sizeof *u);
+  memcpy(p->v, v, n * p->cols * sizeof *v);
+  p->pending = n;
+}
+
+/* out = Σ_s u[s·rows]·v[s·cols + …], plus what is there when add is set. */
+CLONES static void outer_span(const real *u, size_t rows, const real *v, size_t cols,
+                              size_t samples, bool add, real *restrict out, size_t n) {
+  if (samples == 0 && !add) memset(out, 0, n * sizeof *out);
+  for (size_t s = 0; s < samples; s += 2, u += 2 * rows, v += 2 * cols, add = true) {
+    bool pair = samples - s > 1;
+    real a = u[0], b = pair ? u[rows] : 0;
+    const real *w = pair ? v + cols : v;
+    if (add)
+      for (size_t j = 0; j < n; j++) out[j] = (out[j] + a * v[j]) + b * w[j];
+    else
+      for (size_t j = 0; j < n; j++) out[j] = a * v[j] + b * w[j];
+  }
+}
+
+const real *param_gradient(const Param *p, size_t at, size_t n, real *buf) {
+  if (p->pending == 0 && p->dense) return p->grad + at;
+  if (p->dense) memcpy(buf, p->grad + at, n * sizeof *buf);
+  outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->pending,
+             p->dense, buf, n);
+  return buf;
+}
+
+const real *param_due_gradient(const Param *p, size_t at, size_t n, real *buf) {
+  outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->due, false,
+             buf, n);
+  return buf;
+}
+
+bool param_may_defer(const Param *p) {
+  return p->defers && p->pending > 0 && !p->dense;
+}
+
+void param_defer(Param *p, DueStep step) {
+  p->due = p->pending;
+  p->step = step;
+}
+
+/* Fewer numbers do not repay waking the threads. */
+#define SHARED_STEP 32768
+
+void param_make_step(Param *p) {
+  bool share = p->count >= SHARED_STEP && !omp_in_parallel();
+#pragma omp parallel for schedule(static) num_threads(parallel_threads()) if (share)
+  for (size_t row = 0; row < p->rows; row++) p->step.make(p->step.context, row, 1);
+  p->due = 0;
+}
+
+void param_materialise(Param *p) {
+  if (p->pending == 0) {
+    if (!p->dense) memset(p->grad, 0, p->count * sizeof *p->grad);
+  } else {
+    for (size_t r = 0; r < p->rows; r++)
+      outer_span(p->u + r, p->rows, p->v, p->cols, p->pending, p->dense,
+                 p->grad + r * p->cols, p->cols);
+  }
+  p->dense = true;
+  p->largest = (real)HUGE_VAL;
+  p->pending = 0;
+}
+
+void param_zero_grad(Param *p) {
+  p->pending = 0;
+  p->dense = p->exposed;
+  p->largest = (real)HUGE_VAL;
+  if (p->exposed) memset(p->grad, 0, p->count * sizeof *p->grad);
+}

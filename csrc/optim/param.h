@@ -1,0 +1,82 @@
+/* A parameter: its value, its gradient in one of three states, and perhaps a step.
+ *
+ * A fully connected layer's weight gradient is an outer product of as many
+ * rows as there are samples.  It is kept as those factors ("pending") and the
+ * optimizer forms it row by row while it updates, so it is neither written to
+ * memory nor read back; whoever asks for it (p.grad) gets it formed.
+ *
+ * Nor need its step be made at once: it may be left due, for the layer that reads the
+ * weight next, which then has it in cache.  All others settle it before they look, the
+ * tensors of value and moments on their own (lua/tensor.h). */
+#ifndef CGLOW_OPTIM_PARAM_H
+#define CGLOW_OPTIM_PARAM_H
+
+#include <stdbool.h>
+
+#include "base/real.h"
+
+/* More samples than this make a dense gradient the cheaper form. */
+#define PARAM_MAX_PENDING 32
+
+/* A step that an optimizer has left to be made, row by row. */
+typedef struct DueStep {
+  void (*make)(const void *context, size_t row, size_t rows);
+  const void *context;
+  const real *reads[2]; /* beside the value, as many numbers */
+} DueStep;
+
+typedef struct Param {
+  size_t count, rows, cols; /* rows = first dimension */
+  real *value;
+  double step_scale; /* optimizers multiply their step size by it */
+  real *grad;        /* NULL until somebody needs it dense */
+  bool dense;        /* grad holds numbers; otherwise it counts as zero */
+  bool exposed;      /* Lua holds grad, so it must always be up to date */
+  real largest;      /* no number of grad is larger; infinite: nobody has looked */
+  size_t pending, pending_room; /* samples */
+  real *u, *v;                  /* [pending, rows], [pending, cols] */
+  bool defers;                  /* its layer makes a step that is due */
+  size_t due; /* a step is, by a gradient of so many samples, still in u and v; or 0 */
+  DueStep step;
+} Param;
+
+/* May the gradient of n samples, an outer product if `outer`, be kept pending? */
+bool param_may_be_pending(const Param *p, size_t n, bool outer);
+/* Is there room for it, in that form or the dense one? */
+bool param_ready(const Param *p, size_t n, bool outer);
+
+/* Where to add a dense gradient, and the factor for what is there already
+ * (0: overwrite).  grad must have been allocated. */
+real *param_accumulate(Param *p, real *beta);
+
+/* gradient += Σ_n u_n v_nᵀ, kept pending; there must be room and nothing may
+ * be pending yet. */
+void param_set_pending(Param *p, size_t n, const real *u, const real *v);
+
+/* Numbers at .. at+n-1 of the gradient, which must lie within one row: a
+ * pointer into grad, or formed in buf (n numbers). */
+const real *param_gradient(const Param *p, size_t at, size_t n, real *buf);
+
+/* The same of the gradient by which a step is due. */
+const real *param_due_gradient(const Param *p, size_t at, size_t n, real *buf);
+
+/* Can a step by the gradient as it is be left due? */
+bool param_may_defer(const Param *p);
+void param_defer(Param *p, DueStep step);
+/* Make what is due; not where threads share the parameter. */
+void param_make_step(Param *p);
+static inline void param_settle(Param *p) {
+  if (p->due > 0) param_make_step(p);
+}
+
+/* The largest magnitude in `rows` rows of n numbers, ld apart; infinite when one is
+ * not finite.  Whoever forms a dense gradient and looks at it while it is in cache
+ * sets `largest`, and spares the optimizer from reading it once more. */
+real gradient_largest(const real *g, size_t rows, size_t n, size_t ld);
+
+/* Make the gradient dense; grad must have been allocated. */
+void param_materialise(Param *p);
+
+void param_zero_grad(Param *p);
+
+#endif
