@@ -124,6 +124,23 @@ describe("element access", function()
     assert.equal(-7, t[1][2][3][4])
   end)
 
+  it("ends ipairs after the last row, as a list does", function()
+    local seen = {}
+    for i, row in ipairs(counting(2, 2)) do seen[i] = row:totable() end
+    assert.same({ { 1, 2 }, { 3, 4 } }, seen)
+    seen = {}
+    for i, v in ipairs(counting(3)) do seen[i] = v end
+    assert.same({ 1, 2, 3 }, seen)
+    assert.is_nil(counting(3)[4])
+  end)
+
+  it("hands out NaN without a sign, which Lua would print", function()
+    local t = core.tensor { -(0 / 0), 0 / 0 }
+    local shown = { t[1], t[2], t:get(1), t:totable()[2], t:sum(), t:mean(), (t:min()), t:norm(), t:std() }
+    for i, v in ipairs(shown) do assert.are.equal("nan", tostring(v), i) end
+    t:map(function(v) assert.are.equal("nan", tostring(v)) return v end)
+  end)
+
   it("iterates over rows with pairs", function()
     local seen = {}
     for i, row in pairs(counting(2, 2)) do seen[i] = row:totable() end
@@ -587,7 +604,7 @@ describe("misuse of tensors", function()
     { "not enough memory", function() core.zeros(1 << 45) end },
     { "nothing expected after the list", function() core.rand({ 2 }, 3) end },
     -- access
-    { "index from 1 to 2 expected, got 3", function() return t[3] end },
+    { "index from 1 to 2 expected, got 4", function() return t[4] end },
     { "index from 1 to 2 expected, got 0", function() return t[0] end },
     { "index from 1 to 2 expected, got -9223372036854775808", function() return t[math.mininteger] end },
     { "number has no integer representation", function() return t[1.5] end },

@@ -81,7 +81,6 @@ static ImageSource check_source(lua_State *L, bool alpha) {
   size_t height = t->dim[t->ndim - 2], width = t->dim[t->ndim - 1];
   ImageError e;
   if (!image_check_sides(width, height, &e)) luaL_argerror(L, 1, e.text);
-  check_no_nan(L, t);
   return (ImageSource){t->data, width, height, (int)channels, 255, false};
 }
 
@@ -107,6 +106,7 @@ static int encode(lua_State *L) {
   s.raw = lua_toboolean(L, 5);
   ImageError e;
   ImageBytes *out = push_bytes(L);
+  check_no_nan(L, tensor_check(L, 1)); /* now that no finalizer can write to it */
   bool ok = format == 0   ? image_write_png(&s, out, &e)
             : format == 1 ? image_write_jpeg(&s, (int)quality, out, &e)
                           : image_write_pnm(&s, out, &e);

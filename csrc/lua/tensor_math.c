@@ -167,7 +167,7 @@ static int map(lua_State *L) {
   Tensor *out = tensor_like(L, t);
   for (size_t i = 0; i < t->count; i++) {
     lua_pushvalue(L, 2);
-    lua_pushnumber(L, t->data[i]);
+    tensor_push_number(L, t->data[i]);
     lua_call(L, 1, 1);
     if (lua_type(L, -1) != LUA_TNUMBER)
       return luaL_error(L, "map: the function must return a number, got %s for number %I",

@@ -30,7 +30,7 @@ static int push_sum(lua_State *L, bool mean) {
              tensor_inner(t, d), scale);
   } else {
     double s = reduce_sum(t->data, t->count);
-    lua_pushnumber(L, mean ? s / (double)t->count : s);
+    tensor_push_number(L, mean ? s / (double)t->count : s);
   }
   return 1;
 }
@@ -54,7 +54,7 @@ static int mean(lua_State *L) { return push_sum(L, true); }
 static int standard_deviation(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
   double n = (double)t->count, centre = reduce_sum(t->data, t->count) / n;
-  lua_pushnumber(L, sqrt(reduce_squares(t->data, centre, t->count) / n));
+  tensor_push_number(L, sqrt(reduce_squares(t->data, centre, t->count) / n));
   return 1;
 }
 
@@ -63,7 +63,7 @@ static int standard_deviation(lua_State *L) {
 @treturn number */
 static int norm(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
-  lua_pushnumber(L, sqrt(reduce_squares(t->data, 0, t->count)));
+  tensor_push_number(L, sqrt(reduce_squares(t->data, 0, t->count)));
   return 1;
 }
 
@@ -100,7 +100,7 @@ static int extreme(lua_State *L, bool largest) {
   if (along(L, t, &d)) {
     push_extremes(L, t, d, largest ? max_axis : min_axis);
   } else {
-    lua_pushnumber(L, overall(t, largest, &at));
+    tensor_push_number(L, overall(t, largest, &at));
     lua_pushinteger(L, (lua_Integer)at);
   }
   return 2;

@@ -50,7 +50,7 @@ static int totable(lua_State *L) {
   luaL_argcheck(L, t->count <= INT_MAX, 1, "too many numbers for a Lua table");
   lua_createtable(L, (int)t->count, 0);
   for (size_t i = 0; i < t->count; i++) {
-    lua_pushnumber(L, t->data[i]);
+    tensor_push_number(L, t->data[i]);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   return 1;
@@ -177,7 +177,7 @@ static int select_index(lua_State *L) {
   int d = tensor_check_dimension(L, 2, t);
   size_t i = tensor_check_index(L, 3, t->dim[d]);
   if (t->ndim == 1) {
-    lua_pushnumber(L, t->data[i]);
+    tensor_push_number(L, t->data[i]);
     return 1;
   }
   size_t shape[TENSOR_MAX_DIM];
@@ -273,29 +273,38 @@ static int transpose(lua_State *L) {
   return 1;
 }
 
-/* Element i of the list at arg 1, a tensor that the list keeps alive. */
-static Tensor *list_tensor(lua_State *L, lua_Integer i) {
-  lua_rawgeti(L, 1, i);
-  Tensor *t = tensor_test(L, -1);
-  if (t == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%I]: " TENSOR_TYPE " expected, got %s",
-                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
+/* The tensors of the list at arg 1 in a list of our own, pushed.  What the caller's
+ * list holds is read this once: making the result may run a finalizer, and that may
+ * put other tensors into it. */
+static lua_Integer push_tensors(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  luaL_argcheck(L, n > 0, 1, "at least one tensor expected, got an empty list");
+  luaL_argcheck(L, n <= INT_MAX, 1, "too many tensors");
+  lua_createtable(L, (int)n, 0);
+  for (lua_Integer i = 1; i <= n; i++) {
+    lua_rawgeti(L, 1, i);
+    if (tensor_test(L, -1) == NULL)
+      luaL_argerror(L, 1,
+                    lua_pushfstring(L, "element [%I]: " TENSOR_TYPE " expected, got %s",
+                                    (LUAI_UACINT)i, luaL_typename(L, -1)));
+    lua_rawseti(L, -2, i);
+  }
+  return n;
+}
+
+/* Element i of the list at index `list` that push_tensors made, which keeps it alive. */
+static Tensor *list_tensor(lua_State *L, int list, lua_Integer i) {
+  lua_rawgeti(L, list, i);
+  Tensor *t = tensor_check(L, -1);
   lua_pop(L, 1);
   return t;
 }
 
-static lua_Integer check_list(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
-  luaL_argcheck(L, n > 0, 1, "at least one tensor expected, got an empty list");
-  return n;
-}
-
-/* Element i must have the first one's shape; a dim of 0 matches any size. */
-static Tensor *list_tensor_like(lua_State *L, lua_Integer i, int ndim,
+/* Element i must have this shape; a dim of 0 matches any size. */
+static Tensor *list_tensor_like(lua_State *L, int list, lua_Integer i, int ndim,
                                 const size_t *shape) {
-  Tensor *t = list_tensor(L, i);
+  Tensor *t = list_tensor(L, list, i);
   bool ok = t->ndim == ndim;
   for (int k = 0; ok && k < ndim; k++) ok = shape[k] == 0 || shape[k] == t->dim[k];
   if (!ok)
@@ -308,10 +317,10 @@ static Tensor *list_tensor_like(lua_State *L, lua_Integer i, int ndim,
 
 /* Copies the listed tensors side by side into the new tensor `out`: slices of
  * `inner` numbers per index of the joined dimension, `outer` of them apart. */
-static void join(lua_State *L, lua_Integer n, Tensor *out, size_t outer) {
+static void join(lua_State *L, int list, lua_Integer n, Tensor *out, size_t outer) {
   size_t at = 0, row = out->count / outer;
   for (lua_Integer i = 1; i <= n; i++) {
-    Tensor *t = list_tensor(L, i);
+    Tensor *t = list_tensor(L, list, i);
     size_t part = t->count / outer;
     for (size_t o = 0; o < outer; o++)
       memcpy(out->data + o * row + at, t->data + o * part, part * sizeof *t->data);
@@ -325,17 +334,19 @@ static void join(lua_State *L, lua_Integer n, Tensor *out, size_t outer) {
 @int[opt=1] dim dimension, from 1 on
 @treturn Tensor */
 static int cat(lua_State *L) {
-  lua_Integer n = check_list(L);
-  Tensor *first = list_tensor(L, 1);
+  lua_settop(L, 2);
+  lua_Integer n = push_tensors(L);
+  Tensor *first = list_tensor(L, 3, 1);
   int d = lua_isnoneornil(L, 2) ? 0 : tensor_check_dimension(L, 2, first);
   size_t shape[TENSOR_MAX_DIM], total = 0;
   memcpy(shape, first->dim, sizeof shape);
   shape[d] = 0;
   for (lua_Integer i = 1; i <= n; i++)
-    if (!checked_add(total, list_tensor_like(L, i, first->ndim, shape)->dim[d], &total))
+    if (!checked_add(total, list_tensor_like(L, 3, i, first->ndim, shape)->dim[d],
+                     &total))
       return luaL_error(L, "cat: the joined dimension overflows");
   shape[d] = total;
-  join(L, n, tensor_new(L, first->ndim, shape), tensor_outer(first, d));
+  join(L, 3, n, tensor_new(L, first->ndim, shape), tensor_outer(first, d));
   return 1;
 }
 
@@ -344,16 +355,17 @@ static int cat(lua_State *L) {
 @tparam {Tensor,...} list each of at most three dimensions
 @treturn Tensor of one dimension more */
 static int stack(lua_State *L) {
-  lua_Integer n = check_list(L);
-  Tensor *first = list_tensor(L, 1);
+  lua_settop(L, 1);
+  lua_Integer n = push_tensors(L);
+  Tensor *first = list_tensor(L, 2, 1);
   if (first->ndim == TENSOR_MAX_DIM)
     luaL_argerror(L, 1,
                   lua_pushfstring(L, "tensors of at most 3 dimensions expected, got %s",
                                   tensor_push_shape(L, first->ndim, first->dim)));
-  for (lua_Integer i = 2; i <= n; i++) list_tensor_like(L, i, first->ndim, first->dim);
+  for (lua_Integer i = 2; i <= n; i++) list_tensor_like(L, 2, i, first->ndim, first->dim);
   size_t shape[TENSOR_MAX_DIM] = {(size_t)n};
   memcpy(shape + 1, first->dim, (TENSOR_MAX_DIM - 1) * sizeof *shape);
-  join(L, n, tensor_new(L, first->ndim + 1, shape), 1);
+  join(L, 2, n, tensor_new(L, first->ndim + 1, shape), 1);
   return 1;
 }
 

@@ -1,11 +1,12 @@
 /* Tensors in Lua: making them, element access, the metatable. */
 #include "lua/tensor_type.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "lua/open.h"
-#include "math/rng.h"
 #include "math/elementwise.h"
+#include "math/rng.h"
 
 /*** Tensors: dense arrays of numbers with one to four dimensions, in row-major
 order. Images are C×H×W, batches N×C×H×W. Indices count from 1.
@@ -35,6 +36,8 @@ int tensor_check_dimension(lua_State *L, int arg, const Tensor *t) {
 Tensor *tensor_check_like(lua_State *L, int arg, const Tensor *t) {
   return tensor_check_shape(L, arg, t->ndim, t->dim);
 }
+
+void tensor_push_number(lua_State *L, double v) { lua_pushnumber(L, v != v ? NAN : v); }
 
 int tensor_dims_without(const Tensor *t, int d, size_t dim[TENSOR_MAX_DIM]) {
   int n = 0;
@@ -78,7 +81,8 @@ static int nested_shape(lua_State *L, size_t dim[TENSOR_MAX_DIM]) {
   lua_pushvalue(L, 1);
   while (lua_istable(L, -1)) {
     if (ndim == TENSOR_MAX_DIM)
-      return nested_error(L, first, ndim, "number expected, got table (at most 4 levels)");
+      return nested_error(L, first, ndim,
+                          "number expected, got table (at most 4 levels)");
     dim[ndim] = lua_rawlen(L, -1);
     if (dim[ndim] == 0) return nested_error(L, first, ndim, "table is empty");
     ndim++;
@@ -230,7 +234,7 @@ static int stats(lua_State *L) {
 static int push_row(lua_State *L, int owner, const Tensor *t, size_t i) {
   size_t dim[TENSOR_MAX_DIM];
   if (t->ndim == 1) {
-    lua_pushnumber(L, t->data[i]);
+    tensor_push_number(L, t->data[i]);
   } else {
     int ndim = tensor_dims_without(t, 0, dim);
     tensor_view(L, owner, ndim, dim, i * tensor_inner(t, 0));
@@ -241,15 +245,18 @@ static int push_row(lua_State *L, int owner, const Tensor *t, size_t i) {
 /*** `t[i]`: the number at i of a 1-D tensor, otherwise row i of the first
 dimension as a view. `t[i] = v` sets it: to a number (every number of the row)
 or a tensor of the row's shape. `#t` is the size of the first dimension;
-`for i, row in pairs(t)` goes through it. An index outside 1 .. #t raises, so
-`ipairs` does not end by itself.
+`for i, row in ipairs(t)` and `pairs(t)` go through it: as in a list, `t[#t + 1]` is
+nil. Any other index outside 1 .. #t raises.
 @class field
 @name Tensor:index */
 /* __index: t[i], and methods, which the upvalue holds. */
 static int tensor_index(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
-  if (lua_type(L, 2) == LUA_TNUMBER)
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    if (lua_tointeger(L, 2) == (lua_Integer)t->dim[0] + 1)
+      return 0; /* where ipairs ends */
     return push_row(L, 1, t, tensor_check_index(L, 2, t->dim[0]));
+  }
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TNIL)
     return luaL_error(L, "cglow.Tensor has no field '%s'", luaL_tolstring(L, 2, NULL));
@@ -292,7 +299,7 @@ static real *check_element(lua_State *L, const char *name, const Tensor *t, int 
 @treturn number */
 static int get(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
-  lua_pushnumber(L, *check_element(L, "get", t, lua_gettop(L) - 1));
+  tensor_push_number(L, *check_element(L, "get", t, lua_gettop(L) - 1));
   return 1;
 }
 

@@ -15,6 +15,8 @@ extern const luaL_Reg tensor_reduce_methods[];
 /* __tostring */
 int tensor_tostring(lua_State *L);
 
+/* Push a number; a NaN without a sign, which Lua would print as "-nan". */
+void tensor_push_number(lua_State *L, double v);
 /* Argument arg as a 1-based index into 1..limit; returns it 0-based. */
 size_t tensor_check_index(lua_State *L, int arg, size_t limit);
 /* Argument arg as a dimension of t, from 1 on; returns it 0-based. */

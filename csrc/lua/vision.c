@@ -71,15 +71,19 @@ static int vision_slic(lua_State *L) {
   return 2;
 }
 
-/* At least one valid pixel; an image without any cannot be filled. */
 static Tensor *check_valid(lua_State *L, int arg, Planes image) {
   Tensor *valid = check_map(L, arg, image.height, image.width);
   luaL_argcheck(L, !tensor_overlap(valid, image.tensor), arg,
                 "the map of valid pixels must not share memory with the image");
+  return valid;
+}
+
+/* At least one valid pixel; an image without any cannot be filled.  Looked at after
+ * the last allocation, whose finalizers may change the map. */
+static void check_any_valid(lua_State *L, int arg, const Tensor *valid) {
   for (size_t i = 0; i < valid->count; i++)
-    if (valid->data[i] != 0) return valid;
+    if (valid->data[i] != 0) return;
   luaL_argerror(L, arg, "no pixel is valid: nothing to fill from");
-  return NULL;
 }
 
 /* fill_median(image, valid, radius) → image */
@@ -92,6 +96,7 @@ static int vision_fill_median(lua_State *L) {
                                         (LUAI_UACINT)radius));
   size_t window = (2 * radius + 1) * (2 * radius + 1);
   real *scratch = tensor_workspace(L, 2 * valid->count + window);
+  check_any_valid(L, 2, valid);
   fill_median(image.tensor->data, valid->data, image.channels, image.height, image.width,
               radius, scratch);
   lua_settop(L, 1);
@@ -105,6 +110,7 @@ static int vision_fill_diffusion(lua_State *L) {
   double tolerance = check_above_zero(L, 3, "tolerance");
   size_t most = check_count(L, 4, "sweeps", 1);
   real *scratch = tensor_workspace(L, 2 * valid->count);
+  check_any_valid(L, 2, valid);
   size_t made = fill_diffusion(image.tensor->data, valid->data, image.channels,
                                image.height, image.width, tolerance, most, scratch);
   lua_settop(L, 1);

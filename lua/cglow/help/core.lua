@@ -45,8 +45,8 @@ level equally long
 /*** `t[i]`: the number at i of a 1-D tensor, otherwise row i of the first
 dimension as a view. `t[i] = v` sets it: to a number (every number of the row)
 or a tensor of the row's shape. `#t` is the size of the first dimension;
-`for i, row in pairs(t)` goes through it. An index outside 1 .. #t raises, so
-`ipairs` does not end by itself.
+`for i, row in ipairs(t)` and `pairs(t)` go through it: as in a list, `t[#t + 1]` is
+nil. Any other index outside 1 .. #t raises.
 @class field
 @name Tensor:index */
 /*** One number.
