@@ -82,6 +82,7 @@ end
 local CLASSES = {
   Model = function() return require "cglow.model" end,
   Optimizer = function() return getmetatable(cglow.optim.Adam { core.Param(core.zeros(1)) }) end,
+  Average = function() return getmetatable(cglow.optim.Average { core.Param(core.zeros(1)) }) end,
   Dataset = function()
     local methods, meta = {}, getmetatable(cglow.data.Dataset { size = 0, get = print })
     for i = 1, 10 do -- the methods are an upvalue of __index

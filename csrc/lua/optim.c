@@ -47,9 +47,12 @@ static Param *push_parameter(lua_State *L, size_t i) {
   return p;
 }
 
-/* Enter the parameter on top of the stack in the table at index 7. */
+/* Where new_optimizer keeps what it makes on the stack. */
+enum { AT_SCALES = 2, AT_DECAYS, AT_SELF, AT_PARAMS, AT_M, AT_V, AT_PLACES };
+
+/* Enter the parameter on top of the stack in the table of places. */
 static void claim(lua_State *L, const Param *p, size_t i) {
-  if (lua_rawgetp(L, 7, p) != LUA_TNIL) {
+  if (lua_rawgetp(L, AT_PLACES, p) != LUA_TNIL) {
     lua_getfield(L, -2, "name");
     luaL_argerror(L, 1,
                   lua_pushfstring(L, "each parameter once expected, got '%s' as [%d] and [%d]",
@@ -57,25 +60,27 @@ static void claim(lua_State *L, const Param *p, size_t i) {
   }
   lua_pop(L, 1);
   lua_pushinteger(L, (lua_Integer)i + 1);
-  lua_rawsetp(L, 7, p);
+  lua_rawsetp(L, AT_PLACES, p);
 }
 
-static double check_scale(lua_State *L, size_t i) {
-  lua_rawgeti(L, 2, (lua_Integer)i + 1);
+/* Element i of the list of factors at this index. */
+static double check_factor(lua_State *L, int list, size_t i) {
+  lua_rawgeti(L, list, (lua_Integer)i + 1);
   double scale = lua_tonumber(L, -1);
   if (lua_type(L, -1) != LUA_TNUMBER || !(scale >= 0 && scale <= 1e9))
-    luaL_argerror(L, 2, lua_pushfstring(L, "element [%d]: number from 0 to 1e9 expected, got %s",
+    luaL_argerror(L, list, lua_pushfstring(L, "element [%d]: number from 0 to 1e9 expected, got %s",
                                         (int)i + 1, luaL_tolstring(L, -1, NULL)));
   lua_pop(L, 1);
   return scale;
 }
 
-/* new({Param, …}, {scale, …}, adam) */
+/* new({Param, …}, {scale, …}[, {decay, …}]): Adam with decays, SGD without */
 static int new_optimizer(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  luaL_checktype(L, 2, LUA_TTABLE);
-  bool adam = lua_toboolean(L, 3);
-  lua_settop(L, 2);
+  luaL_checktype(L, AT_SCALES, LUA_TTABLE);
+  bool adam = !lua_isnoneornil(L, AT_DECAYS);
+  if (adam) luaL_checktype(L, AT_DECAYS, LUA_TTABLE);
+  lua_settop(L, AT_DECAYS);
   size_t n = lua_rawlen(L, 1);
   luaL_argcheck(L, n > 0 && n <= OPTIM_MAX, 1, "list of 1 to 2^20 parameters expected");
   size_t bytes = sizeof(Optimizer) + n * sizeof(OptimSlot);
@@ -86,25 +91,26 @@ static int new_optimizer(lua_State *L) {
   for (int uv = UV_PARAMS; uv <= UV_V; uv++) {
     lua_createtable(L, (int)n, 0);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, 3, uv);
+    lua_setiuservalue(L, AT_SELF, uv);
   }
   lua_newtable(L); /* place of each parameter: none may be updated twice */
   for (size_t i = 0; i < n; i++) {
     OptimSlot *s = &o->slot[i];
     s->param = push_parameter(L, i);
     claim(L, s->param, i);
-    s->scale = check_scale(L, i) * s->param->step_scale;
+    s->scale = check_factor(L, AT_SCALES, i) * s->param->step_scale;
     s->m = push_moment(L, s->param)->data;
-    lua_rawseti(L, 5, (lua_Integer)i + 1);
+    lua_rawseti(L, AT_M, (lua_Integer)i + 1);
     if (adam) {
+      s->decay = check_factor(L, AT_DECAYS, i);
       s->v = push_moment(L, s->param)->data;
-      lua_rawseti(L, 6, (lua_Integer)i + 1);
+      lua_rawseti(L, AT_V, (lua_Integer)i + 1);
     }
-    lua_rawseti(L, 4, (lua_Integer)i + 1);
+    lua_rawseti(L, AT_PARAMS, (lua_Integer)i + 1);
     o->count = i + 1;
   }
   o->chunks = optim_layout(o->slot, o->count);
-  lua_settop(L, 3);
+  lua_settop(L, AT_SELF);
   return 1;
 }
 
@@ -129,41 +135,46 @@ static double check_hyper(lua_State *L, int arg) {
   return v;
 }
 
-/* step(lr, a, b, eps, clip_value, clip_norm): Adam's β1, β2; SGD's momentum in
- * a.  Returns the norm of the gradient after clipping each element (true when
- * clip_norm is 0, which spares the work), or nil and a message when a gradient
- * is not finite; then nothing has changed. */
+/* What the arguments of a step are, from index 2 on.  A and B: Adam's β1, β2; SGD's
+ * momentum.  PARTS: so many gradients have been added up, and their mean is stepped by. */
+enum { LR, A, B, EPS, CLIP_VALUE, CLIP_NORM, DECAY, PARTS, HYPERS };
+
+/* step(lr, a, b, eps, clip_value, clip_norm, decay, parts).  Returns the norm of the
+ * gradient after clipping each element (true when clip_norm is 0, which spares the
+ * work), or nil and a message when a gradient is not finite; then nothing has changed. */
 static int step(lua_State *L) {
   Optimizer *o = check(L);
-  double arg[6];
-  for (int i = 0; i < 6; i++) arg[i] = check_hyper(L, i + 2);
+  double arg[HYPERS];
+  for (int i = 0; i < HYPERS; i++) arg[i] = check_hyper(L, i + 2);
+  if (!(arg[PARTS] >= 1))
+    luaL_argerror(L, PARTS + 2, lua_pushfstring(L, "1 or more expected, got %f", arg[PARTS]));
   lua_settop(L, 1);
   int threads = parallel_threads();
   size_t scratch = OPTIM_SCRATCH * (size_t)threads;
   size_t sums = o->chunks * sizeof(double) / sizeof(real);
   real *work = tensor_workspace(L, scratch + sums);
   optim_settle(o->slot, o->count); /* now that no finalizer can step any more */
-  double scale = 1, norm = 0;
+  double scale = 1 / arg[PARTS], clip = arg[CLIP_VALUE] * arg[PARTS], norm = 0;
   size_t bad;
-  if (arg[5] > 0) {
-    norm = sqrt(optim_square_norm(o->slot, o->count, arg[4], &bad,
-                                  (double *)(void *)(work + scratch), work, threads));
-    if (norm > arg[5]) scale = arg[5] / norm;
+  if (arg[CLIP_NORM] > 0) {
+    norm = scale * sqrt(optim_square_norm(o->slot, o->count, clip, &bad,
+                                          (double *)(void *)(work + scratch), work, threads));
+    if (norm > arg[CLIP_NORM]) scale *= arg[CLIP_NORM] / norm;
   } else {
-    double most = o->adam && arg[4] == 0 ? OPTIM_GRADIENT_MAX : HUGE_VAL;
+    double most = o->adam && clip == 0 ? OPTIM_GRADIENT_MAX : HUGE_VAL;
     bad = optim_first_bad(o->slot, o->count, most, (bool *)(void *)(work + scratch), work,
                           threads);
   }
   if (bad < o->count) return refuse_step(L, bad);
   o->t++;
   if (o->adam) {
-    AdamStep s = {arg[0], arg[1], arg[2], arg[3], arg[4], scale, o->t};
+    AdamStep s = {arg[LR], arg[A], arg[B], arg[EPS], clip, scale, arg[DECAY], o->t};
     optim_adam(o->slot, o->count, &s, work, threads);
   } else {
-    SgdStep s = {arg[0], arg[1], arg[4], scale};
+    SgdStep s = {arg[LR], arg[A], clip, scale};
     optim_sgd(o->slot, o->count, &s, work, threads);
   }
-  if (arg[5] > 0)
+  if (arg[CLIP_NORM] > 0)
     lua_pushnumber(L, norm);
   else
     lua_pushboolean(L, 1);

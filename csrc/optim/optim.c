@@ -183,7 +183,7 @@ ALWAYS_INLINE void adam_block(real *restrict p, real *restrict m, real *restrict
     d *= f->scale;
     m[i] = f->beta1 * m[i] + f->one_beta1 * d;
     v[i] = f->beta2 * v[i] + f->one_beta2 * d * d;
-    p[i] -= f->step * m[i] / (root(v[i]) * f->root2 + f->eps);
+    p[i] = f->keep * p[i] - f->step * m[i] / (root(v[i]) * f->root2 + f->eps);
   }
 }
 
@@ -246,9 +246,11 @@ static void adam_rows(const OptimSlot *s, const Piece *p, const AdamFactors *f,
   }
 }
 
+/* In `all` keep is what a decay of 1 takes off. */
 static AdamFactors slot_factors(const OptimSlot *s, const AdamFactors *all) {
   AdamFactors f = *all;
   f.step = (real)((double)f.step * s->scale);
+  f.keep = (real)(1 - (double)f.keep * s->scale * s->decay);
   return f;
 }
 
@@ -288,7 +290,7 @@ void optim_adam(OptimSlot *slots, size_t count, const AdamStep *step, real *scra
       (real)(1 - step->beta1), (real)step->beta2,
       (real)(1 - step->beta2), (real)(1 / sqrt(c2)),
       (real)step->eps,         step->clip > 0 ? (real)step->clip : (real)HUGE_VAL,
-      (real)step->grad_scale};
+      (real)step->grad_scale,  (real)(step->lr * step->decay)};
   for (size_t i = 0; i < count; i++) defer(slots + i, &f);
   for_each_piece(slots, count, adam_piece, &f, scratch, threads);
 }

@@ -1,5 +1,6 @@
 /* Optimizers: one pass over all parameters that reads each gradient once and
- * updates value and moments in place.  Adam: Kingma & Ba 2015, algorithm 1. */
+ * updates value and moments in place.  Adam: Kingma & Ba 2015, algorithm 1; its weight
+ * decay is decoupled from the gradient (Loshchilov & Hutter 2019, algorithm 2). */
 #ifndef CGLOW_OPTIM_OPTIM_H
 #define CGLOW_OPTIM_OPTIM_H
 
@@ -8,12 +9,14 @@
 /* Of a step of Adam. */
 typedef struct AdamFactors {
   real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
+  real keep; /* what weight decay leaves of the value */
 } AdamFactors;
 
 typedef struct OptimSlot {
   Param *param;
   real *m, *v;  /* Adam's moments; SGD: m is the velocity, v is NULL */
   double scale; /* of the step size, for this parameter's group */
+  double decay; /* of the weight decay; 0: none */
   size_t first_chunk;
   AdamFactors due; /* of the step that may still be due */
 } OptimSlot;
@@ -22,6 +25,7 @@ typedef struct AdamStep {
   double lr, beta1, beta2, eps;
   double clip;        /* each gradient element to ±clip; 0: no clipping */
   double grad_scale;  /* what clipping by global norm multiplies by */
+  double decay;       /* value *= 1 - lr*decay, beside the step */
   uint64_t t;         /* counts from 1 */
 } AdamStep;
 

@@ -23,6 +23,8 @@ local function list_of(...)
     return list
   end
 end
+local factors = K.list({ 1, 1 }, { { "a string", function() return { "1" } end },
+  { "NaN", function() return { 0 / 0 } end }, { "-1", function() return { -1 } end } })
 local freak = { "freak length", function() -- a border of the table far beyond its elements
   local t = {}
   for i = 0, 62 do t[1 << i] = 1 end
@@ -95,8 +97,9 @@ return {
       local p = core.Param(core.zeros(2))
       return { p, p }
     end }, freak }),
-    K.list({ 1, 1 }, { { "a string", function() return { "1" } end }, { "NaN", function() return { 0 / 0 } end },
-      { "-1", function() return { -1 } end } }), K.any(true) },
+    factors, K.optional(factors) },
+  { "core.average", K.list(function() return { core.Param(core.zeros(2)) } end,
+    { { "{1}", function() return { 1 } end }, { "{}", function() return {} end } }) },
 
   { "core.system.clock" },
   { "core.system.memory" },

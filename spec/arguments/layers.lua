@@ -137,9 +137,13 @@ add { "Bundle:backward", K.list(function() return { core.zeros(2, 3, 4, 4), core
   return b
 end, wrong = { { label = "before forward", self = bundle, says = "call forward", args = { {} } } } }
 
-local function optimizer() return core.optimizer({ core.Param(core.zeros(2)) }, { 1 }, true) end
+local function optimizer() return core.optimizer({ core.Param(core.zeros(2)) }, { 1 }, { 1 }) end
+local function average() return core.average { core.Param(core.zeros(2)) } end
 local hyper = K.num(0.5, { -1, 1e31 })
-add { "core_Optimizer:step", hyper, hyper, hyper, hyper, hyper, hyper, self = optimizer }
+add { "core_Optimizer:step", hyper, hyper, hyper, hyper, hyper, hyper, hyper, K.num(1, { 0, 0.5 }), self = optimizer }
+add { "core_Average:update", K.num(0.9, { -0.1, 1.1 }), self = average }
+add { "core_Average:swap", self = average }
+add { "core_Average:tensors", self = average }
 add { "core_Optimizer:moments", self = optimizer }
 add { "core_Optimizer:set_steps", K.int(3, 0), self = optimizer }
 return rows

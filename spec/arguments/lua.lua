@@ -27,6 +27,9 @@ local params = K.list(parameters, { { "{}", function() return {} end }, { "numbe
   end }, { "an empty group", function() return { { params = {} } } end },
   { "a group's unknown option", function() return { { params = parameters(), lr = 1 } } end },
   { "a group's scale", function() return { { params = parameters(), scale = -1 } } end } })
+local params_only = K.list(parameters, { { "{}", function() return {} end },
+  { "numbers", function() return { 1 } end } })
+local function averaged() return optim.Average(parameters()) end
 local lr = K.num(0.1, { -1, 1e10 })
 local limit = K.num(1, { -1, 1e10 })
 local decay = K.num(0.9, { -0.1, 1, 2 })
@@ -118,9 +121,12 @@ local rows = {
   { "cglow.nn.is_net", K.any(1) },
 
   { "cglow.optim.Adam", params, K.opts { lr = lr, beta1 = decay, beta2 = decay, eps = K.num(1e-8, { 0, -1, 1e-46 }),
-    clip_value = limit, clip_norm = limit } },
+    clip_value = limit, clip_norm = limit, weight_decay = limit } },
   { "cglow.optim.SGD", params, K.opts { lr = lr, momentum = decay, clip_value = limit, clip_norm = limit } },
-  { "Optimizer:step", self = adam },
+  { "cglow.optim.Average", params_only, K.opts { decay = decay } },
+  { "Average:update", self = averaged }, { "Average:swap", self = averaged }, { "Average:state", self = averaged },
+  { "Average:set_state", K.list(function() return (averaged():state()) end), K.int(1, 0), self = averaged },
+  { "Optimizer:step", K.optional(K.int(1, 1, 1 << 20)), self = adam },
   { "Optimizer:set_lr", lr, self = adam },
   { "Optimizer:state", self = adam, wrong = { { label = "two of one name", says = "two called 'a'", args = {},
     self = function() return optim.SGD { core.Param(core.zeros(1), "a"), core.Param(core.zeros(1), "a") } end } } },
