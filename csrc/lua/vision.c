@@ -5,8 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "image/augment.h"
 #include "image/depth_fusion.h"
 #include "image/inpaint.h"
+#include "lua/check.h"
 #include "lua/open.h"
 #include "base/threads.h"
 #include "image/slic.h"
@@ -201,7 +203,35 @@ static int vision_window(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"slic", vision_slic},
+/* A tensor of one number for each plane, or NULL when there is none. */
+static const real *check_per_plane(lua_State *L, int arg, size_t planes) {
+  if (lua_isnoneornil(L, arg)) return NULL;
+  return tensor_check_shape(L, arg, 1, &planes)->data;
+}
+
+/* augment(image, out, kind, {6 numbers}[, gain, offset]) → out: see image/augment.h. */
+static int vision_augment(lua_State *L) {
+  static const char *const kinds[] = {"image", "nearest", "mask", "labels", NULL};
+  Planes image = check_planes(L, 1);
+  Tensor *out = tensor_check_shape(L, 2, image.tensor->ndim, image.tensor->dim);
+  luaL_argcheck(L, !tensor_overlap(image.tensor, out), 2,
+                "out must not share memory with the image");
+  int kind = check_word(L, 3, NULL, kinds);
+  double map[6];
+  check_numbers(L, 4, 6, map);
+  const real *gain = check_per_plane(L, 5, image.channels);
+  const real *offset = check_per_plane(L, 6, image.channels);
+  luaL_argcheck(L, (gain == NULL) == (offset == NULL), 6,
+                "an offset expected where there is a gain, and only there");
+  augment(image.tensor->data, image.channels, (ImageSize){image.height, image.width},
+          &(AugmentMap){{map[0], map[1], map[2]}, {map[3], map[4], map[5]}},
+          (AugmentKind)kind, gain, offset, out->data);
+  lua_settop(L, 2);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"augment", vision_augment},
+                                     {"slic", vision_slic},
                                      {"fill_median", vision_fill_median},
                                      {"fill_diffusion", vision_fill_diffusion},
                                      {"reproject", vision_reproject},

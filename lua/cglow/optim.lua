@@ -45,9 +45,9 @@ local GROUP = { params = { type = "table", required = true }, scale = number(1),
 local function flatten(fname, groups)
   options.arg(fname, 1, "params", groups, "table", 2)
   local params, scales, decays = {}, {}, {}
-  local function add(list, scale, decay)
+  local function add(list, scale, decay_share)
     for _, p in ipairs(list) do
-      params[#params + 1], scales[#scales + 1], decays[#decays + 1] = p, scale, decay
+      params[#params + 1], scales[#scales + 1], decays[#decays + 1] = p, scale, decay_share
     end
   end
   if type(groups[1]) == "table" and groups[1].params then

@@ -127,6 +127,12 @@ return {
     end } } },
   { "core.vision.fuse", K.tensor({ 2, 6, 8 }, { { 6, 8 } }), K.tensor({ 6, 8 }, { { 6, 7 }, { 2, 6, 8 } }), positive,
     count },
+  { "core.vision.augment", planes, K.tensor({ 3, 6, 8 }, { { 6, 8 }, { 3, 6, 7 } }), K.word "image", numbers(6),
+    K.optional(K.tensor({ 3 }, { { 2 }, { 3, 1 } })), K.optional(K.tensor({ 3 }, { { 2 } })),
+    wrong = { { label = "onto itself", args = function()
+      local t = core.ones(3, 6, 8)
+      return t, t, "image", { 1, 0, 0, 0, 1, 0 }
+    end } } },
   { "core.vision.window", planes, K.int(1, 1, 5), K.int(1, 1, 5), K.tensor({ 3, 2, 4 }, { { 2 }, { 1, 2, 2 }, { 3, 7,
     2 } }),
     sync, wrong = { { label = "onto itself", args = function()

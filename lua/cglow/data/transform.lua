@@ -196,6 +196,101 @@ function M.random_crop(opts)
   return self
 end
 
+-- ---- augmentation ----------------------------------------------------------
+
+local function share(most) return {type = "number", default = 0, min = 0, max = most} end
+
+local AUGMENT = {
+  mirror = {type = "boolean", default = false}, transpose = {type = "boolean", default = false},
+  shift = share(1), zoom = share(0.9), stretch = share(0.9), rotate = share(180),
+  contrast = share(1), brightness = share(1), gain = share(1), tint = share(1),
+  y = {type = "string", default = "image", one_of = {"image", "mask", "labels", "nearest"}},
+}
+
+-- Draws for one sample: as many whatever is asked for, and two more for each channel of x.
+local MIRROR <const>, TRANSPOSE <const>, ZOOM <const>, STRETCH <const>, ROTATE <const>, DOWN <const>, RIGHT <const>,
+  CONTRAST <const>, BRIGHTNESS <const>, COLOURS <const> = 1, 2, 3, 4, 5, 6, 7, 8, 9, 9
+
+-- Where a pixel of the result comes from, in pixels from the middle of a picture.
+local function affine(o, u, height, width)
+  local function about(most, place) return most * (2 * u[place] - 1) end
+  local zoom, angle = 1 + about(o.zoom, ZOOM), math.rad(about(o.rotate, ROTATE))
+  local tall, wide = zoom, zoom * (1 + about(o.stretch, STRETCH))
+  local c, s = math.cos(angle), math.sin(angle)
+  local a, b, d, e = c * tall, -s * wide, s * tall, c * wide
+  if o.mirror and u[MIRROR] < 0.5 then b, e = -b, -e end
+  if o.transpose and u[TRANSPOSE] < 0.5 then a, b, d, e = b, a, e, d end
+  return {a, b, about(o.shift, DOWN) * height, d, e, about(o.shift, RIGHT) * width}
+end
+
+-- Colours v of channel c become gain[c]·v + offset[c]; contrast turns about one half.
+local function colours(o, u, gain, offset)
+  local function about(most, place) return most * (2 * u[place] - 1) end
+  local contrast = 1 + about(o.contrast, CONTRAST)
+  for c = 1, #gain do
+    local own = 1 + about(o.gain, COLOURS + 2 * c - 1)
+    gain[c] = contrast * own
+    offset[c] = (1 - contrast) / 2 * own + about(o.brightness, BRIGHTNESS) + about(o.tint, COLOURS + 2 * c)
+  end
+end
+
+-- Only turning over leaves y in place when it is not as large as x: its middle.
+local function check_augment(o, sample)
+  local h, w = sides(sample.x)
+  local hy, wy = sides(sample.y)
+  if o.transpose and (h ~= w or hy ~= wy) then
+    return nil, ("%s: transform.augment transposes square pictures only, got %dx%d"):format(
+      sample.name or "sample", h, w)
+  end
+  local moves = o.shift + o.zoom + o.stretch + o.rotate > 0
+  if moves and (h ~= hy or w ~= wy) then
+    return nil, ("%s: transform.augment: x is %dx%d but y is %dx%d: only mirror and transpose fit both"):format(
+      sample.name or "sample", h, w, hy, wy)
+  end
+  return true
+end
+
+--- x, y and every other image of the sample turned, moved and resized at random, all in the
+-- same way, and x's colours changed, for more variety than a data set has. Pictures go on
+-- beyond their edge as their last pixel.
+-- @tparam table opts
+--
+-- * `mirror` = false, `transpose` = false: every second sample, left and right exchanged;
+--   rows and columns
+-- * `shift` = 0: by up to this share of each side; `zoom` = 0: larger or smaller by up to this
+--   share; `stretch` = 0: the width besides; `rotate` = 0: by up to so many degrees
+-- * of x: `contrast` = 0: about one half, by up to this share; `brightness` = 0: up to this
+--   much more or less; `gain` = 0, `tint` = 0: the same for each channel, times and plus
+-- * `y` = "image": blended; "mask": 0 or 1, whichever its blend is nearer to; "labels": one
+--   channel for each class, 1 where its blend is the largest; "nearest": the nearest pixel
+-- @treturn table transform, random
+function M.augment(opts)
+  local o = options.check("transform.augment", opts, AUGMENT)
+  local recolours = o.contrast + o.brightness + o.gain + o.tint > 0
+  local kinds, self = {x = "image", y = o.y}, nil
+  local function recolour(u, channels, scratch)
+    if not recolours then return end
+    local gain, offset = buffer(scratch, self, "gain", channels), buffer(scratch, self, "offset", channels)
+    colours(o, u, gain, offset)
+    return gain, offset
+  end
+  self = transform("augment", function(sample, rng, scratch)
+    local ok, message = check_augment(o, sample)
+    if not ok then return nil, message end
+    local channels = sample.x:dim() == 3 and sample.x:size(1) or 1
+    local u = rng:fill_uniform(buffer(scratch, self, "draws", COLOURS + 2 * channels))
+    local result, gain, offset = copied(sample), recolour(u, channels, scratch)
+    for _, field in ipairs(image_fields(sample)) do
+      local t, is_x = sample[field], field == "x"
+      local map = affine(o, u, sides(t))
+      result[field] = core.vision.augment(t, buffer(scratch, self, field .. "_out", table.unpack(t:size())),
+        kinds[field] or "nearest", map, is_x and gain or nil, is_x and offset or nil)
+    end
+    return result
+  end, true)
+  return self
+end
+
 -- ---- discrete y ----------------------------------------------------------
 
 local WIDTH = {type = "number", required = true, above = 0, max = 1}
