@@ -219,7 +219,7 @@ stress: packages-stress ## the specs under an aggressive collector, long runs, v
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite
 # Valgrind is fifty times slower than the processor: the parsers and the tensors.
-VALGRIND_SPECS = tensor_spec rng_spec file_spec safetensors_spec image_spec image_geometry_spec
+VALGRIND_SPECS = tensor_spec rng_spec file_spec safetensors_spec image_spec image/geometry_spec
 
 FUZZ_SECONDS ?= 60
 fuzz: packages-fuzz ## fuzz each file reader for FUZZ_SECONDS (60)
@@ -276,7 +276,7 @@ uninstall: ## undo install
 
 # A source rock: the last commit and the rockspec of its version, in one file.
 # LuaRocks packs only what it can fetch, so it is told where the archive is.
-VERSION = $(shell sed -n 's/.*_VERSION = "\(.*\)".*/\1/p' lua/cglow/init.lua)
+VERSION = $(shell sed -n 's/^return "\(.*\)"/\1/p' lua/cglow/util/version.lua)
 rock: packages-test ## pack a source rock of this version into build/rock
 	@mkdir -p $(BUILD)/rock
 	@git archive --format=tar.gz --prefix=cglow-$(VERSION)/ -o $(BUILD)/rock/cglow-$(VERSION).tar.gz HEAD

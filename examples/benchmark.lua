@@ -4,8 +4,8 @@
 local argparse = require "argparse"
 local cglow = require "cglow"
 local core = require "cglow.core"
-local cost = require "cglow.cost"
-local json = require "cglow.json"
+local cost = require "cglow.model.cost"
+local json = require "cglow.util.json"
 
 local clock, memory = core.system.clock, core.system.memory
 

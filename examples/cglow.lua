@@ -12,7 +12,7 @@ package.cpath = ("%s/?.so;%s"):format(so, package.cpath)
 
 local lfs = require "lfs"
 local cglow = require "cglow"
-local path = require "cglow.path"
+local path = require "cglow.util.path"
 
 local function fail(message)
   io.stderr:write("cglow: ", message, "\n")

@@ -6,7 +6,7 @@ local argparse = require "argparse"
 local cglow = require "cglow"
 local core = require "cglow.core"
 local image = require "cglow.image"
-local json = require "cglow.json"
+local json = require "cglow.util.json"
 
 local function words(text)
   local list = {}

@@ -23,7 +23,7 @@ local function read_grey(path, size)
   return photo and {x = image.resize(photo, size, size), name = path, photo = photo}, message
 end
 
-require("cglow.cli").main(require("cglow.task").define {
+require("cglow.cli").main(cglow.task.define {
   name = "colouring",
   title = "Colouring: c-Glow learns the colours of photographs.",
   predicts = "Write a coloured picture for each grey photograph.",

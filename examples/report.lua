@@ -4,4 +4,4 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
-require("cglow.report.command").main(arg)
+require("cglow.cli.report").main(arg)

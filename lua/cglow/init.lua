@@ -5,7 +5,7 @@
 -- @module cglow
 local core = require "cglow.core"
 
-local M = { _VERSION = "0.1.0" }
+local M = { _VERSION = require "cglow.util.version" }
 
 for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "cat", "stack", "seed", "rng",
   "Rng", "threads", "Param", "stats", "flow" } do
@@ -39,34 +39,37 @@ end
 -- @treturn[1] Model
 -- @treturn[2] nil
 -- @treturn[2] string message
-M.load = function(...) return require("cglow.checkpoint").load(...) end
+M.load = function(...) return require("cglow.model").load(...) end
 
---- Write tensors as a safetensors file. See `cglow.safetensors`.
+--- Write tensors as a safetensors file. See `cglow.util.safetensors`.
 -- @function save_tensors
 -- @string path
 -- @tparam {[string]=Tensor} tensors
 -- @tparam[opt] {[string]=string} metadata
 -- @return true, or nil, message, code
-M.save_tensors = function(...) return require("cglow.safetensors").save(...) end
+M.save_tensors = function(...) return require("cglow.util.safetensors").save(...) end
 
---- Read a safetensors file. See `cglow.safetensors`.
+--- Read a safetensors file. See `cglow.util.safetensors`.
 -- @function load_tensors
 -- @string path
 -- @treturn[1] {[string]=Tensor} tensors
 -- @treturn[1] {[string]=string} metadata
 -- @treturn[2] nil
 -- @treturn[2] string message
-M.load_tensors = function(...) return require("cglow.safetensors").load(...) end
+M.load_tensors = function(...) return require("cglow.util.safetensors").load(...) end
 
--- The rest is loaded when first used, so `require "cglow"` is quick.
-local parts = { nn = true, optim = true, image = true, data = true, metrics = true, train = true, report = true,
-  help = true, show = true, vision = true, baselines = true, feedforward = true, losses = true }
+-- The rest is loaded when first used, so `require "cglow"` is quick: name → module.
+local parts = {
+  nn = "nn", optim = "optim", image = "image", data = "data", metrics = "metrics", train = "train", report = "report",
+  help = "help", show = "image.show", vision = "image.vision", baselines = "tasks.baselines",
+  feedforward = "feedforward", losses = "nn.losses", task = "tasks.define",
+}
 
 return setmetatable(M, {
   __tostring = function() return ("cglow %s: cglow.help() tells what there is"):format(M._VERSION) end,
   __index = function(t, key)
     if not parts[key] then return nil end
-    local part = require("cglow." .. key)
+    local part = require("cglow." .. parts[key])
     rawset(t, key, part)
     return part
   end,

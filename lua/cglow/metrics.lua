@@ -2,9 +2,9 @@
 --
 -- Labels are tensors of integers from 1 on: H×W, or N×H×W for several images.
 -- @module cglow.metrics
-local check = require "cglow.check"
+local check = require "cglow.util.check"
 local core = require "cglow.core"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 
 local M = {}
 

@@ -1,8 +1,8 @@
 --- Optimizers over parameters or groups of parameters.
 -- @module cglow.optim
-local check = require "cglow.check"
+local check = require "cglow.util.check"
 local core = require "cglow.core"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 
 local M = {}
 

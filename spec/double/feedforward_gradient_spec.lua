@@ -5,7 +5,7 @@ assert(core.scalar == "double", "this spec is for the double core: LUA_CPATH='./
 local feedforward = require "cglow.feedforward"
 local gradient = require "spec.support.gradient"
 local layers = require "spec.support.layers"
-local losses = require "cglow.losses"
+local losses = require "cglow.nn.losses"
 local nn = require "cglow.nn"
 
 local function check(build)

@@ -117,7 +117,7 @@ end
 -- Networks that read one x, three of which share their first columns.
 local function bundle_problem(rng)
   local nn = require "cglow.nn"
-  local networks = require "cglow.networks"
+  local networks = require "cglow.model.networks"
   local nets = {
     networks.cn { x = { 2, 8, 9 }, outputs = 4, channels = 3, width = 4 },
     networks.cn { x = { 2, 8, 9 }, outputs = 3, channels = 2, width = 3 },

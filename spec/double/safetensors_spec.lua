@@ -1,6 +1,6 @@
 --- Files of the double core, which are F64, and what it makes of F32.
 local core = require "cglow.core"
-local safetensors = require "cglow.safetensors"
+local safetensors = require "cglow.util.safetensors"
 local scratch = require "spec.fixtures.scratch"
 
 assert(core.scalar == "double", "this spec is for the double core: LUA_CPATH='./build/double/?.so;;'")
@@ -35,7 +35,7 @@ describe("safetensors with the double core", function()
   it("exchanges files with the float core", function()
     assert(safetensors.save(path, {a = core.tensor {1 / 3, 2}}))
     local out, ok = scratch.lua([[
-      local core, safetensors = require "cglow.core", require "cglow.safetensors"
+      local core, safetensors = require "cglow.core", require "cglow.util.safetensors"
       assert(core.scalar == "float")
       local path = ...
       local a = assert(safetensors.load(path)).a

@@ -1,6 +1,6 @@
 /* Replays what the fuzzers found their way through the parsers in Lua with, under
  * the same eyes: no error raised, no descriptor left open, no more memory than an
- * input of that size justifies.  (spec/fuzz_corpus_spec.lua replays the images.) */
+ * input of that size justifies.  (spec/fuzz/fuzz_corpus_spec.lua replays the images.) */
 #include "../fuzz/target.h"
 #include "runner.h"
 

@@ -6,9 +6,9 @@
 -- its end in spite of all kills, must hold the same weights, moments, generators
 -- and log as one that was left alone. Needs `timeout` (coreutils).
 local core = require "cglow.core"
-local json = require "cglow.json"
-local runfolder = require "cglow.train.runfolder"
-local safetensors = require "cglow.safetensors"
+local json = require "cglow.util.json"
+local runfolder = require "cglow.run.folder"
+local safetensors = require "cglow.util.safetensors"
 local toy = require "spec.support.toy"
 
 local KILLS <const> = math.tointeger(tonumber(arg[1] or 200))

@@ -61,7 +61,7 @@ local train = require "cglow.train"
 core.threads(1)
 
 local started = lfs.attributes(run .. "/config.json", "mode") == "file"
-local has_checkpoint = require "cglow.train.runfolder".at(run):newest()
+local has_checkpoint = require "cglow.run.folder".at(run):newest()
 local outcome = train.Trainer {
   -- another model when one is to be loaded: everything must come from the checkpoint
   model = toy.model(has_checkpoint and 99 or 3), train = toy.data(5), valid = toy.data(2), steps = steps, seed = 5,

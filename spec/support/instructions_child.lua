@@ -1,5 +1,5 @@
 -- Prints the instructions in use, then likelihoods, gradients and samples of small
--- models, for spec/instructions_spec.lua to compare.
+-- models, for spec/robust/instructions_spec.lua to compare.
 local cglow = require "cglow"
 local core = require "cglow.core"
 

@@ -1,7 +1,7 @@
 -- Every layer and network of the library in small, with random parameters, for
 -- the specs that prove them. Sizes are odd where the mathematics lets them.
 local core = require "cglow.core"
-local networks = require "cglow.networks"
+local networks = require "cglow.model.networks"
 local nn = require "cglow.nn"
 
 local M = {}

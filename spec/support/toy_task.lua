@@ -38,7 +38,7 @@ end
 local function square(size) return {3, size, size} end
 local function grey(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
 
-require("cglow.cli").main(require("cglow.task").define {
+require("cglow.cli").main(cglow.task.define {
   name = "binary_segmentation", title = "A toy.", predicts = "Write masks.", sizes = {8, 16}, size = 8, steps = 12,
   defaults = {
     levels = 2, depth = 1, ["cn.channels"] = 4, ["cn.width"] = 8, ["coupling.width"] = 8, samples = 3, log_every = 2,

@@ -4,7 +4,7 @@
 --     DIR/foe_test.txt                         names of the test photos; optional
 -- @module cglow.data.bsds
 local image = require "cglow.image"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 local files = require "cglow.data.files"
 local source = require "cglow.data.source"
 local transform = require "cglow.data.transform"

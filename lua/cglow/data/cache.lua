@@ -6,9 +6,9 @@
 -- @module cglow.data.cache
 local core = require "cglow.core"
 local files = require "cglow.data.files"
-local json = require "cglow.json"
-local options = require "cglow.options"
-local safetensors = require "cglow.safetensors"
+local json = require "cglow.util.json"
+local options = require "cglow.util.options"
+local safetensors = require "cglow.util.safetensors"
 
 local M = {}
 

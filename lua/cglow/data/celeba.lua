@@ -5,7 +5,7 @@
 --                                    optional, also one folder up or in ../Eval
 -- @module cglow.data.celeba
 local image = require "cglow.image"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 local files = require "cglow.data.files"
 local source = require "cglow.data.source"
 local transform = require "cglow.data.transform"

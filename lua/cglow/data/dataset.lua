@@ -10,9 +10,9 @@
 --     print(ds, #ds, ds[1].name)
 --     local x, y = ds:dequantise():batch {1, 2}
 -- @module cglow.data.dataset
-local check = require "cglow.check"
+local check = require "cglow.util.check"
 local core = require "cglow.core"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 
 local M = {}
 

@@ -7,7 +7,7 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local files = require "cglow.data.files"
-local vision = require "cglow.vision"
+local vision = require "cglow.image.vision"
 
 local M = {}
 

@@ -4,7 +4,7 @@
 -- it was looked for.
 -- @module cglow.data.files
 local lfs = require "lfs"
-local read_file = require "cglow.read_file"
+local read_file = require "cglow.util.read_file"
 
 local M = {}
 

@@ -6,7 +6,7 @@
 -- @module cglow.data.horses
 local core = require "cglow.core"
 local image = require "cglow.image"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 local files = require "cglow.data.files"
 local source = require "cglow.data.source"
 

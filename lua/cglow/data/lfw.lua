@@ -11,8 +11,8 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
-local options = require "cglow.options"
-local vision = require "cglow.vision"
+local options = require "cglow.util.options"
+local vision = require "cglow.image.vision"
 local files = require "cglow.data.files"
 local source = require "cglow.data.source"
 

@@ -7,7 +7,7 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 local files = require "cglow.data.files"
 local source = require "cglow.data.source"
 

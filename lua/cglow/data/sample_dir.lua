@@ -1,8 +1,8 @@
 --- Where the embedded sample sets are.
 -- @module cglow.data.sample_dir
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 local files = require "cglow.data.files"
-local path = require "cglow.path"
+local path = require "cglow.util.path"
 
 local TASKS = {"binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting"}
 

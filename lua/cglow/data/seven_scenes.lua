@@ -10,8 +10,8 @@
 -- their poses and fused (`cglow.vision.fuse`), once, and kept in the user's cache.
 -- @module cglow.data.seven_scenes
 local core = require "cglow.core"
-local options = require "cglow.options"
-local vision = require "cglow.vision"
+local options = require "cglow.util.options"
+local vision = require "cglow.image.vision"
 local depth = require "cglow.data.depth"
 local files = require "cglow.data.files"
 local reference = require "cglow.data.reference"

@@ -6,7 +6,7 @@
 -- @module cglow.data.transform
 local core = require "cglow.core"
 local image = require "cglow.image"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 
 local window <const> = core.vision.window
 

@@ -2,7 +2,7 @@
 -- read-out under the pointer.
 -- @module cglow.report.chart
 local html = require "cglow.report.html"
-local json = require "cglow.json"
+local json = require "cglow.util.json"
 
 local M = {}
 

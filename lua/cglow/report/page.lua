@@ -3,7 +3,7 @@
 local html = require "cglow.report.html"
 local assets = require "cglow.report.assets"
 local chart = require "cglow.report.chart"
-local progress = require "cglow.train.progress"
+local format = require "cglow.run.format"
 
 local M = {}
 
@@ -79,7 +79,7 @@ local function facts_of(run)
     list[#list + 1] = h("div", nil, h("dt", nil, name), h("dd", nil, value, detail and h("small", nil, " " .. detail)))
   end
   local best, last = run.best, run.valid[#run.valid]
-  fact("steps", number(run.steps), run.seconds and progress.duration(run.seconds))
+  fact("steps", number(run.steps), run.seconds and format.duration(run.seconds))
   fact("best validation NLL", best and number(best.metrics.nll), best and "at step " .. best.step)
   for _, name in ipairs(metrics_of {run}) do
     if name ~= "nll" and last then fact(title_of(name), number(last.metrics[name]), "at the end") end
@@ -108,7 +108,7 @@ local function head_of_many(runs)
     local last = run.valid[#run.valid]
     local row = {
       h("span", {class = "key c" .. (i - 1) % COLOURS + 1}, h("i", nil, "\u{2002}"), run.name), number(run.steps),
-      run.seconds and progress.duration(run.seconds) or DASH,
+      run.seconds and format.duration(run.seconds) or DASH,
       number(run.best and run.best.metrics.nll), number(run.best and run.best.step),
     }
     for _, name in ipairs(names) do
@@ -271,7 +271,7 @@ local function machine_of(run)
   local m = run.config.machine
   if type(m) ~= "table" then return nil end
   return ("%s, %s cores, %s, %s; %s threads used"):format(m.cpu or "?", number(m.cores),
-    progress.bytes(tonumber(m.memory) or 0), m.system or "?", number(run.config.threads))
+    format.bytes(tonumber(m.memory) or 0), m.system or "?", number(run.config.threads))
 end
 
 local function reproduce(runs)

@@ -2,8 +2,8 @@
 -- @module cglow.report.run
 local lfs = require "lfs"
 local base64 = require "cglow.report.base64"
-local read_file = require "cglow.read_file"
-local runfolder = require "cglow.train.runfolder"
+local read_file = require "cglow.util.read_file"
+local runfolder = require "cglow.run.folder"
 
 local M = {}
 

@@ -2,9 +2,10 @@
 -- Weizmann horses by default as Borenstein & Ullman published them, with --data;
 -- without, the embedded samples in the same layout.
 -- @module cglow.tasks.binary_segmentation
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
-local image, metrics = cglow.image, cglow.metrics
+local baselines = require "cglow.tasks.baselines"
+local horses = require "cglow.data.horses"
+local image = require "cglow.image"
+local metrics = require "cglow.metrics"
 
 local function three_channels(size) return {3, size, size} end
 
@@ -31,13 +32,13 @@ local function read_photo(path, size)
   return {x = image.resize(photo, size, size), name = path, photo = photo}
 end
 
-return require("cglow.task").define {
+return require("cglow.tasks.define").define {
   name = "binary_segmentation",
   title = "Binary segmentation: c-Glow learns the masks of photographs.",
   predicts = "Write a mask for each photograph, in its own size.",
   sizes = {32, 64, 128}, size = 32,
   x = three_channels, y = three_channels,
-  data = function(dir, o) return cglow.data.horses(dir, {split = o.split, size = o.size}) end,
+  data = function(dir, o) return horses(dir, {split = o.split, size = o.size}) end,
   decide = metrics.binarise,
   score = score,
   notes = "iou: the classes' mean, from the counts of all images; image_iou: the mean of the images' own",

@@ -3,10 +3,11 @@
 -- BSDS500 with --data, σ = 25/255; without, the embedded samples in the same layout.
 -- y is the noise divided by σ, so that the flow need not first learn its scale.
 -- @module cglow.tasks.denoising
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
-local tiles = require "cglow.tiles"
-local image, metrics = cglow.image, cglow.metrics
+local baselines = require "cglow.tasks.baselines"
+local bsds = require "cglow.data.bsds"
+local image = require "cglow.image"
+local metrics = require "cglow.metrics"
+local tiles = require "cglow.image.tiling"
 
 local function three_channels(size) return {3, size, size} end
 
@@ -36,14 +37,14 @@ local function read_photo(path, size)
   return {x = image.crop(photo, top, left, size, size), name = path}
 end
 
-return require("cglow.task").define {
+return require("cglow.tasks.define").define {
   name = "denoising",
   title = "Denoising: c-Glow learns the noise in photographs (σ = 25/255).",
   predicts = "Write a clean photograph for each noisy one, of any size.",
   sizes = {32, 64, 128}, size = 128, sample_size = 64,
   x = three_channels, y = three_channels,
   data = function(dir, o)
-    local data, message = cglow.data.bsds(dir, {split = o.split, size = o.size, sigma = SIGMA})
+    local data, message = bsds(dir, {split = o.split, size = o.size, sigma = SIGMA})
     return data and data:map(in_sigmas, {recipe = "in sigmas"}), message
   end,
   decide = clean_of,

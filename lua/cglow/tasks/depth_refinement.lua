@@ -10,13 +10,14 @@
 -- a metre. So detail and correction are given as asinh(d/4 mm): in steps of 4 mm near
 -- zero and by their logarithm far from it. A mean of samples there is robust, too.
 -- @module cglow.tasks.depth_refinement
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
+local baselines = require "cglow.tasks.baselines"
 local core = require "cglow.core"
 local depth = require "cglow.data.depth"
-local tiles = require "cglow.tiles"
-local vision = require "cglow.vision"
-local image, metrics = cglow.image, cglow.metrics
+local image = require "cglow.image"
+local metrics = require "cglow.metrics"
+local seven_scenes = require "cglow.data.seven_scenes"
+local tiles = require "cglow.image.tiling"
+local vision = require "cglow.image.vision"
 
 local RANGE <const> = 4 -- metres that 1 stands for
 local UNIT <const> = 0.004 / RANGE
@@ -92,7 +93,7 @@ local function read_input(path, size)
   return {x = with_detail(image.crop(x, top, left, size, size)), name = path}
 end
 
-return require("cglow.task").define {
+return require("cglow.tasks.define").define {
   name = "depth_refinement",
   title = "Depth refinement: c-Glow learns to correct a Kinect's depth maps.",
   predicts = "Write a refined depth map (16-bit PNG, mm) for each raw one.",
@@ -100,7 +101,7 @@ return require("cglow.task").define {
   x = function(size) return {3, size, size} end,
   y = function(size) return {1, size, size} end,
   data = function(dir, o)
-    local data, message = cglow.data.seven_scenes(dir, {
+    local data, message = seven_scenes(dir, {
       split = o.split, size = o.size, range = RANGE, holes = "mask", seed = o.seed,
     })
     return data and data:map(correction, {recipe = ("correction %g"):format(UNIT)}), message

@@ -5,11 +5,12 @@
 -- In x the hidden centre is filled by diffusion from its rim, and y is what the
 -- photograph has on top of that: zero is the trivial answer.
 -- @module cglow.tasks.inpainting
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
+local baselines = require "cglow.tasks.baselines"
+local celeba = require "cglow.data.celeba"
 local core = require "cglow.core"
-local vision = require "cglow.vision"
-local image, metrics = cglow.image, cglow.metrics
+local image = require "cglow.image"
+local metrics = require "cglow.metrics"
+local vision = require "cglow.image.vision"
 
 -- The middle half of x each way.
 local function centre_of(x)
@@ -122,7 +123,7 @@ local function predict_file(predict, path, size, args)
   return photo
 end
 
-return require("cglow.task").define {
+return require("cglow.tasks.define").define {
   name = "inpainting",
   title = "Inpainting: c-Glow learns what the hidden centre of a photograph shows.",
   predicts = "Fill the hole of each photograph: transparent, or white in --mask.",
@@ -130,7 +131,7 @@ return require("cglow.task").define {
   x = function(size) return {3, size, size} end,
   y = function(size) return {3, size // 2, size // 2} end,
   data = function(dir, o)
-    local data, message = cglow.data.celeba(dir, {split = o.split, size = o.size, seed = o.seed, cache = "none"})
+    local data, message = celeba(dir, {split = o.split, size = o.size, seed = o.seed, cache = "none"})
     return data and data:map(on_diffusion, {recipe = "on diffusion"}):cache(), message
   end,
   decide = block_of,

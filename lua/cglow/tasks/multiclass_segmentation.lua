@@ -2,10 +2,11 @@
 -- LFW part labels (background, face, hair) with --data; without, the embedded
 -- samples in the same layout.
 -- @module cglow.tasks.multiclass_segmentation
-local cglow = require "cglow"
-local baselines = require "cglow.baselines"
+local baselines = require "cglow.tasks.baselines"
 local core = require "cglow.core"
-local image, metrics = cglow.image, cglow.metrics
+local image = require "cglow.image"
+local lfw = require "cglow.data.lfw"
+local metrics = require "cglow.metrics"
 
 local CLASSES <const> = 3
 
@@ -39,7 +40,7 @@ local function read_photo(path, size)
   return {x = image.resize(photo, size, size), name = path, photo = photo}
 end
 
-return require("cglow.task").define {
+return require("cglow.tasks.define").define {
   name = "multiclass_segmentation",
   title = "Multi-class segmentation: c-Glow learns maps of parts of photographs.",
   predicts = "Write a map of parts in colours for each photograph, in its own size.",
@@ -48,7 +49,7 @@ return require("cglow.task").define {
   data = function(dir, o)
     -- The super-pixels of 500 photographs take half a minute, so they are kept.
     local scored = o.split ~= "train"
-    return cglow.data.lfw(dir, {
+    return lfw(dir, {
       split = o.split, size = o.size, superpixels = scored, cache = scored and "disk" or "memory",
     })
   end,

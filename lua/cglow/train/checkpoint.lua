@@ -2,9 +2,9 @@
 -- tensors and the training state, so that going on from it gives bit for bit
 -- what never stopping would have given.
 -- @module cglow.train.checkpoint
-local json = require "cglow.json"
-local model_file = require "cglow.checkpoint"
-local safetensors = require "cglow.safetensors"
+local json = require "cglow.util.json"
+local model_file = require "cglow.model.file"
+local safetensors = require "cglow.util.safetensors"
 local state = require "cglow.train.state"
 
 local M = {}

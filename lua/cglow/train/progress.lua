@@ -5,39 +5,12 @@
 -- mode; JSON output stays pure.
 -- @module cglow.train.progress
 local system = require "cglow.core".system
+local format = require "cglow.run.format"
 
 local M = {}
 
 local REDRAW = 0.1       -- seconds between two drawings of the bar
 local LINE_EVERY = 10    -- seconds between two plain lines
-local MOST_SECONDS = 1e12
-
---- Seconds as people read them: 9 s, 3:07, 2:03:59.
-function M.duration(seconds)
-  if seconds ~= seconds or math.abs(seconds) > MOST_SECONDS then return "?" end
-  local s = math.floor(seconds + 0.5)
-  if s < 60 then return ("%d s"):format(s) end
-  if s < 3600 then return ("%d:%02d"):format(s // 60, s % 60) end
-  return ("%d:%02d:%02d"):format(s // 3600, s // 60 % 60, s % 60)
-end
-
---- Bytes as people read them: 812 MB, 1.4 GB.
-function M.bytes(n)
-  if n >= 1e9 then return ("%.1f GB"):format(n / 1e9) end
-  return ("%.0f MB"):format(n / 1e6)
-end
-
---- Metrics in one order: the NLL first, then by name.
--- @tparam table metrics name → number
--- @treturn string as in "nll 0.4712, iou 0.6632"
-function M.metrics(metrics)
-  local names = {}
-  for name in pairs(metrics) do if name ~= "nll" then names[#names + 1] = name end end
-  table.sort(names)
-  if metrics.nll then table.insert(names, 1, "nll") end
-  for i, name in ipairs(names) do names[i] = ("%s %.4g"):format(name, metrics[name]) end
-  return table.concat(names, ", ")
-end
 
 local function rate(per_second)
   if per_second >= 10 then return ("%.0f steps/s"):format(per_second) end
@@ -47,9 +20,9 @@ end
 
 -- The facts of a line, most important first; of the last validation `valid`.
 local function facts(at, valid)
-  local list = {("nll %.3f"):format(at.nll), rate(at.per_second), "left " .. M.duration(at.left),
-                M.bytes(at.memory), ("data %.0f%%"):format(100 * at.data_share)}
-  if at.valid then table.insert(list, 4, "valid " .. M.metrics(valid)) end
+  local list = {("nll %.3f"):format(at.nll), rate(at.per_second), "left " .. format.duration(at.left),
+                format.bytes(at.memory), ("data %.0f%%"):format(100 * at.data_share)}
+  if at.valid then table.insert(list, 4, "valid " .. format.metrics(valid)) end
   return list
 end
 
@@ -90,7 +63,7 @@ modes.bar = {
   end,
   validation = function(self, step, metrics)
     clear(self)
-    self.out:write(("step %d  validation: %s\n"):format(step, M.metrics(metrics)))
+    self.out:write(("step %d  validation: %s\n"):format(step, format.metrics(metrics)))
   end,
   note = function(self, text)
     clear(self)
@@ -111,7 +84,7 @@ modes.lines = {
     self.out:flush()
   end,
   validation = function(self, step, metrics)
-    self.out:write(("step %d  validation: %s\n"):format(step, M.metrics(metrics)))
+    self.out:write(("step %d  validation: %s\n"):format(step, format.metrics(metrics)))
     self.out:flush()
   end,
   note = function(self, text) self.out:write(text, "\n") end,

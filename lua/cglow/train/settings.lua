@@ -1,7 +1,7 @@
 --- The trainer's options: what they may be and what they are by default.
 -- @module cglow.train.settings
-local check = require "cglow.check"
-local options = require "cglow.options"
+local check = require "cglow.util.check"
+local options = require "cglow.util.options"
 
 local M = {}
 

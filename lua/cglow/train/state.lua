@@ -3,7 +3,7 @@
 -- version, another program or a stranger.
 -- @module cglow.train.state
 local core = require "cglow.core"
-local options = require "cglow.options"
+local options = require "cglow.util.options"
 
 local M = {}
 

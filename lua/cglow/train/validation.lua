@@ -3,8 +3,8 @@
 -- @module cglow.train.validation
 local core = require "cglow.core"
 local metrics = require "cglow.metrics"
-local options = require "cglow.options"
-local feed = require "cglow.train.feed"
+local options = require "cglow.util.options"
+local feed = require "cglow.train.batches"
 
 local Validation = {}
 Validation.__index = Validation

@@ -1,7 +1,7 @@
 --- The text as JSON: what reads must be written and read again without a change, and
 -- is then the configuration of a checkpoint that `cglow.load` is given.
 local cglow = require "cglow"
-local json = require "cglow.json"
+local json = require "cglow.util.json"
 local check = require "spec.fuzz.targets.check"
 
 local function same(a, b)

@@ -1,5 +1,5 @@
 --- Load the file; a good one is saved and loaded again and must be the same.
-local json, safetensors = require "cglow.json", require "cglow.safetensors"
+local json, safetensors = require "cglow.util.json", require "cglow.util.safetensors"
 local file = require "cglow.core".file
 local check = require "spec.fuzz.targets.check"
 

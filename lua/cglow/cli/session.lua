@@ -1,0 +1,106 @@
+--- A trained model, found from the command line, and what it was trained on.
+-- @module cglow.cli.session
+local lfs = require "lfs"
+local core = require "cglow.core"
+local Model = require "cglow.model"
+local fail = require "cglow.cli.fail"
+local settings = require "cglow.tasks.settings"
+local task_of = require "cglow.tasks.define"
+local transform = require "cglow.data.transform"
+local runfolder = require "cglow.run.folder"
+local tiles = require "cglow.image.tiling"
+
+local M = {}
+
+local DEFAULT_SAMPLES = 10
+
+-- The run's configuration; an empty one when there is only a checkpoint.
+local function run_config(task, args, folder)
+  if args.checkpoint then return {} end
+  if not folder:exists() then
+    fail.misuse(("there is no run in %s: train one, or name it with --run or --checkpoint"):format(folder.path))
+  end
+  local config = fail.must(folder:read_config())
+  if config.task ~= task.name then
+    fail.misuse(("the run in %s is one of %s"):format(folder.path, tostring(config.task)))
+  end
+  return config
+end
+
+local function model_path(args, folder)
+  if args.checkpoint then return args.checkpoint end
+  for _, name in ipairs {"best.safetensors", "last.safetensors"} do
+    if lfs.attributes(folder:file(name), "mode") then return folder:file(name) end
+  end
+  fail.misuse(("%s holds no model yet"):format(folder.path))
+end
+
+-- The size that the model was made for; it must be a model of this task.
+local function size_of(task, model, path)
+  local x, y = model.config.x, model.config.y
+  local size = x and x[2]
+  local function same(shape, expected)
+    return shape[1] == expected[1] and shape[2] == expected[2] and shape[3] == expected[3]
+  end
+  if not (x and same(x, task.x(size)) and same(y, task.y(size))) then
+    fail.misuse(("%s is no model of %s"):format(path, task.name))
+  end
+  return size
+end
+
+--- Load what the options name.
+-- @tparam table task
+-- @tparam table args parsed command line
+-- @treturn table `model`, `path`, `size`, `samples` (M), `rng`, `cell_width`
+-- (that y was dequantised with, see `cglow.data.transform.undo`), `folder` (where
+-- results go by default), `settings` of the run (or {})
+function M.load(task, args)
+  local folder = runfolder.at(args.run or "runs/" .. task.name)
+  local config = run_config(task, args, folder)
+  local path = model_path(args, folder)
+  local model, _, metadata = fail.must(Model.load(path))
+  local saved = fail.must(settings.saved(config))
+  return {
+    model = model, path = path, settings = saved, size = size_of(task, model, path),
+    cell_width = tonumber(metadata.cell_width),
+    samples = args.samples or saved.samples or DEFAULT_SAMPLES,
+    rng = core.Rng(args.seed or 1),
+    folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
+  }
+end
+
+--- Data for a session: from `--data`, else what the run was trained on.
+-- @tparam string split
+-- @tparam[opt] integer size by default the model's
+-- @treturn Dataset
+-- @treturn string where it comes from
+function M.data(task, args, session, split, size)
+  local directory = args.data or session.settings.data
+  if directory and not args.data then fail.require_path(directory, "directory", "the run's --data") end
+  return fail.must(task_of.data(task, {
+    directory = directory, split = split, size = size or session.size, seed = session.settings.seed or 1,
+  }))
+end
+
+--- `predict(x)` for one C×H×W condition: the mean of the session's samples.
+function M.predictor(session)
+  return function(x)
+    local y = session.model:predict(core.stack {x}, {samples = session.samples, rng = session.rng})
+    return transform.undo(y[1], session.cell_width)
+  end
+end
+
+--- The session's model for larger pictures, which it predicts by overlapping tiles.
+-- @treturn table with the method `predict` alone
+function M.tiled(session)
+  local predict = M.predictor(session)
+  return {
+    predict = function(_, x)
+      local list = {}
+      for i = 1, #x do list[i] = tiles.apply(x[i], {size = session.size}, predict) end
+      return core.stack(list)
+    end,
+  }
+end
+
+return M

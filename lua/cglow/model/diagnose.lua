@@ -1,0 +1,316 @@
+--- What each layer of a model does to a batch, and which of them are sick.
+--
+-- Every layer is judged on its own: where one makes numbers that are not
+-- finite, the next one is given what that one was given. See `Model:diagnose`.
+-- @module cglow.model.diagnose
+local core = require "cglow.core"
+
+local M = {}
+
+local EPS = core.scalar == "double" and 2.0 ^ -52 or 2.0 ^ -23
+
+--- Limits beyond which a layer is called sick.
+-- @table LIMITS
+-- @field round_trip error of inverse(forward(y)) relative to the largest |y|: half
+-- of all digits are lost
+-- @field rcond reciprocal condition number of W: two digits are left
+-- @field scale a factor, or its reciprocal
+M.LIMITS = { round_trip = math.sqrt(EPS), rcond = 100 * EPS, scale = 1e4 }
+
+local Diagnosis = {}
+Diagnosis.__index = Diagnosis
+Diagnosis.__name = "cglow.Diagnosis"
+
+-- ---- measuring ---------------------------------------------------------------
+
+local function count_bad(list)
+  local bad = 0
+  for _, v in ipairs(list) do
+    if v - v ~= 0 then bad = bad + 1 end
+  end
+  return bad
+end
+
+local function count_non_finite(t) return t:isfinite() and 0 or count_bad(t:totable()) end
+
+local function range(t) return { min = (t:min()), max = (t:max()) } end
+
+-- Factors that a layer multiplies by, where it has such: actnorm's e^s, and the
+-- coupling's σ at its y1, by moving what they multiply from 0 to 1.
+local scales = {}
+
+local function both(t) return t:clone():fill(0), t:clone():fill(1) end
+
+function scales.actnorm(flow, y, cond)
+  local zeros, ones = both(y)
+  local z = flow:forward(zeros, cond, false):clone()
+  return range((flow:forward(ones, cond, false) - z):abs())
+end
+
+function scales.coupling(flow, y, cond)
+  local keep, change = y:size(2) // 2, y:size(2) - y:size(2) // 2
+  local y1, zeros, ones = y:narrow(2, 1, keep), both(y:narrow(2, keep + 1, change))
+  local z = flow:forward(core.cat({ y1, zeros }, 2), cond, false):clone()
+  local moved = flow:forward(core.cat({ y1, ones }, 2), cond, false)
+  return range((moved - z):abs():narrow(2, keep + 1, change))
+end
+
+-- The deviations that a split or prior samples with: m + e^s·1 less m + e^s·0.
+local function deviations(sample, like)
+  local zeros, ones = both(like)
+  local mean = sample(zeros):clone()
+  return range((sample(ones) - mean):abs())
+end
+
+local function round_trip(flow, y, z, cond)
+  local ok, back = pcall(flow.inverse, flow, z, cond)
+  if not ok then return math.huge end
+  return (back - y):abs():max() / math.max(y:abs():max(), 1e-30)
+end
+
+local function measure_part(part, y, cond)
+  local z, logdet = part.flow:forward(y, cond, false)
+  z = z:clone()
+  local row = {
+    name = part.name, kind = part.kind, logdet = table.move(logdet, 1, #logdet, 1, {}),
+    non_finite = count_non_finite(z) + count_bad(logdet) + (cond and count_non_finite(cond) or 0),
+  }
+  if not z:isfinite() then return row, y end
+  row.round_trip = round_trip(part.flow, y, z, cond)
+  local built_in = type(part.flow) == "userdata"
+  if built_in and scales[part.kind] then row.scale = scales[part.kind](part.flow, y, cond) end
+  if part.flow.diagnose then
+    local _, rcond = part.flow:diagnose(cond)
+    row.rcond = math.min(table.unpack(rcond))
+  end
+  return row, z
+end
+
+local function measure_split(level, y)
+  local z1, z2, logp = level.split:forward(y)
+  z1, z2 = z1:clone(), z2:clone()
+  local row = {
+    name = level.split_name, kind = "split", logp = table.move(logp, 1, #logp, 1, {}),
+    non_finite = count_bad(logp),
+    round_trip = (level.split:inverse(z1, z2) - y):abs():max(),
+    scale = deviations(function(eps)
+      return level.split:sample(z1, eps, 1):narrow(2, z1:size(2) + 1, z2:size(2)):clone()
+    end, z2),
+  }
+  return row, z1
+end
+
+local function measure_prior(prior, z)
+  local logp = prior:log_prob(z)
+  return {
+    name = "prior", kind = "prior", logp = table.move(logp, 1, #logp, 1, {}), non_finite = count_bad(logp),
+    scale = deviations(function(eps) return prior:sample(eps, 1) end, z),
+  }
+end
+
+local function measure(model, y, conds)
+  local rows, i, z = {}, 0, y
+  for _, level in ipairs(model.levels) do
+    z = level.squeeze:forward(z):clone()
+    for _ = 1, #level.steps * 3 do
+      i = i + 1
+      rows[#rows + 1], z = measure_part(model.parts[i], z, conds[i])
+    end
+    if level.split then rows[#rows + 1], z = measure_split(level, z) end
+  end
+  rows[#rows + 1] = measure_prior(model.prior, z)
+  return rows
+end
+
+-- What is wrong with the batch itself: then no layer can be judged.
+local function bad_inputs(x, y)
+  local rows = {}
+  for name, t in pairs { x = x, y = y } do
+    if not t:isfinite() then rows[#rows + 1] = { name = name, kind = "input", non_finite = count_non_finite(t) } end
+  end
+  return rows
+end
+
+-- ---- parameters and gradients --------------------------------------------------
+
+local function add_parameter(row, p, with_gradient)
+  local own = p.name:sub(#row.name + 2)
+  local bad = count_non_finite(p.value)
+  if bad > 0 then
+    row.bad_parameters[#row.bad_parameters + 1] = own
+    row.non_finite = row.non_finite + bad
+  end
+  row.parameters = row.parameters + p.value:count()
+  if p.name:find("weight$") and p.value:abs():max() == 0 then row.blank = row.blank or own end
+  if not with_gradient then return end
+  local zeros = p.grad:eq(0):sum()
+  row.zeros = row.zeros + zeros
+  if zeros == p.value:count() then row.dead[#row.dead + 1] = own end
+end
+
+-- Each row's parameters; they begin with its name.
+local function inspect_parameters(model, rows, with_gradient)
+  for _, row in ipairs(rows) do
+    row.parameters, row.zeros, row.dead, row.bad_parameters = 0, 0, {}, {}
+    for _, p in ipairs(model:parameters()) do
+      if p.name:sub(1, #row.name + 1) == row.name .. "." then add_parameter(row, p, with_gradient) end
+    end
+    if with_gradient and row.parameters > 0 then row.zero_gradient = row.zeros / row.parameters end
+  end
+end
+
+-- ---- the verdict ---------------------------------------------------------------
+
+local function within(v, least, most) return v >= least and v <= most end -- NaN is not
+
+-- What is wrong with a row's numbers: a list of reasons, empty when it is well.
+local function faults(row, limits)
+  local list = {}
+  local function add(...) list[#list + 1] = string.format(...) end
+  if #row.bad_parameters > 0 then add("%s is not finite", table.concat(row.bad_parameters, ", ")) end
+  if row.rcond and not within(row.rcond, limits.rcond, 1) then
+    add(row.rcond == 0 and "W is singular" or "W is nearly singular (%.1e)", row.rcond)
+  end
+  if row.scale and not (within(row.scale.min, 1 / limits.scale, limits.scale)
+    and within(row.scale.max, 1 / limits.scale, limits.scale)) then
+    add("scales from %.1e to %.1e", row.scale.min, row.scale.max)
+  end
+  if row.round_trip and not within(row.round_trip, 0, limits.round_trip) and #list == 0 then
+    add("the inverse is off by %.1e", row.round_trip)
+  end
+  if row.non_finite > 0 and #list == 0 then add("%d numbers are not finite", row.non_finite) end
+  return list
+end
+
+-- Gradients tell of dead ReLUs only where all layers' numbers are in order: behind
+-- an exploding one, say, every tanh is flat.
+local function judge(rows)
+  local sick = {}
+  for _, row in ipairs(rows) do
+    row.faults = faults(row, M.LIMITS)
+    if #row.faults > 0 then sick[#sick + 1] = row.name end
+  end
+  if #sick > 0 then return sick end
+  for _, row in ipairs(rows) do
+    if #row.dead > 0 and not row.blank then
+      row.faults[1] = ("no gradient reaches %s: dead ReLUs"):format(table.concat(row.dead, ", "))
+      sick[#sick + 1] = row.name
+    end
+  end
+  return sick
+end
+
+--- Diagnose a model. Called by `Model:diagnose`.
+--
+-- Afterwards every gradient counts as zero.
+-- @tparam Model model
+-- @tparam Tensor x
+-- @tparam Tensor y
+-- @tparam {Tensor,...} conds conditions of all parts for x
+-- @treturn Diagnosis printable; `rows` is a list with one entry for each layer:
+--
+-- * `name`, `kind`
+-- * `round_trip`: largest |inverse(forward(y)) − y| relative to the largest |y|
+--   of the layer's input; infinite when there is no inverse
+-- * `logdet` (list, nats for each sample) of flow layers, `logp` of split and prior
+-- * `rcond` of the 1×1: reciprocal condition number of W, the smallest of the batch
+-- * `scale` = {min, max}: actnorm's e^s, the coupling's σ, a split's or prior's
+--   deviations
+-- * `zero_gradient`: share of its parameters (its network's too) without gradient;
+--   `dead`: names of those tensors that have none at all
+-- * `blank`: name of a weight that is all zero, as some are at the start, which
+--   explains dead ones
+-- * `non_finite`: how many numbers are not, in outputs, conditions and parameters
+-- * `faults`: why it is sick, a list of strings
+--
+-- with `sick`, the list of the names of sick layers (or of "x" and "y", when they
+-- are not finite and no layer can be judged); `loss`, in bits per dim, or
+-- `message`, why there is none and so no gradient
+function M.run(model, x, y, conds)
+  local rows = bad_inputs(x, y)
+  local judged = #rows == 0
+  if judged then rows = measure(model, y, conds) end
+  local self = setmetatable({ rows = rows }, Diagnosis)
+  model:zero_grad()
+  local loss, dy = model:loss_and_grad(x, y)
+  self.loss, self.message = loss, not loss and dy or nil
+  if not judged then self.message = "the layers cannot be judged by a batch that is not finite" end
+  inspect_parameters(model, rows, loss ~= nil)
+  model:zero_grad()
+  self.sick = judge(rows)
+  return self
+end
+
+-- ---- printing --------------------------------------------------------------------
+
+local function mean(list)
+  local sum = 0
+  for _, v in ipairs(list) do sum = sum + v end
+  return sum / #list
+end
+
+local function show(format, v) return v and format:format(v) or "-" end
+
+local COLUMNS = {
+  { "layer", function(r) return r.name end },
+  { "round trip", function(r) return show("%.1e", r.round_trip) end },
+  { "log|det|", function(r) return show("%.4g", r.logdet and mean(r.logdet)) end },
+  { "log p", function(r) return show("%.4g", r.logp and mean(r.logp)) end },
+  { "rcond(W)", function(r) return show("%.1e", r.rcond) end },
+  { "scales", function(r) return r.scale and ("%.2g..%.2g"):format(r.scale.min, r.scale.max) or "-" end },
+  { "zero grad", function(r) return show("%.0f%%", r.zero_gradient and 100 * r.zero_gradient) end },
+  { "non-finite", function(r) return show("%d", r.non_finite) end },
+}
+
+-- Cells in columns; the first to the left, numbers to the right.
+local function align(cells)
+  local width = {}
+  for _, row in ipairs(cells) do
+    for c, text in ipairs(row) do width[c] = math.max(width[c] or 0, #text) end
+  end
+  local lines = {}
+  for i, row in ipairs(cells) do
+    local parts = {}
+    for c, text in ipairs(row) do
+      local pad = (" "):rep(width[c] - #text)
+      parts[c] = c == 1 and text .. pad or pad .. text
+    end
+    lines[i] = table.concat(parts, "  ")
+  end
+  return lines
+end
+
+-- How many layers have a network that a blank weight keeps from learning.
+local function count_blank(rows)
+  local n = 0
+  for _, r in ipairs(rows) do
+    if r.blank and #r.dead > 0 then n = n + 1 end
+  end
+  return n
+end
+
+function Diagnosis:__tostring()
+  local cells = { {} }
+  for c, column in ipairs(COLUMNS) do cells[1][c] = column[1] end
+  for i, row in ipairs(self.rows) do
+    cells[i + 1] = {}
+    for c, column in ipairs(COLUMNS) do cells[i + 1][c] = column[2](row) end
+  end
+  local lines = align(cells)
+  for i, row in ipairs(self.rows) do
+    if #row.faults > 0 then lines[i + 1] = lines[i + 1] .. "  <- sick" end
+  end
+  lines[#lines + 1] = self.loss and ("loss %.4g bits per dim"):format(self.loss) or "no gradients: " .. self.message
+  local blank = count_blank(self.rows)
+  if blank > 0 then
+    lines[#lines + 1] = ("%d layers hold a weight that is all zero, which keeps gradient from other parameters"):format(
+      blank)
+  end
+  for _, row in ipairs(self.rows) do
+    if #row.faults > 0 then lines[#lines + 1] = ("sick: %s: %s"):format(row.name, table.concat(row.faults, "; ")) end
+  end
+  if #self.sick == 0 then lines[#lines + 1] = "no layer is sick" end
+  return table.concat(lines, "\n")
+end
+
+return M

@@ -1,0 +1,48 @@
+--- Reports: a run folder, or several to compare, as one HTML page that needs no
+-- network and no other file.
+-- @module cglow.report
+local file = require "cglow.core".file
+local options = require "cglow.util.options"
+local page = require "cglow.report.page"
+local run = require "cglow.report.run"
+
+local M = {}
+
+local SHEETS = 8 -- contact sheets of a single run; of several only the last each
+
+--- The report of one or several runs.
+-- @tparam {string,...} paths run folders
+-- @treturn[1] string HTML
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.render(paths)
+  options.arg("report.render", 1, "paths", paths, {type = "table", each = {type = "string", path = true}})
+  if #paths == 0 then error("report.render: paths: at least one run folder expected, got none", 2) end
+  local runs = {}
+  for i, path in ipairs(paths) do
+    local found, message = run.read(path, #paths == 1 and SHEETS or 1)
+    if not found then return nil, message end
+    runs[i] = found
+  end
+  return page.render(runs)
+end
+
+--- Write a report.
+-- @tparam {string,...} paths run folders
+-- @tparam[opt] string to file to write; by default report.html in the only run's folder
+-- @treturn[1] string the path that was written
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.save(paths, to)
+  options.arg("report.save", 1, "paths", paths, {type = "table", each = {type = "string", path = true}})
+  if #paths == 0 then error("report.save: paths: at least one run folder expected, got none", 2) end
+  options.arg("report.save", 2, "to", to, {type = "string", path = true, optional = true})
+  local text, message = M.render(paths)
+  if not text then return nil, message end
+  to = to or paths[1] .. "/report.html"
+  local ok, why, code = file.write(to, text)
+  if not ok then return nil, why, code end
+  return to
+end
+
+return M

@@ -1,0 +1,212 @@
+--- The folder of one training run, which explains itself:
+--
+--     config.json       what was asked for, on which machine, with which command
+--     log.jsonl         one JSON object for each logged step and each validation
+--     checkpoints/      step-00001000.safetensors ...: model, optimizer and training state
+--     last.safetensors  link to the newest of them
+--     best.safetensors  the model with the lowest validation NLL so far
+--     samples/          contact sheets over time
+--     report.html       all of it for a browser
+--     lock              held while a process trains here
+--
+-- Files appear whole or not at all, so a run killed at any moment leaves a
+-- folder that can be resumed.
+-- @module cglow.run.folder
+local lfs = require "lfs"
+local file = require "cglow.core".file
+local json = require "cglow.util.json"
+local read_file = require "cglow.util.read_file"
+
+local Folder = {}
+Folder.__index = Folder
+
+local M = {}
+
+--- Make a directory and its parents.
+-- @tparam string path
+-- @treturn[1] boolean true when it is there now
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.make_directory(path)
+  if path == "" or lfs.attributes(path, "mode") == "directory" then return true end
+  local parent = path:match("^(.*[^/])/+[^/]+/*$")
+  if parent then
+    local ok, message = M.make_directory(parent)
+    if not ok then return nil, message end
+  end
+  local ok, message, code = lfs.mkdir(path)
+  if not ok and lfs.attributes(path, "mode") ~= "directory" then
+    return nil, ("cannot make folder %s: %s"):format(path, message), code
+  end
+  return true
+end
+
+--- The folder of a run; nothing is touched yet.
+-- @tparam string path
+-- @treturn Folder
+function M.at(path)
+  return setmetatable({path = (path:gsub("(.)/+$", "%1"))}, Folder)
+end
+
+--- A path inside the folder.
+function Folder:file(name) return self.path .. "/" .. name end
+
+--- Has a run been started here?
+function Folder:exists() return lfs.attributes(self:file("config.json"), "mode") == "file" end
+
+-- What a process that was killed while it wrote has left behind: files that
+-- never came to their names.
+local function sweep(directory)
+  for name in lfs.dir(directory) do
+    if name:find("^%.cglow%-%d+%-%d+%.tmp$") or name == ".last.new" then os.remove(directory .. "/" .. name) end
+  end
+end
+
+--- Make the folder and keep other processes out until the lock is closed.
+-- @treturn[1] Lock to be closed
+-- @treturn[2] nil when another process trains here, or the folder cannot be written
+-- @treturn[2] string message
+function Folder:open()
+  for _, name in ipairs {"checkpoints", "samples"} do
+    local ok, message = M.make_directory(self:file(name))
+    if not ok then return nil, message end
+  end
+  local lock, message, code = file.lock(self:file("lock"))
+  if not lock then return nil, message, code end
+  for _, name in ipairs {".", "checkpoints", "samples"} do sweep(self:file(name)) end
+  return lock
+end
+
+-- ---- checkpoints ---------------------------------------------------------
+
+local function checkpoint_name(step)
+  return ("checkpoints/step-%08d.safetensors"):format(step)
+end
+
+--- Steps that have a checkpoint, in ascending order.
+function Folder:steps()
+  local steps = {}
+  local directory = self:file("checkpoints")
+  if lfs.attributes(directory, "mode") ~= "directory" then return steps end
+  for name in lfs.dir(directory) do
+    local step = name:match("^step%-(%d+)%.safetensors$")
+    if step then steps[#steps + 1] = math.tointeger(tonumber(step)) end
+  end
+  table.sort(steps)
+  return steps
+end
+
+--- Path of the checkpoint of a step.
+function Folder:checkpoint(step) return self:file(checkpoint_name(step)) end
+
+--- The newest checkpoint.
+-- @treturn ?string its path; nil when there is none
+-- @treturn ?integer its step
+function Folder:newest()
+  local steps = self:steps()
+  local step = steps[#steps]
+  if step then return self:checkpoint(step), step end
+end
+
+-- Let `last.safetensors` mean the checkpoint of this step: the link is made
+-- beside it and renamed over it, so there is always one.
+local function point_last(self, step)
+  local link, temporary = self:file("last.safetensors"), self:file(".last.new")
+  os.remove(temporary)
+  local ok, message = lfs.link(checkpoint_name(step), temporary, true)
+  if ok then ok, message = os.rename(temporary, link) end
+  if not ok then return nil, ("cannot link %s: %s"):format(link, message) end
+  return true
+end
+
+--- Announce the checkpoint that was just written and remove old ones.
+-- @tparam integer step
+-- @tparam integer keep how many to keep
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:keep(step, keep)
+  local ok, message = point_last(self, step)
+  if not ok then return nil, message end
+  local steps = self:steps()
+  for i = 1, #steps - keep do
+    local path = self:checkpoint(steps[i])
+    ok, message = os.remove(path)
+    if not ok then return nil, ("cannot remove %s: %s"):format(path, message) end
+  end
+  return true
+end
+
+-- ---- config.json ---------------------------------------------------------
+
+--- @tparam table config
+function Folder:write_config(config)
+  return file.write(self:file("config.json"), json.encode(config, {indent = true}) .. "\n")
+end
+
+--- @treturn[1] table what `write_config` wrote
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:read_config()
+  local path = self:file("config.json")
+  local config, message, code = json.read(path)
+  if config == nil then return nil, message, code end
+  if type(config) ~= "table" then return nil, ("%s: an object expected, got %s"):format(path, type(config)) end
+  return config
+end
+
+-- ---- log.jsonl -----------------------------------------------------------
+
+local LARGEST_LOG <const> = 1 << 31 -- bytes: twenty million lines
+
+--- All records of the log, oldest first. A last line that was cut short by a
+-- crash is left out; any other line that is no JSON is an error.
+-- @treturn[1] {table,...} records
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:read_log()
+  local path = self:file("log.jsonl")
+  local text, message, code = read_file(path, LARGEST_LOG)
+  if not text then return nil, message, code end
+  local records = {}
+  for line in text:gmatch("([^\n]*)\n") do
+    local record, why = json.decode(line)
+    if type(record) ~= "table" then
+      return nil, ("%s, line %d: %s"):format(path, #records + 1, why or "expected an object")
+    end
+    records[#records + 1] = record
+  end
+  return records
+end
+
+--- Drop what was logged after a step, to go on from its checkpoint.
+-- @tparam integer step
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:rewind_log(step)
+  local path = self:file("log.jsonl")
+  local text, message, code = read_file(path, LARGEST_LOG)
+  if not text then return nil, message, code end
+  local kept = {}
+  for line in text:gmatch("[^\n]*\n") do
+    local record = json.decode(line)
+    if type(record) == "table" and math.type(record.step) == "integer" and record.step <= step then
+      kept[#kept + 1] = line
+    end
+  end
+  return file.write(path, table.concat(kept))
+end
+
+--- Start the log of a new run: empty.
+function Folder:clear_log() return file.write(self:file("log.jsonl"), "") end
+
+--- Open the log for appending.
+-- @treturn[1] Append with `write(self, text)`, `sync` and `close`
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:open_log()
+  return file.append(self:file("log.jsonl"))
+end
+
+return M

@@ -1,0 +1,34 @@
+--- Durations, sizes and metrics of a run as people read them.
+-- @module cglow.run.format
+local M = {}
+
+local MOST_SECONDS <const> = 1e12
+
+--- Seconds as people read them: 9 s, 3:07, 2:03:59.
+function M.duration(seconds)
+  if seconds ~= seconds or math.abs(seconds) > MOST_SECONDS then return "?" end
+  local s = math.floor(seconds + 0.5)
+  if s < 60 then return ("%d s"):format(s) end
+  if s < 3600 then return ("%d:%02d"):format(s // 60, s % 60) end
+  return ("%d:%02d:%02d"):format(s // 3600, s // 60 % 60, s % 60)
+end
+
+--- Bytes as people read them: 812 MB, 1.4 GB.
+function M.bytes(n)
+  if n >= 1e9 then return ("%.1f GB"):format(n / 1e9) end
+  return ("%.0f MB"):format(n / 1e6)
+end
+
+--- Metrics in one order: the NLL first, then by name.
+-- @tparam table metrics name → number
+-- @treturn string as in "nll 0.4712, iou 0.6632"
+function M.metrics(metrics)
+  local names = {}
+  for name in pairs(metrics) do if name ~= "nll" then names[#names + 1] = name end end
+  table.sort(names)
+  if metrics.nll then table.insert(names, 1, "nll") end
+  for i, name in ipairs(names) do names[i] = ("%s %.4g"):format(name, metrics[name]) end
+  return table.concat(names, ", ")
+end
+
+return M

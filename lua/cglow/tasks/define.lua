@@ -1,0 +1,103 @@
+--- A task: what one of the example scripts says about its problem; the rest of
+-- the command line is the same for all of them.
+-- @module cglow.tasks.define
+local options = require "cglow.util.options"
+local sample_dir = require "cglow.data.sample_dir"
+local settings = require "cglow.tasks.settings"
+
+local M = {}
+
+local DEFINITION = {
+  name = {type = "string", required = true},
+  title = {type = "string", required = true},
+  predicts = {type = "string", required = true},
+  samples = {type = "string"},
+  sizes = {type = "table", required = true},
+  size = {type = "integer", required = true, min = 1},
+  sample_size = {type = "integer", min = 1},
+  steps = {type = "integer", default = 4000, min = 1},
+  init = {type = "string", default = "live", one_of = {"paper", "orthogonal", "live"}},
+  defaults = {type = "table", default = {}},
+  x = {type = "function", required = true},
+  y = {type = "function", required = true},
+  data = {type = "function", required = true},
+  decide = {type = "function", required = true},
+  score = {type = "function", required = true},
+  show_input = {type = "function", required = true},
+  show = {type = "function", required = true},
+  show_answer = {type = "function"},
+  rate = {type = "function"},
+  baselines = {type = "function", required = true},
+  predict_file = {type = "function", required = true},
+  predict_options = {type = "function"},
+  save = {type = "table"},
+  tiled = {type = "boolean", default = false},
+  notes = {type = "string"},
+  read_input = {type = "function", required = true},
+}
+
+--- Define a task.
+-- @tparam table definition
+--
+-- * `name`, `title`: for help and for the run folder; `predicts`: what `predict` does, one line
+-- * `samples`: name of the embedded sample set; the task's own name when absent
+-- * `sizes`, `size`: sizes worth naming, and the default; `sample_size`: the default for
+--   the embedded samples, when they are smaller; `steps`, `init`: defaults
+-- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones
+-- * `x`, `y`: function(size) that gives the shape {C, H, W} of the condition and of the output
+-- * `data`: function(directory, {split =, size =, seed =}) that gives a data set, or nil
+--   and a message; "train" may be random, the others not; y is not dequantised
+-- * `decide`: function(y, sample) from a mean of samples (or a true y) to the answer
+-- * `score`: function() that gives an object with `add(self, answer, truth, sample)`
+--   and `result(self)`, a table of metrics
+-- * `rate`: function(answer, truth, sample) that gives a number for one image, higher is
+--   better, to find the best of several samples
+-- * `show_input`: function(sample), `show`: function(y, sample) and `show_answer`:
+--   function(answer, sample) (as `show` when absent): images
+-- * `baselines`: function(train) that gives a list of {name =, predict = function(sample)}
+--   with predictions of y
+-- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message
+-- * `predict_file`: function(predict, path, size, args) that gives an image, or
+--   nil and a message; `predict(x)` is the mean of samples for one x
+-- * `predict_options`: function(command) that adds options of its own to `predict`;
+--   `save`: options of `image.save` for its results
+-- * `tiled` = false: may larger pictures be predicted by overlapping tiles? (Then x and y
+--   have the same height and width.) `notes`: what its metrics are, one line, when they
+--   need to be told
+-- @treturn table the task
+function M.define(definition)
+  local task = options.check("task.define", definition, DEFINITION)
+  task.show_answer = task.show_answer or task.show
+  task.sample_size = task.sample_size or task.size
+  return task
+end
+
+--- A part of a task's data.
+-- @tparam table task
+-- @tparam table o `directory` (the embedded samples when absent), `split`, `size`, `seed`
+-- @treturn[1] Dataset
+-- @treturn[1] string where it comes from, in words
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.data(task, o)
+  if o.directory then
+    local data, message = task.data(o.directory, o)
+    return data, data and o.directory or message
+  end
+  local directory, missing = sample_dir(task.samples or task.name)
+  if not directory then return nil, missing end
+  local data, message = task.data(directory, o)
+  return data, data and "embedded samples" or message
+end
+
+--- The options of `cglow.Model` for a task.
+-- @tparam table task
+-- @tparam table s flat settings
+-- @treturn table
+function M.model_options(task, s)
+  local o = settings.model(s)
+  o.x, o.y = task.x(s.size), task.y(s.size)
+  return o
+end
+
+return M

@@ -1,0 +1,72 @@
+-- The command of examples/baseline.lua, as a user runs it.
+local json = require "cglow.util.json"
+local lfs = require "lfs"
+local scratch = require "spec.fixtures.scratch"
+
+-- What it wrote to either stream, and its exit code.
+local function baseline(arguments)
+  local pipe = assert(io.popen(("%s examples/baseline.lua %s 2>&1"):format(os.getenv "LUA" or "lua5.4", arguments)))
+  local out = pipe:read("a")
+  local _, _, code = pipe:close()
+  return out, code
+end
+
+-- As small and short as it gets.
+local SMALL <const> = "binary_segmentation --size 8 --channels 2 --depth 1 --threads 1 --limit 5"
+
+describe("the command baseline", function()
+  local run
+  before_each(function() run = scratch.folder() end)
+  after_each(function() scratch.remove(run) end)
+
+  it("trains, and prints the network's score beside those of trivial answers", function()
+    local out, code = baseline(("%s --steps 3 --json --run %s"):format(SMALL, run))
+    assert.equal(0, code, out)
+    local last
+    for line in out:gmatch("[^\n]+") do last = assert(json.decode(line), line) end
+    assert.equal(5, last.images)
+    local names = {}
+    for i, row in ipairs(last.results) do
+      names[i] = row.name
+      assert.is_true(row.metrics.iou >= 0 and row.metrics.iou <= 1)
+    end
+    assert.same({"all background", "mean mask", "feed-forward"}, names)
+    for _, name in ipairs {"best.safetensors", "config.json", "log.jsonl", "evaluation.png"} do
+      assert.equal("file", lfs.attributes(run .. "/" .. name, "mode"), name)
+    end
+    local config = assert(json.read(run .. "/config.json"))
+    assert.equal("binary_segmentation", config.baseline)
+    assert.equal(2, config.settings.channels)
+  end)
+
+  it("goes on from a run's newest checkpoint with the run's own settings", function()
+    assert.equal(0, select(2, baseline(("%s --steps 2 --lr 0.01 -q --run %s"):format(SMALL, run))))
+    local out, code = baseline(("binary_segmentation --resume --steps 4 -q --limit 5 --run %s"):format(run))
+    assert.equal(0, code, out)
+    assert.equal("", out)
+    local steps = require("cglow.run.folder").at(run):steps()
+    assert.same({2, 4}, steps)
+    out, code = baseline(("multiclass_segmentation --resume --run %s"):format(run))
+    assert.equal(2, code)
+    assert.matches("the run in .* is no baseline of multiclass_segmentation", out)
+  end)
+
+  local MISUSE <const> = {
+    {"inpainting", "argument 'task' must be one of 'binary_segmentation'"},
+    {"", "missing argument 'task'"},
+    {"binary_segmentation --size 30", "with depth 3 height and width must be multiples of 8, got 30x30"},
+    {"binary_segmentation --size 0", "%-%-size expects an integer from 1 on, got '0'"},
+    {"binary_segmentation --channels 5000", "%-%-channels expects an integer from 1 to 4096, got '5000'"},
+    {"binary_segmentation --lr 0", "%-%-lr expects a number above 0, got '0'"},
+    {"binary_segmentation --data /nowhere", "%-%-data: /nowhere: "},
+    {"binary_segmentation --resume --run /nowhere/at/all", "there is no run in /nowhere/at/all to resume"},
+    {"binary_segmentation --frobnicate", "unknown option '%-%-frobnicate'"},
+  }
+  for _, case in ipairs(MISUSE) do
+    it(("answers '%s' with one line and exit code 2"):format(case[1]), function()
+      local out, code = baseline(case[1])
+      assert.equal(2, code, out)
+      assert.matches("^baseline: [^\n]*" .. case[2] .. "[^\n]*\n$", out)
+    end)
+  end
+end)

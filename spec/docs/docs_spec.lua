@@ -1,0 +1,185 @@
+-- Every public name is documented, and LDoc has nothing to complain about.
+local cglow = require "cglow"
+local core = require "cglow.core"
+local comments = require "cglow.help.comments"
+local toy = require "spec.support.toy"
+
+local function read(path)
+  local file <close> = assert(io.open(path, "rb"))
+  return file:read "a"
+end
+
+local function files(pattern)
+  local pipe <close> = assert(io.popen("ls " .. pattern))
+  local list = {}
+  for path in pipe:lines() do list[#list + 1] = path end
+  return list
+end
+
+-- Names that are documented in some files: "resize", "Tensor:narrow".
+local function documented(paths, language)
+  local names = {}
+  for _, path in ipairs(paths) do
+    for _, entry in ipairs(comments.read(read(path), language)) do
+      names[entry.name] = path
+      names[entry.name:gsub("^%w+%.", "")] = path
+    end
+  end
+  return names
+end
+
+local C = documented(files "csrc/lua/*.c", "c")
+
+local function missing(exports, names, prefix)
+  local list = {}
+  for name in pairs(exports) do
+    if type(name) == "string" and not name:match "^_" and not names[(prefix or "") .. name] then
+      list[#list + 1] = (prefix or "") .. name
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+-- The functions of a luaL_Reg table of a C file.
+local function registered(path, list)
+  local body = assert(read(path):match("luaL_Reg " .. list .. "%[%]%s*=%s*(%b{})"), path .. " has no " .. list)
+  local names = {}
+  for name in body:gmatch '{"([%w_]+)"' do names[name] = true end
+  return names
+end
+
+local function keys(t)
+  local found = {}
+  for name, value in pairs(t) do
+    if type(value) == "function" or type(value) == "table" then found[name] = true end
+  end
+  return found
+end
+
+describe("documentation of", function()
+  it("cglow", function()
+    local own = documented({"lua/cglow/init.lua"}, "lua")
+    local rest, loaded = {}, {}
+    for name, module in pairs(package.loaded) do loaded[module] = name:match "^cglow%." ~= nil end
+    for name, value in pairs(cglow) do
+      -- modules have comments of their own; see below
+      if not loaded[value] and name ~= "flow" then rest[name] = true end
+    end
+    for name in pairs(own) do C[name] = C[name] or own[name] end
+    assert.same({}, missing(rest, C))
+  end)
+
+  -- Modules whose functions are documented in the files named.
+  local modules = {
+    ["cglow.nn"] = {"nn/init.lua"}, ["cglow.optim"] = {"optim.lua"}, ["cglow.train"] = {"train/init.lua"},
+    ["cglow.image"] = {"image/init.lua", "image/sheet.lua"}, ["cglow.metrics"] = {"metrics.lua"},
+    ["cglow.report"] = {"report/init.lua"}, ["cglow.image.show"] = {"image/show.lua"},
+    ["cglow.image.tiling"] = {"image/tiling.lua"}, ["cglow.image.vision"] = {"image/vision.lua"},
+    ["cglow.help"] = {"help/init.lua"}, ["cglow.util.safetensors"] = {"util/safetensors.lua"},
+    ["cglow.util.options"] = {"util/options.lua"}, ["cglow.util.json"] = {"util/json.lua"},
+    ["cglow.data.transform"] = {"data/transform.lua"}, ["cglow.nn.losses"] = {"nn/losses.lua"},
+    ["cglow.model"] = {"model/init.lua"}, ["cglow.model.file"] = {"model/file.lua"},
+    ["cglow.model.cost"] = {"model/cost.lua"}, ["cglow.model.networks"] = {"model/networks.lua"},
+    ["cglow.model.build"] = {"model/build.lua"}, ["cglow.tasks.define"] = {"tasks/define.lua"},
+    ["cglow.tasks.baselines"] = {"tasks/baselines.lua"}, ["cglow.cli"] = {"cli/init.lua"},
+    ["cglow.cli.fail"] = {"cli/fail.lua"}, ["cglow.run.format"] = {"run/format.lua"},
+  }
+  for name, sources in pairs(modules) do
+    it(name, function()
+      local paths = {}
+      for i, source in ipairs(sources) do paths[i] = "lua/cglow/" .. source end
+      local names = documented(paths, "lua")
+      local short = {}
+      for full, path in pairs(names) do short[full:match "[^.:]+$"] = path end
+      assert.same({}, missing(keys(require(name)), short))
+    end)
+  end
+
+  it("cglow.data's readers", function()
+    for _, name in ipairs {"horses", "lfw", "bsds", "seven_scenes", "celeba", "pairs", "sample_dir"} do
+      assert.is_truthy(documented({("lua/cglow/data/%s.lua"):format(name)}, "lua")[name], name)
+      assert.is_function(cglow.data[name])
+    end
+  end)
+
+  it("methods of Lua classes", function()
+    for path, class in pairs {
+      ["model/init.lua"] = "Model", ["data/dataset.lua"] = "Dataset", ["train/init.lua"] = "Trainer",
+      ["optim.lua"] = "Optimizer", ["metrics.lua"] = "Confusion",
+    } do
+      local source = read("lua/cglow/" .. path)
+      local names, defined = documented({"lua/cglow/" .. path}, "lua"), {}
+      for name in source:gmatch("function " .. class .. ":([%w_]+)") do defined[name] = true end
+      assert.is_truthy(next(defined), class)
+      assert.same({}, missing(defined, names, class .. ":"), class)
+    end
+  end)
+
+  it("methods of C objects", function()
+    local lists = {
+      {"Tensor", "tensor_type", "methods"}, {"Tensor", "tensor_shape", "tensor_shape_methods"},
+      {"Tensor", "tensor_math", "tensor_math_methods"}, {"Tensor", "tensor_reduce", "tensor_reduce_methods"},
+      {"Rng", "rng", "methods"}, {"Param", "param", "methods"}, {"Net", "net", "methods"},
+      {"Split", "split", "split_methods"}, {"Prior", "split", "prior_methods"},
+    }
+    for _, case in ipairs(lists) do
+      local class, file, list = table.unpack(case)
+      assert.same({}, missing(registered(("csrc/lua/%s.c"):format(file), list), C, class .. ":"), file)
+    end
+  end)
+
+  it("methods of flow layers", function()
+    -- forward, inverse, backward: the interface at the head of csrc/lua/flow.c
+    local shared = {forward = true, inverse = true, backward = true}
+    for class, file in pairs {ActNorm = "actnorm", InvConv = "invconv", Coupling = "coupling"} do
+      local own = {}
+      for name in pairs(registered(("csrc/lua/%s.c"):format(file), "methods")) do
+        if not shared[name] then own[name] = true end
+      end
+      assert.same({}, missing(own, C, class .. ":"), file)
+    end
+  end)
+
+  it("functions of C", function()
+    assert.same({}, missing(keys(core.flow), C))
+    assert.same({}, missing(keys(core.system), C))
+    local file = {}
+    for name in pairs(keys(core.file)) do file["file." .. name] = true end
+    assert.same({}, missing(file, documented(files "csrc/lua/file*.c", "c")))
+  end)
+end)
+
+describe("LDoc", function()
+  it("reads all comments without a warning", function()
+    assert.is_true(os.execute "command -v ldoc >/dev/null", "ldoc is not installed (Debian: lua-ldoc)")
+    local folder, remove = toy.folder()
+    finally(remove)
+    local pipe <close> = assert(io.popen(("ldoc --fatalwarnings -q -c .ldoc.ld -d '%s' . 2>&1 >/dev/null; echo $?")
+      :format(folder)))
+    assert.equal("0\n", pipe:read "a")
+    for _, page in ipairs {"index.html", "classes/cglow.Model.html", "modules/cglow.Tensor.html",
+      "modules/cglow.flow.html", "topics/README.md.html"} do
+      assert.matches("</html>", read(folder .. "/" .. page))
+    end
+  end)
+
+  it("gets HTML from the Markdown that the documentation uses", function()
+    local html = dofile "spec/tools/markdown.lua"
+    for _, case in ipairs {
+      {"# A `b`", "<h1>A <code>b</code></h1>"},
+      {"one\ntwo\n\nthree", "<p>one\ntwo</p>\n<p>three</p>"},
+      {"*a* **b** `x*y*z < 1`", "<p><em>a</em> <strong>b</strong> <code>x*y*z &lt; 1</code></p>"},
+      {"* a\n  b\n* c", "<ul><li>a\n  b</li>\n<li>c</li></ul>"},
+      {"    a < b\n\n    c", "<pre>a &lt; b\n\nc</pre>"},
+      {"```lua\n# a\n```\nb", "<pre># a</pre>\n<p>b</p>"},
+      {"[a](http://b/c) [d](examples/own.md) [e](csrc/math/conv.h)",
+        '<p><a href="http://b/c">a</a> <a href="own.md.html">d</a> <a href="../../../csrc/math/conv.h">e</a></p>'},
+      {"| a | b |\n|---|---|\n| p(y\\|x) | `c` |",
+        '<table class="function_list"><tr><th>a</th><th>b</th></tr>\n'
+          .. "<tr><td>p(y|x)</td><td><code>c</code></td></tr></table>"},
+    } do
+      assert.equal(case[2] .. "\n", html(case[1]))
+    end
+  end)
+end)

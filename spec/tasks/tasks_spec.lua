@@ -1,0 +1,220 @@
+--- The five tasks with answers that are known beforehand in place of a model's.
+local core = require "cglow.core"
+local image = require "cglow.image"
+local task_of = require "cglow.tasks.define"
+local sets = require "spec.support.sets"
+
+local NAMES <const> = {
+  "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
+}
+
+local function task_named(name) return require("cglow.tasks." .. name) end
+
+-- A held-out sample of the embedded set.
+local function sample_of(task, size)
+  return assert(assert(task_of.data(task, {split = "valid", size = size, seed = 1})):get(1))
+end
+
+local function difference(a, b) return (a - b):abs():max() end
+
+describe("tasks", function()
+  local folder, remove
+  before_each(function() folder, remove = sets.folder() end)
+  after_each(function() remove() end)
+
+  -- Write a picture, predict it, and read the answer as `predict` would save it.
+  local function predicted(name, picture, options, predict, size, args)
+    local task, path = task_named(name), folder .. "/in.png"
+    sets.save(path, picture, options)
+    return task.predict_file(predict, path, size, args or {})
+  end
+
+  for _, name in ipairs(NAMES) do
+    it(name .. " has samples in the shapes that its model wants", function()
+      local task = task_named(name)
+      local sample = sample_of(task, 32)
+      assert.same(task.x(32), sample.x:size())
+      assert.same(task.y(32), sample.y:size())
+    end)
+
+    it(name .. " gives the best score to the truth", function()
+      local task = task_named(name)
+      local sample = sample_of(task, 32)
+      local truth = task.decide(sample.y, sample)
+      local wrong = task.decide(-sample.y + 1, sample)
+      assert.is_true(task.rate(truth, truth, sample) > task.rate(wrong, truth, sample))
+    end)
+
+    it(name .. " shows a row of pictures of one size", function()
+      local task = task_named(name)
+      local sample = sample_of(task, 32)
+      local answer = task.decide(sample.y, sample)
+      local row = {task.show_input(sample), task.show(sample.y, sample), task.show_answer(answer, sample)}
+      for _, picture in ipairs(row) do
+        assert.equal(32, picture:size(picture:dim()))
+        assert.is_true(picture:min() >= 0 and picture:max() <= 1 or name == "denoising")
+      end
+    end)
+  end
+
+  describe("segmentation of a photograph", function()
+    local photo <const> = core.full({3, 40, 60}, 0.5)
+
+    local function left_half(channels)
+      return function(x)
+        assert.same({3, 16, 16}, x:size())
+        local y = core.zeros(channels, 16, 16)
+        y[1] = image.paste(core.zeros(1, 16, 16), core.ones(1, 16, 8), 1, 1)[1]
+        return y
+      end
+    end
+
+    it("gives a mask in the photograph's size", function()
+      local mask = predicted("binary_segmentation", photo, nil, function()
+        local half = left_half(1)(core.zeros(3, 16, 16))
+        return core.cat({half, half, half}, 1)
+      end, 16)
+      assert.equal(40, mask:size(1))
+      assert.equal(60, mask:size(2))
+      assert.equal(1, mask[20][5])
+      assert.equal(0, mask[20][55])
+      assert.equal(40 * 30, mask:sum())
+    end)
+
+    it("gives a map in the colours of the published labels", function()
+      local map = predicted("multiclass_segmentation", photo, nil, function(x)
+        local y = left_half(3)(x) -- background on the left, hair on the right
+        y[3] = -y[1] + 1
+        return y
+      end, 16)
+      assert.same({3, 40, 60}, map:size())
+      for c, at in ipairs {{0, 1}, {0, 0}, {1, 0}} do -- red, green, blue; left, right
+        assert.equal(at[1], map[c][20][5])
+        assert.equal(at[2], map[c][20][55])
+      end
+    end)
+  end)
+
+  describe("denoising", function()
+    it("takes the noise from photographs of any size", function()
+      for _, size in ipairs {{16, 16}, {37, 50}, {7, 40}} do
+        local noisy = core.rand(3, size[1], size[2], core.Rng(1))
+        local clean = predicted("denoising", noisy, nil, function(x)
+          return (x - 0.25) / (25 / 255) -- all but a grey of 1/4 is noise
+        end, 16)
+        assert.same(noisy:size(), clean:size())
+        assert.is_true(difference(clean, core.full(clean:size(), 0.25)) < 1e-5)
+      end
+    end)
+
+    it("leaves a photograph without noise as it is", function()
+      local photo = (core.rand(3, 20, 33, core.Rng(2)) * 255):round() / 255
+      local clean = predicted("denoising", photo, nil, function(x) return x * 0 end, 16)
+      assert.is_true(difference(clean, photo) < 1e-6)
+    end)
+  end)
+
+  describe("depth refinement", function()
+    -- Millimetres of a plane, without a reading in a square.
+    local function plane_with_hole()
+      local mm = core.zeros(1, 40, 50)
+      for i = 1, 40 do mm[1][i] = core.full({50}, 1000.0 + 10 * i) end
+      image.paste(mm, core.zeros(1, 4, 4), 10, 10)
+      return mm
+    end
+
+    local RAW <const> = {bits = 16, raw = true}
+
+    it("fills holes, keeps other readings where there is nothing to correct, and writes millimetres", function()
+      local mm = plane_with_hole()
+      local refined = predicted("depth_refinement", mm, RAW, function(x)
+        assert.same({3, 16, 16}, x:size())
+        return core.zeros(1, 16, 16)
+      end, 16)
+      sets.save(folder .. "/out.png", refined, task_named("depth_refinement").save)
+      local back = assert(image.load(folder .. "/out.png", {raw = true}))
+      assert.same({1, 40, 50}, back:size())
+      local known = mm:gt(0)
+      assert.is_true(difference(back * known, mm) <= 1)
+      assert.is_true((back * (-known + 1)):max() <= 1150) -- the rows around it
+      assert.is_true(back:min() >= 1010)
+    end)
+
+    it("corrects by what its y stands for", function()
+      local task = task_named "depth_refinement"
+      local sample = sample_of(task, 32)
+      local filled = sample.x:narrow(1, 1, 1)
+      for _, metres in ipairs {0.0005, -0.004, 0.1, -1} do
+        -- asinh(d/4 mm), by Lua's own functions
+        local a = metres / 0.004
+        local y = math.log(a + math.sqrt(a * a + 1))
+        local moved = task.decide(core.full(sample.y:size(), y), sample) - filled
+        local expected = (filled + metres / 4):clamp(0, 1) - filled
+        assert.is_true(difference(moved, expected) < 1e-6 + 1e-5 * math.abs(metres))
+      end
+    end)
+
+    it("gives the model a flat detail where the depth is a plane", function()
+      local task, path = task_named "depth_refinement", folder .. "/plane.png"
+      sets.save(path, core.full({1, 32, 32}, 2000.0), RAW)
+      local x = assert(task.read_input(path, 32)).x
+      assert.is_true(difference(x[1], core.full({32, 32}, 0.5)) < 1e-6)
+      assert.equal(1, x[2]:min())
+      assert.is_true(x[3]:abs():max() < 1e-3)
+    end)
+
+    it("answers a map without readings with a message", function()
+      local answer, message = predicted("depth_refinement", core.zeros(1, 20, 20), RAW, error, 16)
+      assert.is_nil(answer)
+      assert.matches("no pixel has a reading", message)
+    end)
+  end)
+
+  describe("inpainting", function()
+    local photo <const> = (core.rand(3, 60, 80, core.Rng(3)) * 255):round() / 255
+    local function zero() return core.zeros(3, 16, 16) end
+
+    local function hole_at(top, left, height, width)
+      return image.paste(core.zeros(1, 60, 80), core.ones(1, height, width), top, left)
+    end
+
+    local function check_filled(answer, hole)
+      local outside = -hole[1] + 1
+      for c = 1, 3 do assert.is_true(difference(answer[c] * outside, photo[c] * outside) < 1e-6) end
+      return answer
+    end
+
+    it("fills a transparent hole and changes nothing else", function()
+      local hole = hole_at(20, 30, 10, 12)
+      check_filled(predicted("inpainting", core.cat({photo, -hole + 1}, 1), nil, zero, 32), hole)
+    end)
+
+    it("fills the hole that a mask shows, at the rim too", function()
+      for _, place in ipairs {{1, 1}, {51, 69}, {25, 30}} do
+        local hole = hole_at(place[1], place[2], 10, 12)
+        sets.save(folder .. "/mask.png", hole)
+        local answer = predicted("inpainting", photo, nil, function(x)
+          return core.full({3, 16, 16}, 1.0) - image.crop(x, 9, 9, 16, 16) -- white
+        end, 32, {mask = folder .. "/mask.png"})
+        check_filled(answer, hole)
+        for c = 1, 3 do assert.is_true(difference(answer[c] * hole[1], hole[1]) < 1e-5) end
+      end
+    end)
+
+    it("looks at nothing of the hidden centre", function()
+      local task, seen = task_named "inpainting", {}
+      for i, grey in ipairs {0, 1} do
+        local path = ("%s/%d.png"):format(folder, i)
+        sets.save(path, image.paste(photo:clone(), core.full({3, 20, 20}, grey), 21, 31))
+        seen[i] = assert(task.read_input(path, 32)).x
+      end
+      assert.equal(0, difference(seen[1], seen[2]))
+    end)
+
+    it("says when there is no hole", function()
+      local answer, message = predicted("inpainting", photo, nil, zero, 32)
+      assert.is_nil(answer)
+      assert.matches("has no hole", message)
+    end)
+  end)
+end)
