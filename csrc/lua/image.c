@@ -1,5 +1,5 @@
 /* Binding of the image codecs and geometry: the table `cglow.core.image`.
- * The public face, with the documentation, is lua/cglow/image.lua. */
+ * The public face, with the documentation, is lua/cglow/image/init.lua. */
 #include <lauxlib.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Binding of super-pixels, hole filling and depth fusion: the table
  * `cglow.core.vision`.  The public face, with the documentation, is
- * lua/cglow/vision.lua. */
+ * lua/cglow/image/vision.lua. */
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
