@@ -1,34 +1,28 @@
+/* Which instruction set kernels use: the processor's, or less when told so. */
 #include "base/isa.h"
 
 #include <string.h>
 
-static const struct {
-  int level;
-  const char *name;
-} levels[] = {{4, "AVX-512"}, {3, "AVX2"}, {1, "any"}};
-#define LEVEL_COUNT (sizeof levels / sizeof *levels)
+static const char *const names[] = {
+    [ISA_GENERIC] = "any", [ISA_AVX2] = "AVX2", [ISA_AVX512] = "AVX-512"};
 
-static int most_level = 4;
+static Isa most = ISA_AVX512;
 
-bool level_limit(const char *most) {
-  for (size_t i = 0; i < LEVEL_COUNT; i++)
-    if (strcmp(most, levels[i].name) == 0) {
-      most_level = levels[i].level;
+bool isa_limit(const char *name) {
+  for (Isa i = ISA_GENERIC; i <= ISA_AVX512; i++)
+    if (strcmp(name, names[i]) == 0) {
+      most = i;
       return true;
     }
   return false;
 }
 
-int level_in_use(void) {
+Isa isa_in_use(void) {
 #if HAVE_CLONES
-  if (most_level >= 4 && __builtin_cpu_supports("x86-64-v4")) return 4;
-  if (most_level >= 3 && __builtin_cpu_supports("x86-64-v3")) return 3;
+  if (most >= ISA_AVX512 && __builtin_cpu_supports("x86-64-v4")) return ISA_AVX512;
+  if (most >= ISA_AVX2 && __builtin_cpu_supports("x86-64-v3")) return ISA_AVX2;
 #endif
-  return 1;
+  return ISA_GENERIC;
 }
 
-const char *level_name(void) {
-  size_t i = 0;
-  while (levels[i].level != level_in_use()) i++;
-  return levels[i].name;
-}
+const char *isa_name(void) { return names[isa_in_use()]; }

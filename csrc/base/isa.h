@@ -1,30 +1,35 @@
-/* Levels of instructions: x86-64-v4 (AVX-512), x86-64-v3 (AVX2), or any processor's.
+/* Instruction sets: AVX-512 (x86-64-v4), AVX2 (x86-64-v3), or any processor's.
  *
  * Kernels that keep sums in registers depend on how wide and how many these are.  They
- * are compiled once for each level, in math/isa/avx512.c, math/isa/avx2.c and math/isa/generic.c, as
- * name_v4, name_v3 and name_any, and chosen when they are called.  (Loops that the
- * compiler vectorises itself are only marked: CLONES in base/real.h.) */
+ * are compiled once for each set, in math/isa/avx512.c, avx2.c and generic.c, as
+ * name_avx512, name_avx2 and name_generic, and chosen when they are called.  (Loops that
+ * the compiler vectorises itself are only marked: CLONES in base/real.h.) */
 #ifndef CGLOW_BASE_ISA_H
 #define CGLOW_BASE_ISA_H
 
 #include "base/real.h"
 
-/* The level that kernels use: 4, 3 or, for any processor, 1. */
-int level_in_use(void);
+typedef enum { ISA_GENERIC, ISA_AVX2, ISA_AVX512 } Isa;
+
+/* The one that kernels use. */
+Isa isa_in_use(void);
 /* In words: "AVX-512", "AVX2" or "any". */
-const char *level_name(void);
-/* Use no level above this one, in words; false if there is none of that name. */
-bool level_limit(const char *most);
+const char *isa_name(void);
+/* Use none above this one, in words; false if there is none of that name. */
+bool isa_limit(const char *most);
 
 #if HAVE_CLONES
 /* Declare a kernel. */
-#define LEVELS(type, name, args) type name##_v4 args, name##_v3 args, name##_any args
+#define ISA_KERNEL(type, name, args) \
+  type name##_avx512 args, name##_avx2 args, name##_generic args
 /* The one to call. */
-#define BY_LEVEL(name) \
-  (level_in_use() == 4 ? name##_v4 : level_in_use() == 3 ? name##_v3 : name##_any)
+#define BY_ISA(name)                          \
+  (isa_in_use() == ISA_AVX512 ? name##_avx512 \
+   : isa_in_use() == ISA_AVX2 ? name##_avx2   \
+                              : name##_generic)
 #else
-#define LEVELS(type, name, args) type name##_any args
-#define BY_LEVEL(name) name##_any
+#define ISA_KERNEL(type, name, args) type name##_generic args
+#define BY_ISA(name) name##_generic
 #endif
 
 #endif

@@ -2,50 +2,50 @@
  *
  * Where arithmetic keeps the processor busy, as in products of matrices, the cache has
  * time to fetch what comes next: a product does so in each of its rounds, `step` bytes
- * from p on, at most FETCH_STEP, span after span. */
+ * from p on, at most PREFETCH_STEP, range after range. */
 #ifndef CGLOW_BASE_PREFETCH_H
 #define CGLOW_BASE_PREFETCH_H
 
 #include "base/real.h"
 
-typedef struct Span {
+typedef struct Range {
   const char *p;
   size_t bytes;
-} Span;
+} Range;
 
-#define MOST_SPANS 4
-typedef struct Spans {
+#define MOST_RANGES 4
+typedef struct Ranges {
   size_t count;
-  Span span[MOST_SPANS];
-} Spans;
+  Range range[MOST_RANGES];
+} Ranges;
 
-typedef struct Fetch {
-  const Span *span, *end;
+typedef struct Prefetch {
+  const Range *range, *end;
   const char *p;
   size_t step;
-} Fetch;
+} Prefetch;
 
-#define FETCH_STEP ((size_t)64)
+#define PREFETCH_STEP ((size_t)64)
 
-static inline Span span_of(const real *p, size_t count) {
-  return (Span){(const char *)p, count * sizeof *p};
+static inline Range range_of(const real *p, size_t count) {
+  return (Range){(const char *)p, count * sizeof *p};
 }
 
-/* Fetch `count` spans in that many rounds, or as much of them as can be. */
-static inline Fetch fetch_in(const Span *span, size_t count, size_t rounds) {
+/* Prefetch `count` ranges in that many rounds, or as much of them as can be. */
+static inline Prefetch prefetch_in(const Range *range, size_t count, size_t rounds) {
   size_t bytes = 0;
-  for (size_t i = 0; i < count; i++) bytes += span[i].bytes;
+  for (size_t i = 0; i < count; i++) bytes += range[i].bytes;
   size_t step = rounds > 0 ? (bytes + rounds - 1) / rounds : 0;
-  return (Fetch){span, span + count, count > 0 ? span->p : NULL,
-                 step < FETCH_STEP ? step : FETCH_STEP};
+  return (Prefetch){range, range + count, count > 0 ? range->p : NULL,
+                    step < PREFETCH_STEP ? step : PREFETCH_STEP};
 }
 
 /* All before p was fetched. */
-static inline void fetch_advance(Fetch *f, const char *p) {
+static inline void prefetch_advance(Prefetch *f, const char *p) {
   f->p = p;
-  if (f->step == 0 || p < f->span->p + f->span->bytes) return;
-  if (++f->span < f->end)
-    f->p = f->span->p;
+  if (f->step == 0 || p < f->range->p + f->range->bytes) return;
+  if (++f->range < f->end)
+    f->p = f->range->p;
   else
     f->step = 0;
 }

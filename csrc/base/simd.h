@@ -3,7 +3,8 @@
  *
  * GCC keeps one that is wider than a register in memory, not in several registers, and
  * a product then runs at a tenth of its speed.  So vectors are as wide as registers are
- * on most processors or, in a file that is compiled for one level (base/isa.h), there. */
+ * on most processors or, in a file that is compiled for one instruction set (base/isa.h),
+ * there. */
 #ifndef CGLOW_BASE_SIMD_H
 #define CGLOW_BASE_SIMD_H
 

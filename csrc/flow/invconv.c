@@ -3,9 +3,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/threads.h"
 #include "math/gemm.h"
 #include "math/lu.h"
-#include "base/threads.h"
 
 /* Pixels that one piece of work multiplies. */
 #define PIXEL_BLOCK 1024

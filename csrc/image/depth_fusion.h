@@ -4,7 +4,7 @@
 #ifndef CGLOW_IMAGE_DEPTH_FUSION_H
 #define CGLOW_IMAGE_DEPTH_FUSION_H
 
-#include "lua/tensor.h"
+#include "base/real.h"
 
 typedef struct Camera {
   double fx, fy, cx, cy; /* pinhole, pixels */

@@ -31,7 +31,7 @@ static real mean(real *v, size_t n) {
   return (real)(sum / (double)n);
 }
 
-typedef real (*Summary)(real *v, size_t n);
+typedef real (*Average)(real *v, size_t n);
 
 /* Known neighbours (wave before this one) of a hole pixel, into v. */
 static size_t known_around(const real *plane, const real *wave, Window w, size_t width,
@@ -46,7 +46,7 @@ static size_t known_around(const real *plane, const real *wave, Window w, size_t
 /* Wave after wave: hole pixels that see a known one take the summary of what
  * they see.  before, after: which pixels are known, of this wave and the next. */
 static void grow(real *plane, const real *valid, size_t height, size_t width,
-                 size_t radius, Summary summary, real *before, real *after, real *v) {
+                 size_t radius, Average summary, real *before, real *after, real *v) {
   size_t pixels = height * width, left = 1;
   memcpy(before, valid, pixels * sizeof *before);
   while (left > 0) {

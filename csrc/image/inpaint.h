@@ -2,7 +2,7 @@
 #ifndef CGLOW_IMAGE_INPAINT_H
 #define CGLOW_IMAGE_INPAINT_H
 
-#include "lua/tensor.h"
+#include "base/real.h"
 
 /* valid: height x width, 0 = hole.  image: channels x height x width, filled in
  * place; pixels that are no hole stay as they are.  At least one pixel must be

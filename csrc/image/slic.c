@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/size.h"
+
 typedef struct Centre {
   float colour[3];
   float row, column;
@@ -136,7 +138,7 @@ static void place_centres(Slic *s, double spacing) {
 }
 
 /* Pixels within two spacings of centre k go to it when it is the nearest. */
-static void claim(Slic *s, size_t k, double reach, float place_weight) {
+static void claim_pixels(Slic *s, size_t k, double reach, float place_weight) {
   const Centre *c = s->centre + k;
   size_t top = clamp(c->row - reach, s->height - 1);
   size_t bottom = clamp(c->row + reach, s->height - 1);
@@ -235,7 +237,8 @@ size_t slic(const real *image, size_t channels, size_t height, size_t width,
   memset(s.nearest, 0, s.pixels * sizeof *s.nearest);
   for (size_t i = 0; i < options->iterations; i++) {
     for (size_t p = 0; p < s.pixels; p++) s.distance[p] = INFINITY;
-    for (size_t k = 0; k < centres; k++) claim(&s, k, 2 * spacing + 1, place_weight);
+    for (size_t k = 0; k < centres; k++)
+      claim_pixels(&s, k, 2 * spacing + 1, place_weight);
     move_centres(&s, centres);
   }
   size_t count = connect(&s, usual);

@@ -3,7 +3,7 @@
 #ifndef CGLOW_IMAGE_SLIC_H
 #define CGLOW_IMAGE_SLIC_H
 
-#include "lua/tensor.h"
+#include "base/real.h"
 
 typedef struct SlicOptions {
   size_t segments;    /* wanted number of super-pixels, 1..height*width */

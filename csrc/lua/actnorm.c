@@ -1,9 +1,10 @@
 /* Binding of flow/actnorm.c: the flow layer "cglow.ActNorm". */
+#include "flow/actnorm.h"
+
 #include <string.h>
 
-#include "flow/actnorm.h"
 #include "lua/flow.h"
-#include "base/vmath.h"
+#include "math/elementwise.h"
 
 /*** @submodule cglow.flow */
 
@@ -26,8 +27,8 @@ static ActNormRows rows_for(lua_State *L, const ActNorm *a, size_t n, int uv) {
   }
   size_t repeat, dim[2] = {0, 2 * a->c};
   Tensor *raw = flow_check_condition(L, 3, n, 2, dim, &repeat);
-  Tensor *sb = owned_tensor(L, 1, uv, 2, raw->dim);
-  for (size_t i = 0; i < raw->count; i++) sb->data[i] = v_tanh(raw->data[i]);
+  Tensor *sb = reuse_tensor(L, 1, uv, 2, raw->dim);
+  unary_tanh(sb->data, raw->data, raw->count);
   return (ActNormRows){sb->data, sb->data + a->c, 2 * a->c, repeat};
 }
 
@@ -36,7 +37,7 @@ static int forward(lua_State *L) {
   Tensor *y = flow_check_input(L, 2, a->c);
   lua_settop(L, 3);
   ActNormRows rows = rows_for(L, a, y->dim[0], FLOW_SAVED);
-  Tensor *z = owned_tensor(L, 1, FLOW_Z, 4, y->dim);
+  Tensor *z = reuse_tensor(L, 1, FLOW_Z, 4, y->dim);
   double *logdet = (double *)tensor_workspace(L, flow_doubles(y->dim[0]));
   Act in = flow_act(y), out = flow_act(z);
   actnorm_forward(&in, &rows, &out, logdet, parallel_threads());
@@ -50,7 +51,7 @@ static int inverse(lua_State *L) {
   lua_settop(L, 3);
   ActNormRows rows = rows_for(L, a, z->dim[0], FLOW_PASSING);
   Act in = flow_act(z);
-  Act out = flow_act(owned_tensor(L, 1, FLOW_INVERSE, 4, z->dim));
+  Act out = flow_act(reuse_tensor(L, 1, FLOW_INVERSE, 4, z->dim));
   actnorm_inverse(&in, &rows, &out, parallel_threads());
   return 1;
 }
@@ -96,10 +97,10 @@ static int backward(lua_State *L) {
                         (int)sb->dim[0], (int)n);
     rows = (ActNormRows){sb->data, sb->data + a->c, 2 * a->c, 1};
   }
-  Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, z->dim), *dcond = NULL;
+  Tensor *dy = reuse_tensor(L, 1, FLOW_DY, 4, z->dim), *dcond = NULL;
   if (a->conditional) {
     size_t dim[2] = {n, 2 * a->c};
-    dcond = owned_tensor(L, 1, FLOW_DCOND, 2, dim);
+    dcond = reuse_tensor(L, 1, FLOW_DCOND, 2, dim);
   } else {
     flow_prepare_params(L);
     lua_pushnil(L);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 #include "base/isa.h"
-#include "lua/open.h"
 #include "base/real.h"
+#include "lua/open.h"
 
 /*** What the C core offers besides its objects.
 @module cglow.core */
@@ -45,7 +45,7 @@ static void stay_loaded(void) {
 /* Of matrix products, by the environment: for measurements, and for specs. */
 static void limit_instructions(lua_State *L) {
   const char *most = getenv("CGLOW_INSTRUCTIONS");
-  if (most != NULL && !level_limit(most))
+  if (most != NULL && !isa_limit(most))
     luaL_error(L, "CGLOW_INSTRUCTIONS: AVX-512, AVX2 or any expected, got '%s'", most);
 }
 

@@ -72,7 +72,7 @@ static CouplingPlan plan_for(const Tensor *y) {
 /* Push and return v for y's batch, kept in user value uv. */
 static Tensor *push_v(lua_State *L, int uv, const Coupling *c, const Tensor *y) {
   size_t dim[4] = {y->dim[0], 2 * coupling_change(c), y->dim[2], y->dim[3]};
-  return owned_tensor(L, 1, uv, 4, dim);
+  return reuse_tensor(L, 1, uv, 4, dim);
 }
 
 /* Run the network on the first channels of y.  With fewer conditions than
@@ -86,7 +86,7 @@ static void run_network(lua_State *L, const Coupling *c, const CouplingPlan *p,
   CouplingInput in = {act_channels(&all, 0, coupling_keep1(c)), {0}, pre, repeat};
   size_t forward = coupling_forward_scratch(c, p, threads), own_pre = 0;
   bool precompute = hx != NULL && repeat > 1;
-  if (precompute) own_pre = (hx->dim[0] * c->width * p->h * p->w + 15) & ~(size_t)15;
+  if (precompute) own_pre = round_up(hx->dim[0] * c->width * p->h * p->w);
   real *scratch = tensor_workspace(
       L, forward + own_pre + (precompute ? coupling_precompute_scratch(c, p, threads) : 0));
   if (hx != NULL) in.hx = flow_act(hx);
@@ -112,7 +112,7 @@ static int forward(lua_State *L) {
   real *hidden = keep ? push_room(L, k, coupling_hidden_count(c, &p)) : NULL;
   Tensor *v = push_v(L, COUPLING_V, c, y);
   int v_at = lua_gettop(L);
-  Tensor *z = owned_tensor(L, 1, FLOW_Z, 4, y->dim);
+  Tensor *z = reuse_tensor(L, 1, FLOW_Z, 4, y->dim);
   if (k->store->owner == k || keep) k->store->owner = NULL;
   run_network(L, c, &p, y, hx, NULL, repeat, hidden, v->data);
   if (keep) k->store->owner = k;
@@ -134,7 +134,7 @@ static int forward(lua_State *L) {
 
 static int finish_inverse(lua_State *L, const Coupling *c, const CouplingPlan *p,
                           const Tensor *z, const real *v) {
-  Tensor *y = owned_tensor(L, 1, FLOW_INVERSE, 4, z->dim);
+  Tensor *y = reuse_tensor(L, 1, FLOW_INVERSE, 4, z->dim);
   Act za = flow_act(z), ya = flow_act(y);
   Act z2 = act_channels(&za, coupling_keep1(c), coupling_change(c));
   Act y2 = act_channels(&ya, coupling_keep1(c), coupling_change(c));
@@ -212,15 +212,15 @@ static int backward(lua_State *L) {
     k->store->owner = k;
   }
   flow_prepare_params(L);
-  Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, y->dim);
+  Tensor *dy = reuse_tensor(L, 1, FLOW_DY, 4, y->dim);
   Act dhx = {0}, hxa = {0};
   if (hx != NULL) {
-    dhx = flow_act(owned_tensor(L, 1, FLOW_DCOND, 4, hx->dim));
+    dhx = flow_act(reuse_tensor(L, 1, FLOW_DCOND, 4, hx->dim));
     hxa = flow_act(hx);
   } else {
     lua_pushnil(L);
   }
-  size_t weights = (p.n + 15) & ~(size_t)15;
+  size_t weights = round_up(p.n);
   real *scratch = tensor_workspace(L, weights + coupling_backward_scratch(c, &p, threads));
   flow_check_weights(L, 3, p.n, scratch);
   Act ya = flow_act(y), dza = flow_act(dz), dya = flow_act(dy);

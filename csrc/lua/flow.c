@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#include "lua/open.h"
 #include "flow/squeeze.h"
+#include "lua/open.h"
 
 /*** Flow layers in C: invertible, with the log-determinant of their Jacobian.
 
@@ -210,7 +210,7 @@ static int run_squeeze(lua_State *L, int uv) {
                   lua_pushfstring(L, "even height and width expected, got %dx%d",
                                   (int)y->dim[2], (int)y->dim[3]));
   size_t dim[4] = {y->dim[0], y->dim[1] * 4, y->dim[2] / 2, y->dim[3] / 2};
-  Tensor *z = owned_tensor(L, 1, uv, 4, dim);
+  Tensor *z = reuse_tensor(L, 1, uv, 4, dim);
   Act in = flow_act(y), out = flow_act(z);
   squeeze(&in, &out);
   return 1;
@@ -223,7 +223,7 @@ static int run_unsqueeze(lua_State *L, int uv) {
                   lua_pushfstring(L, "a multiple of 4 channels expected, got %d",
                                   (int)z->dim[1]));
   size_t dim[4] = {z->dim[0], z->dim[1] / 4, z->dim[2] * 2, z->dim[3] * 2};
-  Tensor *y = owned_tensor(L, 1, uv, 4, dim);
+  Tensor *y = reuse_tensor(L, 1, uv, 4, dim);
   Act in = flow_act(z), out = flow_act(y);
   unsqueeze(&in, &out);
   return 1;

@@ -18,9 +18,9 @@
 #include <lua.h>
 
 #include "base/act.h"
+#include "base/threads.h"
 #include "lua/param.h"
 #include "lua/reuse.h"
-#include "base/threads.h"
 #include "lua/tensor.h"
 
 enum {
@@ -74,7 +74,7 @@ static inline Act flow_act(const Tensor *t) {
 
 /* Reals that hold n doubles. */
 static inline size_t flow_doubles(size_t n) {
-  return (n * sizeof(double) / sizeof(real) + 15) & ~(size_t)15;
+  return round_up(n * sizeof(double) / sizeof(real));
 }
 
 /* Register a metatable: the given methods, parameters, __index, __tostring. */

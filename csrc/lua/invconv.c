@@ -1,10 +1,11 @@
 /* Binding of flow/invconv.c: the flow layer "cglow.InvConv". */
+#include "flow/invconv.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "flow/invconv.h"
 #include "lua/flow.h"
-#include "base/vmath.h"
+#include "math/elementwise.h"
 
 /*** @submodule cglow.flow */
 
@@ -27,8 +28,8 @@ static InvConvMatrices matrices_for(lua_State *L, const InvConv *v, int arg, siz
   }
   size_t repeat, cc = v->c * v->c, dim[2] = {0, cc};
   Tensor *raw = flow_check_condition(L, arg, n, 2, dim, &repeat);
-  Tensor *w = owned_tensor(L, 1, uv, 2, raw->dim);
-  for (size_t i = 0; i < raw->count; i++) w->data[i] = v_tanh(raw->data[i]);
+  Tensor *w = reuse_tensor(L, 1, uv, 2, raw->dim);
+  unary_tanh(w->data, raw->data, raw->count);
   return (InvConvMatrices){w->data, raw->dim[0], cc, repeat};
 }
 
@@ -73,12 +74,12 @@ static int forward(lua_State *L) {
   real *inverse = NULL;
   if (keep) {
     size_t dim[3] = {m.count, v->c, v->c};
-    inverse = owned_tensor(L, 1, FLOW_SAVED2, 3, dim)->data;
+    inverse = reuse_tensor(L, 1, FLOW_SAVED2, 3, dim)->data;
   } else {
     flow_keep_value(L, FLOW_SAVED2, 0);
   }
   flow_keep_value(L, FLOW_Y, keep ? 2 : 0);
-  Tensor *z = owned_tensor(L, 1, FLOW_Z, 4, y->dim);
+  Tensor *z = reuse_tensor(L, 1, FLOW_Z, 4, y->dim);
   double *logabsdet = factor(L, v, &m, inverse, NULL);
   Act in = flow_act(y), out = flow_act(z);
   invconv_apply(&in, &m, false, &out, parallel_threads());
@@ -87,7 +88,7 @@ static int forward(lua_State *L) {
 }
 
 static int apply_inverse(lua_State *L, Tensor *z, const InvConvMatrices *inv) {
-  Act in = flow_act(z), out = flow_act(owned_tensor(L, 1, FLOW_INVERSE, 4, z->dim));
+  Act in = flow_act(z), out = flow_act(reuse_tensor(L, 1, FLOW_INVERSE, 4, z->dim));
   invconv_apply(&in, inv, false, &out, parallel_threads());
   return 1;
 }
@@ -174,16 +175,16 @@ static int backward(lua_State *L) {
     m = (InvConvMatrices){w->data, n, cc, 1};
   }
   InvConvMatrices inv = inverses(v, inverse_kept, n);
-  Tensor *dy = owned_tensor(L, 1, FLOW_DY, 4, y->dim);
+  Tensor *dy = reuse_tensor(L, 1, FLOW_DY, 4, y->dim);
   real *dcond = NULL;
   if (v->conditional) {
     size_t dim[2] = {n, cc};
-    dcond = owned_tensor(L, 1, FLOW_DCOND, 2, dim)->data;
+    dcond = reuse_tensor(L, 1, FLOW_DCOND, 2, dim)->data;
   } else {
     flow_prepare_params(L);
     lua_pushnil(L);
   }
-  size_t at = (n + 15) & ~(size_t)15;
+  size_t at = round_up(n);
   real *work = tensor_workspace(L, at + n * cc);
   flow_check_weights(L, 3, n, work);
   Act ya = flow_act(y), dza = flow_act(dz), dya = flow_act(dy);

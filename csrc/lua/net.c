@@ -3,10 +3,10 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "lua/param.h"
-#include "lua/open.h"
-#include "lua/reuse.h"
 #include "base/threads.h"
+#include "lua/open.h"
+#include "lua/param.h"
+#include "lua/reuse.h"
 
 /*** Networks in C. `cglow.nn` makes them.
 @module cglow.Net */
@@ -102,7 +102,7 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
   }
   Shape s = net->out_shape;
   size_t dim[4] = {net->n, s.c, s.h, s.w};
-  Tensor *out = owned_tensor(L, idx, NET_OUTPUT, s.flat ? 2 : 4, dim);
+  Tensor *out = reuse_tensor(L, idx, NET_OUTPUT, s.flat ? 2 : 4, dim);
   net_check_undisturbed(L, net, uses, "forward");
   return out;
 }
@@ -195,14 +195,14 @@ static int backward(lua_State *L) {
   size_t uses = ++net->uses;
   real *din = NULL;
   if (want)
-    din = owned_tensor(L, 1, NET_DINPUT, x->ndim, x->dim)->data;
+    din = reuse_tensor(L, 1, NET_DINPUT, x->ndim, x->dim)->data;
   else
     lua_pushnil(L);
   net_prepare_backward(L, 1);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, net_backward_scratch(net, threads));
   net_check_undisturbed(L, net, uses, "backward");
-  const Spans none = {0};
+  const Ranges none = {0};
   net_backward(net, dout->data, din, net_arena(L, 1), NULL, &none, scratch, threads);
   return 1;
 }
@@ -292,6 +292,6 @@ void open_net(lua_State *L) {
   lua_pop(L, 1);
   lua_newtable(L);
   open_layers(L);
-  open_bundle(L);
+  open_net_group(L);
   lua_setfield(L, -2, "net");
 }

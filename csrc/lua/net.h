@@ -4,8 +4,8 @@
 
 #include <lua.h>
 
-#include "nn/net.h"
 #include "lua/tensor.h"
+#include "nn/net.h"
 
 #define NET_TYPE "cglow.Net"
 
@@ -42,6 +42,6 @@ void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char
 
 /* Add to the table on top of the stack. */
 void open_layers(lua_State *L);
-void open_bundle(lua_State *L);
+void open_net_group(lua_State *L);
 
 #endif

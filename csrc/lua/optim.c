@@ -1,13 +1,14 @@
 /* Binding of optim/optim.c: userdata "cglow.Optimizer".  Options, groups and names
  * are lua/cglow/optim.lua's. */
+#include "optim/optim.h"
+
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
 
-#include "lua/param.h"
-#include "lua/open.h"
-#include "optim/optim.h"
 #include "base/threads.h"
+#include "lua/open.h"
+#include "lua/param.h"
 #include "lua/tensor.h"
 
 #define OPTIM_TYPE "cglow.Optimizer"
@@ -51,7 +52,7 @@ static Param *push_parameter(lua_State *L, size_t i) {
 enum { AT_SCALES = 2, AT_DECAYS, AT_SELF, AT_PARAMS, AT_M, AT_V, AT_PLACES };
 
 /* Enter the parameter on top of the stack in the table of places. */
-static void claim(lua_State *L, const Param *p, size_t i) {
+static void claim_param(lua_State *L, const Param *p, size_t i) {
   if (lua_rawgetp(L, AT_PLACES, p) != LUA_TNIL) {
     lua_getfield(L, -2, "name");
     luaL_argerror(L, 1,
@@ -97,7 +98,7 @@ static int new_optimizer(lua_State *L) {
   for (size_t i = 0; i < n; i++) {
     OptimSlot *s = &o->slot[i];
     s->param = push_parameter(L, i);
-    claim(L, s->param, i);
+    claim_param(L, s->param, i);
     s->scale = check_factor(L, AT_SCALES, i) * s->param->step_scale;
     s->m = push_moment(L, s->param)->data;
     lua_rawseti(L, AT_M, (lua_Integer)i + 1);

@@ -1,8 +1,8 @@
 /* Threads, seen from Lua. */
 #include <lauxlib.h>
 
-#include "lua/open.h"
 #include "base/threads.h"
+#include "lua/open.h"
 #include "math/peak.h"
 
 /*** @submodule cglow.core */

@@ -5,9 +5,9 @@
 
 #include <lauxlib.h>
 
+#include "lua/tensor.h"
 #include "math/gemm.h"
 #include "test/reference.h"
-#include "lua/tensor.h"
 
 /* Strides and paddings sh, sw, ph, pw from argument arg on; x at 1, weight at 2. */
 static ReferenceConv geometry(lua_State *L, int arg, const Tensor *x,
@@ -55,16 +55,16 @@ static int backward(lua_State *L) {
   return 3;
 }
 
-/* limit_level(name): products use no instructions beyond those. */
-static int limit_level(lua_State *L) {
+/* limit_isa(name): products use no instructions beyond those. */
+static int limit_isa(lua_State *L) {
   const char *most = luaL_checkstring(L, 1);
-  luaL_argcheck(L, level_limit(most), 1, "no such level");
+  luaL_argcheck(L, isa_limit(most), 1, "no such instruction set");
   return 0;
 }
 
 static const luaL_Reg functions[] = {{"conv", forward},
                                      {"conv_backward", backward},
-                                     {"limit_level", limit_level},
+                                     {"limit_isa", limit_isa},
                                      {NULL, NULL}};
 
 void open_reference(lua_State *L) {

@@ -14,7 +14,7 @@ static bool on_stack(lua_State *L, const Tensor *t, int top) {
   return false;
 }
 
-Tensor *owned_tensor(lua_State *L, int idx, int uv, int ndim, const size_t *dim) {
+Tensor *reuse_tensor(lua_State *L, int idx, int uv, int ndim, const size_t *dim) {
   idx = lua_absindex(L, idx);
   int top = lua_gettop(L);
   lua_getiuservalue(L, idx, uv);

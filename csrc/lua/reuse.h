@@ -9,6 +9,6 @@
  * there (undefined contents) when it is missing, has another shape, or shares
  * numbers with a tensor on the stack: a caller may hand an output back as an
  * input. */
-Tensor *owned_tensor(lua_State *L, int idx, int uv, int ndim, const size_t *dim);
+Tensor *reuse_tensor(lua_State *L, int idx, int uv, int ndim, const size_t *dim);
 
 #endif

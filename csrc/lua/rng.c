@@ -1,3 +1,5 @@
+#include "lua/rng.h"
+
 #include <inttypes.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -5,7 +7,6 @@
 #include <string.h>
 
 #include "lua/open.h"
-#include "math/rng.h"
 #include "lua/tensor.h"
 
 /*** Random numbers: a counter-based generator (Philox 4x32-10), so that a state

@@ -146,7 +146,7 @@ static int system_machine(lua_State *L) {
   lua_createtable(L, 0, 5);
   lua_pushstring(L, text);
   lua_setfield(L, -2, "cpu");
-  lua_pushstring(L, level_name());
+  lua_pushstring(L, isa_name());
   lua_setfield(L, -2, "instructions");
   lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
   lua_setfield(L, -2, "cores");

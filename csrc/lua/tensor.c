@@ -13,14 +13,6 @@ enum { UV_BASE = 1, UV_PARAM, UV_COUNT = 2 };
 static const char stats_key = 0;
 static const char workspace_key = 0;
 
-bool checked_mul(size_t a, size_t b, size_t *out) {
-  return !__builtin_mul_overflow(a, b, out);
-}
-
-bool checked_add(size_t a, size_t b, size_t *out) {
-  return !__builtin_add_overflow(a, b, out);
-}
-
 static bool count_of(int ndim, const size_t *dim, size_t *count) {
   size_t n = 1;
   for (int i = 0; i < ndim; i++)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "base/real.h"
+#include "base/size.h"
 
 #define TENSOR_TYPE "cglow.Tensor"
 #define TENSOR_MAX_DIM 4
@@ -24,10 +25,6 @@ typedef struct Tensor {
   real *data;                 /* count numbers, 64-byte aligned unless a view */
   struct Param *param;        /* whose numbers these are, or NULL */
 } Tensor;
-
-/* false when a*b overflows size_t; otherwise *out = a*b. */
-bool checked_mul(size_t a, size_t b, size_t *out);
-bool checked_add(size_t a, size_t b, size_t *out);
 
 /* Push a new tensor with undefined contents; raises on overflow or when Lua is
  * out of memory.  tensor_zeros clears it. */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "lua/open.h"
+#include "lua/rng.h"
 #include "math/elementwise.h"
-#include "math/rng.h"
 
 /*** Tensors: dense arrays of numbers with one to four dimensions, in row-major
 order. Images are C×H×W, batches N×C×H×W. Indices count from 1.

@@ -5,13 +5,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/threads.h"
 #include "image/augment.h"
 #include "image/depth_fusion.h"
 #include "image/inpaint.h"
+#include "image/slic.h"
 #include "lua/check.h"
 #include "lua/open.h"
-#include "base/threads.h"
-#include "image/slic.h"
 #include "lua/tensor.h"
 
 /* A C×H×W or H×W tensor. */

@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#include "math/gemm.h"
+#include "base/size.h"
 #include "base/threads.h"
+#include "math/gemm.h"
 
 /* Columns that one piece of work handles: enough to keep a GEMM busy, few
  * enough that its operands stay in the second-level cache. */
@@ -69,8 +70,6 @@ static inline bool pointwise(const ConvGeometry *g) {
 static inline bool same_stride1(const ConvGeometry *g) {
   return g->sh == 1 && g->sw == 1 && 2 * g->ph + 1 == g->kh && 2 * g->pw + 1 == g->kw;
 }
-
-static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 static const ConvGeometry one_by_one = {1, 1, 1, 1, 0, 0};
 

@@ -13,6 +13,9 @@ typedef struct ConvGeometry {
   size_t kh, kw, sh, sw, ph, pw;
 } ConvGeometry;
 
+/* 3×3, stride 1, padding 1: the output has the size of the input. */
+static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1};
+
 /* Output size along one side; 0 when the kernel does not fit. */
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad);
 

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/vmath.h"
+
 #ifdef CGLOW_DOUBLE
 #define F(name) name
 #else
@@ -54,6 +56,11 @@ UNARY(sqrt, F(sqrt)(x))
 UNARY(round, F(round)(x))
 UNARY(floor, F(floor)(x))
 UNARY(sign, x > 0 ? 1 : x < 0 ? -1 : x)
+
+/* No CLONES: a fused multiply-add would change the last bits of conditions. */
+void unary_tanh(real *out, const real *a, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = v_tanh(a[i]);
+}
 
 CLONES void clamp_range(real *out, const real *a, real lo, real hi, size_t n) {
   for (size_t i = 0; i < n; i++) {

@@ -25,6 +25,7 @@ Unary unary_neg, unary_exp, unary_log, unary_abs, unary_sqrt;
 Unary unary_round; /* halves away from zero */
 Unary unary_floor;
 Unary unary_sign; /* −1, 0 or 1; NaN stays */
+Unary unary_tanh; /* the same bits on every processor */
 /* NaN stays NaN. */
 void clamp_range(real *out, const real *a, real lo, real hi, size_t n);
 

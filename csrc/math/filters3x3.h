@@ -5,18 +5,18 @@
 
 #include "math/gemm.h"
 
-#define TAPS ((size_t)9)
-/* Numbers that taps_gather writes, of which the first 9 rows count. */
-#define TAPS_ROOM (16 * PANEL)
+#define FILTER_SIZE ((size_t)9)
+/* Numbers that filters_gather writes, of which the first 9 rows count. */
+#define FILTERS_ROOM (16 * PANEL)
 
 /* Let the cache fetch `count` filters that lie `distance` apart. */
-static inline void taps_fetch(const real *g, size_t distance, size_t count) {
+static inline void filters_prefetch(const real *g, size_t distance, size_t count) {
   for (size_t k = 0; k < count; k++) __builtin_prefetch(g + k * distance);
 }
 
 /* rows[9][PANEL] from `count` ≤ PANEL filters that lie `distance` apart. */
-void taps_gather(const real *g, size_t distance, size_t count, real *rows);
+void filters_gather(const real *g, size_t distance, size_t count, real *rows);
 /* Back: g = beta·g + rows. */
-void taps_scatter(const real *rows, size_t count, real beta, real *g, size_t distance);
+void filters_scatter(const real *rows, size_t count, real beta, real *g, size_t distance);
 
 #endif

@@ -2,11 +2,11 @@
 
 #include <string.h>
 
-void panel_product(PRODUCT_ARGS) { BY_LEVEL(product)(m, n, k, a, b, ldb, start, c, ldc); }
+void panel_product(PRODUCT_ARGS) { BY_ISA(product)(m, n, k, a, b, ldb, start, c, ldc); }
 
-void panel_product_fetching(PRODUCT_ARGS, Fetch *f) {
+void panel_product_prefetching(PRODUCT_ARGS, Prefetch *f) {
   if (f->step > 0)
-    BY_LEVEL(product_fetching)(m, n, k, a, b, ldb, start, c, ldc, f);
+    BY_ISA(product_prefetching)(m, n, k, a, b, ldb, start, c, ldc, f);
   else
     panel_product(m, n, k, a, b, ldb, start, c, ldc);
 }
@@ -24,7 +24,7 @@ void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel) {
   }
 }
 
-void panel_transpose(TRANSPOSE_ARGS) { BY_LEVEL(transpose)(src, ld, k, n, panel); }
+void panel_transpose(TRANSPOSE_ARGS) { BY_ISA(transpose)(src, ld, k, n, panel); }
 
 /* ---- any product ---- */
 
@@ -33,7 +33,7 @@ void panel_transpose(TRANSPOSE_ARGS) { BY_LEVEL(transpose)(src, ld, k, n, panel)
 #define PANEL_ROWS 128
 #define GROUP ((size_t)4)
 /* With so few rows a panel is not worth its copy. */
-#define FEW_ROWS 16
+#define UNPACKED_ROWS 16
 
 /* k rows of op(B), n ≤ GROUP·PANEL columns, in panels one after the other. */
 static void pack_group(Trans tb, const real *b, size_t ldb, size_t k, size_t n,
@@ -55,7 +55,8 @@ void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_
           const real *b, size_t ldb, const real *start, real *c, size_t ldc) {
   real panels[GROUP * PANEL_ROWS * PANEL];
   size_t step = GROUP * PANEL;
-  if (tb == NO_TRANS && m <= FEW_ROWS) { /* straight from B, but for its last columns */
+  if (tb == NO_TRANS &&
+      m <= UNPACKED_ROWS) { /* straight from B, but for its last columns */
     Left left = ta == NO_TRANS ? left_rows(a, lda) : left_columns(a, lda);
     for (; n >= PANEL; n -= PANEL, b += PANEL, c += PANEL) {
       panel_product(m, PANEL, k, left, b, ldb, start, c, ldc);

@@ -8,8 +8,8 @@
 #ifndef CGLOW_MATH_GEMM_H
 #define CGLOW_MATH_GEMM_H
 
-#include "base/prefetch.h"
 #include "base/isa.h"
+#include "base/prefetch.h"
 
 #define PANEL ((size_t)32)
 
@@ -45,7 +45,7 @@ static inline Left left_panels(const real *p, size_t rows, size_t width) {
   size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb, const real *start, \
       real *c, size_t ldc
 void panel_product(PRODUCT_ARGS);
-LEVELS(void, product, (PRODUCT_ARGS));
+ISA_KERNEL(void, product, (PRODUCT_ARGS));
 
 /* A product of so many rows and columns has at least so many rounds. */
 static inline size_t product_rounds(size_t m, size_t n, size_t k) {
@@ -53,15 +53,15 @@ static inline size_t product_rounds(size_t m, size_t n, size_t k) {
 }
 
 /* The same product; f goes on by what was fetched.  A step of 0: nothing. */
-void panel_product_fetching(PRODUCT_ARGS, Fetch *f);
-LEVELS(void, product_fetching, (PRODUCT_ARGS, Fetch *f));
+void panel_product_prefetching(PRODUCT_ARGS, Prefetch *f);
+ISA_KERNEL(void, product_prefetching, (PRODUCT_ARGS, Prefetch *f));
 
 /* Panel from n ≤ PANEL columns of a row-major matrix; zeros fill it up. */
 void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel);
 /* Panel from the transpose: panel[i][r] = src[r·ld + i] for i < k, r < n. */
 #define TRANSPOSE_ARGS const real *src, size_t ld, size_t k, size_t n, real *panel
 void panel_transpose(TRANSPOSE_ARGS);
-LEVELS(void, transpose, (TRANSPOSE_ARGS));
+ISA_KERNEL(void, transpose, (TRANSPOSE_ARGS));
 
 typedef enum { NO_TRANS, TRANS } Trans;
 

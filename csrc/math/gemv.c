@@ -41,8 +41,8 @@ static real dot(const real *x, const real *w, size_t k) {
   return sum;
 }
 
-CLONES void few_rows_times_transposed(const real *x, const real *w, size_t rows, size_t m,
-                                      size_t k, real *out, size_t ldo) {
+CLONES void gemv_transposed(const real *x, const real *w, size_t rows, size_t m, size_t k,
+                            real *out, size_t ldo) {
   size_t o = 0;
   for (; o + STREAMS <= m; o += STREAMS)
     for (size_t n = 0; n < rows; n += 4) {
@@ -71,18 +71,18 @@ ALWAYS_INLINE void add_four(const real *a, const real *w, size_t k, size_t ldw,
 }
 
 /* Let the cache fetch n numbers of four rows. */
-ALWAYS_INLINE void fetch_four(const real *w, size_t n, size_t ldw) {
+ALWAYS_INLINE void prefetch_four(const real *w, size_t n, size_t ldw) {
   for (size_t j = 0; j < n; j += 64 / sizeof *w)
     for (size_t i = 0; i < 4; i++) __builtin_prefetch(w + i * ldw + j);
 }
 
-CLONES void few_rows_times(const real *x, const real *w, size_t rows, size_t m, size_t k,
-                           size_t ldw, real *out, size_t ldo) {
+CLONES void gemv(const real *x, const real *w, size_t rows, size_t m, size_t k,
+                 size_t ldw, real *out, size_t ldo) {
   for (size_t n = 0; n < rows; n++)
     for (size_t j = 0; j < k; j++) out[n * ldo + j] = 0;
   size_t o = 0;
   for (; o + 4 <= m; o += 4) {
-    if (o + 8 <= m) fetch_four(w + (o + 4) * ldw, k, ldw);
+    if (o + 8 <= m) prefetch_four(w + (o + 4) * ldw, k, ldw);
     for (size_t n = 0; n < rows; n++)
       add_four(x + n * m + o, w + o * ldw, k, ldw, out + n * ldo);
   }

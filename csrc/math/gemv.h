@@ -5,14 +5,14 @@
 
 #include "base/real.h"
 
-#define FEW_ROWS 8
+#define GEMV_ROWS 8
 
-/* out[n·ldo + o] = Σ_j w[o·k + j]·x[n·k + j] for o < m, n < rows <= FEW_ROWS. */
-void few_rows_times_transposed(const real *x, const real *w, size_t rows, size_t m,
-                               size_t k, real *out, size_t ldo);
+/* out[n·ldo + o] = Σ_j w[o·k + j]·x[n·k + j] for o < m, n < rows <= GEMV_ROWS. */
+void gemv_transposed(const real *x, const real *w, size_t rows, size_t m, size_t k,
+                     real *out, size_t ldo);
 
 /* out[n·ldo + j] = Σ_o x[n·m + o]·w[o·ldw + j] for j < k. */
-void few_rows_times(const real *x, const real *w, size_t rows, size_t m, size_t k,
-                    size_t ldw, real *out, size_t ldo);
+void gemv(const real *x, const real *w, size_t rows, size_t m, size_t k, size_t ldw,
+          real *out, size_t ldo);
 
 #endif

@@ -9,7 +9,7 @@ double peak_flops(double seconds, int threads) {
     volatile real sink;
     double flops = 0, start = omp_get_wtime(), now;
     do {
-      flops += (double)BY_LEVEL(multiply_add)((real)0.999, &sink);
+      flops += (double)BY_ISA(multiply_add)((real)0.999, &sink);
       now = omp_get_wtime();
     } while (now - start < seconds);
     total += flops / (now - start);

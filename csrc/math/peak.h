@@ -8,6 +8,6 @@
 double peak_flops(double seconds, int threads);
 
 /* Multiply and add for a while; returns the number of flop. */
-LEVELS(size_t, multiply_add, (real factor, volatile real *sink));
+ISA_KERNEL(size_t, multiply_add, (real factor, volatile real *sink));
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/threads.h"
 
 #define PER_BLOCK (sizeof(real) == 4 ? 4 : 2) /* numbers from four 32-bit words */
-#define LANES 64                              /* blocks computed side by side */
+#define RNG_LANES 64                          /* blocks computed side by side */
 #define CHUNK 8192                            /* blocks per piece of parallel work */
 
 ALWAYS_INLINE void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
@@ -25,9 +25,9 @@ ALWAYS_INLINE void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
   }
 }
 
-/* word[j][i] = word j of block first + i, for i < blocks <= LANES. */
+/* word[j][i] = word j of block first + i, for i < blocks <= RNG_LANES. */
 ALWAYS_INLINE void philox_lanes(uint64_t seed, uint64_t first, size_t blocks,
-                                uint32_t word[4][LANES]) {
+                                uint32_t word[4][RNG_LANES]) {
   for (size_t i = 0; i < blocks; i++) {
     uint64_t at = first + i;
     uint32_t c[4] = {(uint32_t)at, (uint32_t)(at >> 32), 0, 0};
@@ -70,12 +70,12 @@ ALWAYS_INLINE double unit(uint32_t low, uint32_t high) {
   return (double)(((uint64_t)high << 32 | low) >> 11) * 0x1p-53;
 }
 
-ALWAYS_INLINE void uniform_lanes(uint32_t word[4][LANES], size_t blocks, real *out) {
+ALWAYS_INLINE void uniform_lanes(uint32_t word[4][RNG_LANES], size_t blocks, real *out) {
   for (size_t i = 0; i < blocks; i++)
     for (int j = 0; j < 2; j++) out[2 * i + j] = unit(word[2 * j][i], word[2 * j + 1][i]);
 }
 
-ALWAYS_INLINE void normal_lanes(uint32_t word[4][LANES], size_t blocks, real *out) {
+ALWAYS_INLINE void normal_lanes(uint32_t word[4][RNG_LANES], size_t blocks, real *out) {
   for (size_t i = 0; i < blocks; i++) {
     double u = unit(word[0][i], word[1][i]) + 0x1p-53; /* in (0, 1] */
     double angle = 2 * M_PI * unit(word[2][i], word[3][i]);
@@ -87,7 +87,7 @@ ALWAYS_INLINE void normal_lanes(uint32_t word[4][LANES], size_t blocks, real *ou
 
 #else
 
-ALWAYS_INLINE void uniform_lanes(uint32_t word[4][LANES], size_t blocks, real *out) {
+ALWAYS_INLINE void uniform_lanes(uint32_t word[4][RNG_LANES], size_t blocks, real *out) {
   for (size_t i = 0; i < blocks; i++)
     for (int j = 0; j < 4; j++)
       out[4 * i + j] = (float)(int32_t)(word[j][i] >> 8) * 0x1p-24f;
@@ -134,8 +134,8 @@ ALWAYS_INLINE void normal_direction(uint32_t word, float *sine, float *cosine) {
 }
 
 /* Box-Muller: words 0 and 1 give numbers 0 and 1, words 2 and 3 the others. */
-ALWAYS_INLINE void normal_lanes(uint32_t word[4][LANES], size_t blocks, real *out) {
-  float z[4][LANES];
+ALWAYS_INLINE void normal_lanes(uint32_t word[4][RNG_LANES], size_t blocks, real *out) {
+  float z[4][RNG_LANES];
   for (int j = 0; j < 4; j += 2)
     for (size_t i = 0; i < blocks; i++) {
       float s, c, radius = normal_radius(word[j][i]);
@@ -151,9 +151,9 @@ ALWAYS_INLINE void normal_lanes(uint32_t word[4][LANES], size_t blocks, real *ou
 
 CLONES static void uniform_blocks(uint64_t seed, uint64_t first, size_t blocks,
                                   real *out) {
-  uint32_t word[4][LANES];
-  for (size_t b = 0; b < blocks; b += LANES) {
-    size_t lanes = blocks - b < LANES ? blocks - b : LANES;
+  uint32_t word[4][RNG_LANES];
+  for (size_t b = 0; b < blocks; b += RNG_LANES) {
+    size_t lanes = blocks - b < RNG_LANES ? blocks - b : RNG_LANES;
     philox_lanes(seed, first + b, lanes, word);
     uniform_lanes(word, lanes, out + b * PER_BLOCK);
   }
@@ -161,9 +161,9 @@ CLONES static void uniform_blocks(uint64_t seed, uint64_t first, size_t blocks,
 
 CLONES static void normal_blocks(uint64_t seed, uint64_t first, size_t blocks,
                                  real *out) {
-  uint32_t word[4][LANES];
-  for (size_t b = 0; b < blocks; b += LANES) {
-    size_t lanes = blocks - b < LANES ? blocks - b : LANES;
+  uint32_t word[4][RNG_LANES];
+  for (size_t b = 0; b < blocks; b += RNG_LANES) {
+    size_t lanes = blocks - b < RNG_LANES ? blocks - b : RNG_LANES;
     philox_lanes(seed, first + b, lanes, word);
     normal_lanes(word, lanes, out + b * PER_BLOCK);
   }

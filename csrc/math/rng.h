@@ -6,11 +6,7 @@
 #ifndef CGLOW_MATH_RNG_H
 #define CGLOW_MATH_RNG_H
 
-#include <lua.h>
-
 #include "base/real.h"
-
-#define RNG_TYPE "cglow.Rng"
 
 typedef struct Rng {
   uint64_t seed;
@@ -30,10 +26,5 @@ void rng_normal(Rng *r, real *out, size_t n);
 /* Uniform in 0..bound-1 without modulo bias; bound >= 1.  One block per trial,
  * nearly always one trial. */
 uint64_t rng_below(Rng *r, uint64_t bound);
-
-/* The generator at stack index arg, or this state's default one when arg is
- * none or nil. */
-Rng *rng_check(lua_State *L, int arg);
-Rng *rng_default(lua_State *L);
 
 #endif

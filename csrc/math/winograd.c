@@ -1,7 +1,7 @@
 #include "math/winograd.h"
 
-#include "math/filters3x3.h"
 #include "base/simd.h"
+#include "math/filters3x3.h"
 
 /* The last rows of Bᵀ and Aᵀ have the sign that saves a negation:
  *
@@ -32,8 +32,8 @@ ALWAYS_INLINE void filter_axis_back(const Vector *u, size_t step, Vector *g) {
 CLONES void winograd_filter(const real *rows, bool turned, size_t few, real *u) {
   for (size_t l = 0; l < PANEL; l += LANES) {
     Vector g[9], half[12], whole[16];
-    for (size_t i = 0; i < TAPS; i++)
-      g[i] = CONST_VECTOR_AT(rows + (turned ? TAPS - 1 - i : i) * PANEL + l);
+    for (size_t i = 0; i < FILTER_SIZE; i++)
+      g[i] = CONST_VECTOR_AT(rows + (turned ? FILTER_SIZE - 1 - i : i) * PANEL + l);
     for (size_t j = 0; j < 3; j++) filter_axis(g + j, 3, half + j);
     for (size_t i = 0; i < 4; i++) filter_axis(half + 3 * i, 1, whole + 4 * i);
     for (size_t p = 0; p < POSITIONS; p++) VECTOR_AT(u + p * few * PANEL + l) = whole[p];
@@ -47,8 +47,8 @@ CLONES void winograd_filter_back(const real *du, bool turned, size_t few, real *
       whole[p] = CONST_VECTOR_AT(du + p * few * PANEL + l);
     for (size_t i = 0; i < 4; i++) filter_axis_back(whole + 4 * i, 1, half + 3 * i);
     for (size_t j = 0; j < 3; j++) filter_axis_back(half + j, 3, g + j);
-    for (size_t i = 0; i < TAPS; i++)
-      VECTOR_AT(rows + (turned ? TAPS - 1 - i : i) * PANEL + l) = g[i];
+    for (size_t i = 0; i < FILTER_SIZE; i++)
+      VECTOR_AT(rows + (turned ? FILTER_SIZE - 1 - i : i) * PANEL + l) = g[i];
   }
 }
 
@@ -128,10 +128,10 @@ CLONES void winograd_overlap(const real *restrict p, size_t ld, size_t n,
 /* ---- the products ---- */
 
 void winograd_widen(WIDEN_ARGS) {
-  BY_LEVEL(widen)(u, wide, rows, few, first, count, v, n, add, out);
+  BY_ISA(widen)(u, wide, rows, few, first, count, v, n, add, out);
 }
 
-void winograd_narrow(NARROW_ARGS) { BY_LEVEL(narrow)(u, wide, few, h, n, v); }
+void winograd_narrow(NARROW_ARGS) { BY_ISA(narrow)(u, wide, few, h, n, v); }
 
 void winograd_sum(const real *v, size_t few, const real *h, size_t wide, size_t b,
                   size_t n, bool add, real *du) {
@@ -139,5 +139,5 @@ void winograd_sum(const real *v, size_t few, const real *h, size_t wide, size_t 
   for (size_t i = 0; i < 4; i++)
     panel_transpose(h + (i * wide + b * PANEL) * PANEL, PANEL, n, panel_columns(wide, b),
                     turned + i * PANEL * PANEL);
-  BY_LEVEL(sum)(v, few, turned, n, add, du);
+  BY_ISA(sum)(v, few, turned, n, add, du);
 }

@@ -47,18 +47,18 @@ void winograd_overlap(const real *p, size_t ld, size_t n, real *dst);
   const real *u, size_t wide, size_t rows, size_t few, size_t first, size_t count, \
       const real *v, size_t n, bool add, real *out
 void winograd_widen(WIDEN_ARGS);
-LEVELS(void, widen, (WIDEN_ARGS));
+ISA_KERNEL(void, widen, (WIDEN_ARGS));
 /* v: [16][few][PANEL] from h, four panels of `wide` rows. */
 #define NARROW_ARGS \
   const real *u, size_t wide, size_t few, const real *h, size_t n, real *v
 void winograd_narrow(NARROW_ARGS);
-LEVELS(void, narrow, (NARROW_ARGS));
+ISA_KERNEL(void, narrow, (NARROW_ARGS));
 /* Block b of the filters' gradient: du[16][few][PANEL] (+)= products of v, as above,
  * with h's channels of the block. */
 void winograd_sum(const real *v, size_t few, const real *h, size_t wide, size_t b,
                   size_t n, bool add, real *du);
 /* The same from the block alone, squares as rows: four panels [n][PANEL]. */
 #define SUM_ARGS const real *v, size_t few, const real *h, size_t n, bool add, real *du
-LEVELS(void, sum, (SUM_ARGS));
+ISA_KERNEL(void, sum, (SUM_ARGS));
 
 #endif

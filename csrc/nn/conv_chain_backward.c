@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/threads.h"
-#include "nn/conv_chain_groups.h"
 #include "math/panel_ops.h"
+#include "nn/conv_chain_groups.h"
 
 /* Where a stage's gradients are summed. */
 typedef struct StageGradient {
@@ -16,14 +16,14 @@ typedef struct StageGradient {
 /* dw = Σ d·xᵀ needs pixels as rows of its right factor.  If that is d, the smaller of
  * the two, dw is summed as [columns][out]: better with many channels, unless it is so
  * large that turning it back takes as long, as it does after a single part. */
-static bool sums_turned(const Patches *v, const PatchStage *s) {
-  return s->out >= PANEL && (s->columns < PANEL || patch_parts(v) > 1);
+static bool sums_turned(const ConvChain *v, const ChainStage *s) {
+  return s->out >= PANEL && (s->columns < PANEL || chain_parts(v) > 1);
 }
 
 /* dw += Σ over the pixels of `count` panels of d, from t on, times their columns. */
-static void turn_columns(const PatchStage *s, size_t wide, size_t t, size_t count,
+static void turn_columns(const ChainStage *s, size_t wide, size_t t, size_t count,
                          const real *x, const real *d, const StageGradient *to,
-                         real *turned, Fetch *f) {
+                         real *turned, Prefetch *f) {
   size_t k = s->columns;
   Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL};
   for (size_t j = 0; j < k; j += PANEL) {
@@ -31,14 +31,14 @@ static void turn_columns(const PatchStage *s, size_t wide, size_t t, size_t coun
     for (size_t i = 0; i < count; i++)
       panel_transpose(x + ((t + i) * k + j) * PANEL, PANEL, wide, columns,
                       turned + i * wide * PANEL);
-    panel_product_fetching(s->out, columns, count * wide, left, turned, PANEL,
-                           to->begun ? to->dw + j : NULL, to->dw + j, k, f);
+    panel_product_prefetching(s->out, columns, count * wide, left, turned, PANEL,
+                              to->begun ? to->dw + j : NULL, to->dw + j, k, f);
   }
 }
 
-static void turn_gradient(const PatchStage *s, size_t wide, size_t t, size_t count,
+static void turn_gradient(const ChainStage *s, size_t wide, size_t t, size_t count,
                           const real *x, const real *d, const StageGradient *to,
-                          real *turned, Fetch *f) {
+                          real *turned, Prefetch *f) {
   size_t k = s->columns;
   const real *rows = output_panel(s, (real *)d, t);
   for (size_t o = 0; o < s->out; o += PANEL) {
@@ -46,16 +46,16 @@ static void turn_gradient(const PatchStage *s, size_t wide, size_t t, size_t cou
     for (size_t i = 0; i < count; i++)
       panel_transpose(rows + o * output_row(s) + i * PANEL, output_row(s), wide, columns,
                       turned + i * wide * PANEL);
-    panel_product_fetching(k, columns, count * wide,
-                           left_panels(x + t * k * PANEL, k, wide), turned, PANEL,
-                           to->begun ? to->dw + o : NULL, to->dw + o, s->out, f);
+    panel_product_prefetching(k, columns, count * wide,
+                              left_panels(x + t * k * PANEL, k, wide), turned, PANEL,
+                              to->begun ? to->dw + o : NULL, to->dw + o, s->out, f);
   }
 }
 
-static void stage_weights(const PatchStage *s, size_t n, const real *x, const real *d,
-                          StageGradient *to, real *turned, Fetch *f) {
+static void stage_weights(const ChainStage *s, size_t n, const real *x, const real *d,
+                          StageGradient *to, real *turned, Prefetch *f) {
   for (size_t t = 0, count; t < s->panels; t += count) {
-    size_t window = s->taps - t % s->taps;
+    size_t window = s->window - t % s->window;
     count = window < TURN_PANELS ? window : TURN_PANELS;
     (to->turned ? turn_gradient : turn_columns)(s, whole_halves(n), t, count, x, d, to,
                                                 turned, f);
@@ -64,16 +64,16 @@ static void stage_weights(const PatchStage *s, size_t n, const real *x, const re
 }
 
 /* dx, the gradient of a stage's columns. */
-static void stage_columns(const PatchStage *s, size_t n, const real *d, real *dx,
-                          Fetch *f) {
+static void stage_columns(const ChainStage *s, size_t n, const real *d, real *dx,
+                          Prefetch *f) {
   for (size_t t = 0; t < s->panels; t++, dx += s->columns * PANEL)
-    panel_product_fetching(s->columns, whole_halves(n), s->out,
-                           left_columns(s->conv->weight->value, s->columns),
-                           output_panel(s, (real *)d, t), output_row(s), NULL, dx, PANEL,
-                           f);
+    panel_product_prefetching(s->columns, whole_halves(n), s->out,
+                              left_columns(s->conv->weight->value, s->columns),
+                              output_panel(s, (real *)d, t), output_row(s), NULL, dx,
+                              PANEL, f);
 }
 
-static size_t backward_rounds(const PatchStage *s, bool columns) {
+static size_t backward_rounds(const ChainStage *s, bool columns) {
   size_t weights = product_rounds(s->out, s->columns, PANEL);
   return s->panels *
          (weights + (columns ? product_rounds(s->columns, PANEL, s->out) : 0));
@@ -81,54 +81,55 @@ static size_t backward_rounds(const PatchStage *s, bool columns) {
 
 /* What stage i gives the cache time to fetch: what the stage below reads, and, but for
  * the last stage, what is read when the group is done. */
-static Spans stage_soon(const Patches *v, size_t i, const real *x, const real *cols,
-                        const Spans *after) {
-  Spans s = i == 0 || i + 1 < v->depth ? *after : (Spans){0};
+static Ranges stage_next(const ConvChain *v, size_t i, const real *x, const real *cols,
+                         const Ranges *after) {
+  Ranges s = i == 0 || i + 1 < v->depth ? *after : (Ranges){0};
   if (i == 0) return s;
-  const PatchStage *below = v->stage + i - 1;
+  const ChainStage *below = v->stage + i - 1;
   if (i > 1) x -= output_reals(below - 1);
-  if (s.count == MOST_SPANS) s.count--;
-  memmove(s.span + 1, s.span, s.count * sizeof *s.span);
-  s.span[0] = span_of(i > 1 ? x : cols, column_reals(below));
+  if (s.count == MOST_RANGES) s.count--;
+  memmove(s.range + 1, s.range, s.count * sizeof *s.range);
+  s.range[0] = range_of(i > 1 ? x : cols, column_reals(below));
   s.count++;
   return s;
 }
 
-static void group_backward(const Patches *v, const Act *out, const Act *dout,
+static void group_backward(const ConvChain *v, const Act *out, const Act *dout,
                            const Act *din, size_t g, const real *cols, const real *kept,
-                           const Spans *soon, StageGradient *to, real *own) {
+                           const Ranges *later, StageGradient *to, real *own) {
   size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_halves(n);
   real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL;
   real *d = y + v->stage[last].out * PANEL, *dx = d + v->stage[last].out * PANEL;
-  patches_group_panel(v, dout, g, d);
-  if (v->stage[last].relu) patches_group_panel(v, out, g, y);
+  chain_group_panel(v, dout, g, d);
+  if (v->stage[last].relu) chain_group_panel(v, out, g, y);
   relu_panel_backward(v->stage[last].relu ? y : NULL, d, v->stage[last].out, 1, wide,
                       to[last].db);
   kept += group_kept(v);
   for (size_t i = v->depth; i-- > 0;) {
-    const PatchStage *s = v->stage + i, *below = i > 0 ? s - 1 : NULL;
+    const ChainStage *s = v->stage + i, *below = i > 0 ? s - 1 : NULL;
     const real *x = below ? kept -= output_reals(below) : cols;
-    Spans next = stage_soon(v, i, kept, cols, soon);
-    Fetch fetch = fetch_in(next.span, next.count, backward_rounds(s, below || din));
+    Ranges next = stage_next(v, i, kept, cols, later);
+    Prefetch fetch =
+        prefetch_in(next.range, next.count, backward_rounds(s, below || din));
     stage_weights(s, n, x, d, to + i, turned, &fetch);
     if (below == NULL && din == NULL) break;
     stage_columns(s, n, d, dx, &fetch);
     for (size_t t = 0; below != NULL && t < s->panels; t++)
       relu_panel_backward(below->relu ? x + t * s->columns * PANEL : NULL,
-                          dx + t * s->columns * PANEL, below->out, below->taps, wide,
+                          dx + t * s->columns * PANEL, below->out, below->window, wide,
                           to[i - 1].db);
     d = dx;
     dx += column_reals(s);
   }
-  if (din != NULL) patches_group_columns(v, din, g, d, true);
+  if (din != NULL) chain_group_columns(v, din, g, d, true);
 }
 
 /* What a group's backward pass reads first: its last stage's columns. */
-static Spans group_soon(const Patches *v, const real *kept, size_t g) {
-  if (v->depth == 1) return (Spans){0};
-  const PatchStage *s = v->stage + v->depth - 2;
+static Ranges group_next(const ConvChain *v, const real *kept, size_t g) {
+  if (v->depth == 1) return (Ranges){0};
+  const ChainStage *s = v->stage + v->depth - 2;
   kept += (g + 1) * group_kept(v) - output_reals(s);
-  return (Spans){1, {span_of(kept, output_reals(s))}};
+  return (Ranges){1, {range_of(kept, output_reals(s))}};
 }
 
 /* sum = part, or sum + part. */
@@ -139,14 +140,14 @@ CLONES static void join(const real *restrict part, size_t n, bool add,
 
 /* Point `to` at a part's own sums; the only part's are the weights' gradients
  * themselves where they are not turned. */
-static void begin_sums(const Patches *v, real *part, StageGradient *to) {
+static void begin_sums(const ConvChain *v, real *part, StageGradient *to) {
   for (size_t i = 0; i < v->depth; i++, to++) {
-    const PatchStage *s = v->stage + i;
+    const ChainStage *s = v->stage + i;
     *to =
         (StageGradient){part, part + s->out * s->columns, false, sums_turned(v, s), true};
     part += s->out * (s->columns + 1);
     memset(to->db, 0, s->out * sizeof(real));
-    if (to->turned || patch_parts(v) > 1) continue;
+    if (to->turned || chain_parts(v) > 1) continue;
     real beta;
     to->dw = param_accumulate(s->conv->weight, &beta);
     to->begun = beta != 0;
@@ -155,7 +156,7 @@ static void begin_sums(const Patches *v, real *part, StageGradient *to) {
 }
 
 /* g = beta·g + the transpose of sum, which is [columns][out]. */
-static void add_turned(const PatchStage *s, const real *sum, real beta, real *g) {
+static void add_turned(const ChainStage *s, const real *sum, real beta, real *g) {
   real rows[PANEL * PANEL];
   for (size_t o = 0; o < s->out; o += PANEL)
     for (size_t j = 0; j < s->columns; j += PANEL) {
@@ -168,7 +169,7 @@ static void add_turned(const PatchStage *s, const real *sum, real beta, real *g)
 }
 
 /* Add a stage's sums to its parameters' gradients. */
-static void add_sums(const PatchStage *s, const StageGradient *sum) {
+static void add_sums(const ChainStage *s, const StageGradient *sum) {
   Param *w = s->conv->weight, *bias = s->conv->bias;
   real beta;
   if (sum->own) {
@@ -184,25 +185,26 @@ static void add_sums(const PatchStage *s, const StageGradient *sum) {
   join(sum->db, s->out, beta != 0, g);
 }
 
-void patches_backward(const Patches *v, const Act *in, const Act *out, const Act *dout,
-                      const Act *din, const real *kept, const real *cols,
-                      const Spans *soon, real *scratch, int threads) {
-  size_t parts = patch_parts(v), all = patch_groups(v), columns = column_reals(v->stage);
+void conv_chain_backward(const ConvChain *v, const Act *in, const Act *out,
+                         const Act *dout, const Act *din, const real *kept,
+                         const real *cols, const Ranges *later, real *scratch,
+                         int threads) {
+  size_t parts = chain_parts(v), all = chain_groups(v), columns = column_reals(v->stage);
   for (size_t n = 0; din != NULL && n < din->n; n++)
     for (size_t c = 0; c < din->c; c++)
       memset(act_plane(din, n, c), 0, din->h * din->w * sizeof(real));
   /* Groups may meet where the first kernels overlap. */
-  if (din != NULL && !patches_tile(v->stage[0].conv, din->h, din->w)) threads = 1;
+  if (din != NULL && !conv_chain_tiles(v->stage[0].conv, din->h, din->w)) threads = 1;
   real *sums = scratch + thread_reals(v) * (size_t)threads;
-  StageGradient to[MOST_PARTS][PATCHES_STAGES] = {0};
+  StageGradient to[MOST_PARTS][CHAIN_STAGES] = {0};
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index p = 0; p < (Index)parts; p++) {
-    real *own = thread_scratch(v, scratch, threads > 1 ? omp_get_thread_num() : 0);
+    real *own = chain_thread_scratch(v, scratch, threads > 1 ? omp_get_thread_num() : 0);
     begin_sums(v, sums + (size_t)p * gradient_reals(v), to[p]);
     for (size_t g = all * (size_t)p / parts; g < all * ((size_t)p + 1) / parts; g++) {
       const real *x = cols ? cols + g * columns : own;
-      if (cols == NULL) patches_group_columns(v, in, g, own, false);
-      Spans after = g + 1 < all ? group_soon(v, kept, g + 1) : *soon;
+      if (cols == NULL) chain_group_columns(v, in, g, own, false);
+      Ranges after = g + 1 < all ? group_next(v, kept, g + 1) : *later;
       group_backward(v, out, dout, din, g, x, kept + g * group_kept(v), &after, to[p],
                      own + columns);
     }

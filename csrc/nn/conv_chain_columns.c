@@ -13,7 +13,7 @@ typedef struct Corners {
 /* So far away that no step leads back into the image. */
 #define OUTSIDE (INT32_MIN / 2)
 
-static Corners group_corners(const Patches *v, const Act *in, size_t g) {
+static Corners group_corners(const ConvChain *v, const Act *in, size_t g) {
   Corners c;
   size_t count = group_pixels(v, g), sy = 1, sx = 1;
   for (size_t i = 0; i < v->depth; i++) {
@@ -63,14 +63,14 @@ static void scatter_step(const Corners *c, Step step, real *plane, int32_t h, in
 
 /* Where the t-th pixel of each patch begins: its digits, from the last stage's window
  * to the second's, are rows and columns. */
-static Step panel_step(const Patches *v, size_t t) {
+static Step panel_step(const ConvChain *v, size_t t) {
   Index y = 0, x = 0, sy = 1, sx = 1;
   for (size_t i = 1; i < v->depth; i++) {
     const ConvGeometry *g = &v->stage[i].conv->geometry;
-    size_t tap = t % (g->kh * g->kw);
+    size_t place = t % (g->kh * g->kw);
     t /= g->kh * g->kw;
-    y += (Index)(tap / g->kw) * sy;
-    x += (Index)(tap % g->kw) * sx;
+    y += (Index)(place / g->kw) * sy;
+    x += (Index)(place % g->kw) * sx;
     sy *= (Index)g->kh;
     sx *= (Index)g->kw;
   }
@@ -80,7 +80,7 @@ static Step panel_step(const Patches *v, size_t t) {
 }
 
 /* Panel t of a group's columns from in, or back: added to it. */
-static void step_columns(const Patches *v, const Act *in, const Corners *corners,
+static void step_columns(const ConvChain *v, const Act *in, const Corners *corners,
                          size_t t, real *cols, bool back) {
   const ConvGeometry *k = &v->stage[0].conv->geometry;
   Step first = panel_step(v, t);
@@ -96,24 +96,24 @@ static void step_columns(const Patches *v, const Act *in, const Corners *corners
       }
 }
 
-void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols,
-                           bool back) {
+void chain_group_columns(const ConvChain *v, const Act *in, size_t g, real *cols,
+                         bool back) {
   Corners corners = group_corners(v, in, g);
   for (size_t t = 0; t < v->stage[0].panels; t++, cols += v->stage[0].columns * PANEL)
     step_columns(v, in, &corners, t, cols, back);
 }
 
-void patches_columns(const Patches *v, const Act *in, real *cols, int threads) {
+void conv_chain_columns(const ConvChain *v, const Act *in, real *cols, int threads) {
   Index panels = (Index)v->stage[0].panels;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index i = 0; i < (Index)patch_groups(v) * panels; i++) {
+  for (Index i = 0; i < (Index)chain_groups(v) * panels; i++) {
     Corners corners = group_corners(v, in, (size_t)(i / panels));
     step_columns(v, in, &corners, (size_t)(i % panels),
                  cols + (size_t)i * v->stage[0].columns * PANEL, false);
   }
 }
 
-bool patches_same_columns(const Patches *a, const Patches *b) {
+bool conv_chain_same_columns(const ConvChain *a, const ConvChain *b) {
   if (a->depth != b->depth) return false;
   for (size_t i = 0; i < a->depth; i++)
     if (memcmp(&a->stage[i].conv->geometry, &b->stage[i].conv->geometry,
@@ -122,7 +122,7 @@ bool patches_same_columns(const Patches *a, const Patches *b) {
   return true;
 }
 
-void patches_group_panel(const Patches *v, const Act *a, size_t g, real *panel) {
+void chain_group_panel(const ConvChain *v, const Act *a, size_t g, real *panel) {
   size_t plane = v->h * v->w, count = group_pixels(v, g);
   memset(panel, 0, count < PANEL ? a->c * PANEL * sizeof *panel : 0);
   for (size_t j = 0, run; j < count; j += run) {
@@ -133,7 +133,7 @@ void patches_group_panel(const Patches *v, const Act *a, size_t g, real *panel) 
   }
 }
 
-void patches_panel_back(const Patches *v, const real *panel, size_t g, const Act *a) {
+void chain_panel_back(const ConvChain *v, const real *panel, size_t g, const Act *a) {
   size_t plane = v->h * v->w, count = group_pixels(v, g);
   for (size_t j = 0, run; j < count; j += run) {
     size_t p = g * PANEL + j, n = p / plane, at = p % plane;

@@ -15,15 +15,15 @@
 
 typedef ptrdiff_t Index;
 
-static inline size_t patch_pixels(const Patches *v) { return v->n * v->h * v->w; }
+static inline size_t chain_pixels(const ConvChain *v) { return v->n * v->h * v->w; }
 
-static inline size_t patch_groups(const Patches *v) {
-  return (patch_pixels(v) + PANEL - 1) / PANEL;
+static inline size_t chain_groups(const ConvChain *v) {
+  return (chain_pixels(v) + PANEL - 1) / PANEL;
 }
 
 /* Pixels in group g. */
-static inline size_t group_pixels(const Patches *v, size_t g) {
-  size_t left = patch_pixels(v) - g * PANEL;
+static inline size_t group_pixels(const ConvChain *v, size_t g) {
+  size_t left = chain_pixels(v) - g * PANEL;
   return left < PANEL ? left : PANEL;
 }
 
@@ -33,48 +33,48 @@ static inline size_t whole_halves(size_t n) {
   return (n + half - 1) / half * half;
 }
 
-static inline size_t output_reals(const PatchStage *s) {
+static inline size_t output_reals(const ChainStage *s) {
   return s->panels * s->out * PANEL;
 }
 
-static inline size_t column_reals(const PatchStage *s) {
+static inline size_t column_reals(const ChainStage *s) {
   return s->panels * s->columns * PANEL;
 }
 
 /* Where panel t of a stage's outputs begins, and the distance of its rows. */
-static inline real *output_panel(const PatchStage *s, real *y, size_t t) {
-  return y + t / s->taps * s->taps * s->out * PANEL + t % s->taps * PANEL;
+static inline real *output_panel(const ChainStage *s, real *y, size_t t) {
+  return y + t / s->window * s->window * s->out * PANEL + t % s->window * PANEL;
 }
 
-static inline size_t output_row(const PatchStage *s) { return s->taps * PANEL; }
+static inline size_t output_row(const ChainStage *s) { return s->window * PANEL; }
 
 /* A group's outputs of all stages but the last. */
-static inline size_t group_kept(const Patches *v) {
+static inline size_t group_kept(const ConvChain *v) {
   size_t total = 0;
   for (size_t i = 0; i + 1 < v->depth; i++) total += output_reals(v->stage + i);
   return total;
 }
 
-static inline size_t patch_parts(const Patches *v) {
-  size_t parts = patch_groups(v) / PART_GROUPS;
+static inline size_t chain_parts(const ConvChain *v) {
+  size_t parts = chain_groups(v) / PART_GROUPS;
   return parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
 }
 
 /* A thread's: columns, turned panels, the last output, gradients of every
  * stage's outputs and of the columns. */
-static inline size_t thread_reals(const Patches *v) {
+static inline size_t thread_reals(const ConvChain *v) {
   size_t last = v->stage[v->depth - 1].out * PANEL;
   return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + group_kept(v) +
          2 * last;
 }
 
 /* A thread's scratch, the first's if there is but one. */
-static inline real *thread_scratch(const Patches *v, real *scratch, int thread) {
+static inline real *chain_thread_scratch(const ConvChain *v, real *scratch, int thread) {
   return scratch + (size_t)thread * thread_reals(v);
 }
 
 /* A part's sums: weight and bias gradients, stage by stage. */
-static inline size_t gradient_reals(const Patches *v) {
+static inline size_t gradient_reals(const ConvChain *v) {
   size_t total = 0;
   for (size_t i = 0; i < v->depth; i++)
     total += v->stage[i].out * (v->stage[i].columns + 1);
@@ -82,11 +82,11 @@ static inline size_t gradient_reals(const Patches *v) {
 }
 
 /* A group's columns from in, or back: added to it. */
-void patches_group_columns(const Patches *v, const Act *in, size_t g, real *cols,
-                           bool back);
+void chain_group_columns(const ConvChain *v, const Act *in, size_t g, real *cols,
+                         bool back);
 
 /* Group g of the last output or its gradient, as one panel, and the way back. */
-void patches_group_panel(const Patches *v, const Act *a, size_t g, real *panel);
-void patches_panel_back(const Patches *v, const real *panel, size_t g, const Act *a);
+void chain_group_panel(const ConvChain *v, const Act *a, size_t g, real *panel);
+void chain_panel_back(const ConvChain *v, const real *panel, size_t g, const Act *a);
 
 #endif

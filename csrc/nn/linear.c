@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/threads.h"
 #include "math/blas.h"
 #include "math/gemv.h"
 #include "nn/layer.h"
-#include "base/threads.h"
 
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
 #define CHUNK 512
@@ -40,8 +40,8 @@ static inline size_t chunk_size(size_t n, size_t first) {
 static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o,
                          size_t m) {
   const real *w = l->weight->value + o * l->in;
-  if (in->n <= FEW_ROWS)
-    few_rows_times_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
+  if (in->n <= GEMV_ROWS)
+    gemv_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
   else
     blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
               out->data + o, l->out);
@@ -54,7 +54,7 @@ static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o
 static void step_and_forward(const Layer *l, const Act *in, const Act *out, size_t o,
                              size_t m) {
   Param *w = l->weight;
-  size_t end = o + m, some = in->n <= FEW_ROWS ? STEP_ROWS : m;
+  size_t end = o + m, some = in->n <= GEMV_ROWS ? STEP_ROWS : m;
   for (size_t n; o < end; o += n) {
     n = end - o < some ? end - o : some;
     w->step.make(w->step.context, o, n);
@@ -117,8 +117,8 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
   for (ptrdiff_t i = 0; i < chunks(l->in); i++) {
     size_t j = (size_t)i * CHUNK, m = chunk_size(l->in, j);
     const real *w = l->weight->value + j;
-    if (in->n <= FEW_ROWS)
-      few_rows_times(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);
+    if (in->n <= GEMV_ROWS)
+      gemv(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);
     else
       blas_gemm(NO_TRANS, NO_TRANS, in->n, m, l->out, dout->data, l->out, w, l->in, 0,
                 din->data + j, l->in);

@@ -3,17 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
-
-/* Keep every buffer 64-byte aligned. */
-static inline size_t round_up(size_t n) { return (n + 15) & ~(size_t)15; }
+#include "base/size.h"
 
 /* n·c·h·w as a size that BLAS's int can index. */
 static bool fits(size_t n, const Shape *s) {
   size_t total;
-  return !__builtin_mul_overflow(n, s->c, &total) &&
-         !__builtin_mul_overflow(total, s->h, &total) &&
-         !__builtin_mul_overflow(total, s->w, &total) && total < INT32_MAX;
+  return checked_mul(n, s->c, &total) && checked_mul(total, s->h, &total) &&
+         checked_mul(total, s->w, &total) && total < INT32_MAX;
 }
 
 /* Does the group of in-place layers that node i begins end the network, or
@@ -63,19 +59,19 @@ static size_t after_relu(const Net *net, size_t i) {
 /* Convolutions that run as one from node i on, which reads `in`: one of any kind and
  * those whose kernels tile what comes out, or only the latter.  Returns the node
  * after them; i if there are none. */
-static size_t patches_from(const Net *net, size_t i, const Shape *in, Patches *v) {
+static size_t chain_from(const Net *net, size_t i, const Shape *in, ConvChain *v) {
   Shape s = *in;
   char why[NET_WHY];
   bool tiles = false;
   size_t end = i;
-  *v = (Patches){0};
+  *v = (ConvChain){0};
   while (end < net->count && net->node[end].layer->ops == &layer_conv2d) {
     const Layer *l = net->node[end].layer;
-    bool tile = patches_tile(l, s.h, s.w);
+    bool tile = conv_chain_tiles(l, s.h, s.w);
     Shape from = s;
     if ((end > i && !tile) || occurs_between(net, i, end)) break;
     l->ops->shape(l, &from, &s, why);
-    if (!patches_add(v, l, net->n, s.h, s.w)) break;
+    if (!conv_chain_add(v, l, net->n, s.h, s.w)) break;
     tiles = tiles || tile;
     end = after_relu(net, end + 1);
     v->stage[v->depth - 1].relu = net->node[end - 1].in_place;
@@ -84,20 +80,20 @@ static size_t patches_from(const Net *net, size_t i, const Shape *in, Patches *v
 }
 
 /* See that nodes first .. end-1 are run as one, or node `first` alone. */
-static void tie(Net *net, size_t first, size_t end, const Patches *v) {
+static void tie(Net *net, size_t first, size_t end, const ConvChain *v) {
   size_t last = end > first ? end - 1 : first;
   net->node[first].other = last;
   net->node[last].other = first;
-  net->node[first].patches = end > first ? *v : (Patches){0};
+  net->node[first].chain = end > first ? *v : (ConvChain){0};
 }
 
-static inline bool as_patches(const NetNode *v) { return v->patches.depth > 0; }
+static inline bool as_chain(const NetNode *v) { return v->chain.depth > 0; }
 
 /* Place what node i computes alone, or it and those it is run with; *s: the shape
  * of its input, then of the last output.  Returns the node after. */
 static size_t place_from(Net *net, size_t i, Shape *s, char *why) {
-  Patches v;
-  size_t end = patches_from(net, i, s, &v), last = end > i ? end - 1 : i;
+  ConvChain v;
+  size_t end = chain_from(net, i, s, &v), last = end > i ? end - 1 : i;
   bool relu = last > i && net->node[last].in_place;
   tie(net, i, end, &v);
   for (size_t k = i; k <= last; k++) {
@@ -110,7 +106,7 @@ static size_t place_from(Net *net, size_t i, Shape *s, char *why) {
   }
   if (end > i) {
     net->node[i].kept = net->arena;
-    net->arena += round_up(patches_kept(&v));
+    net->arena += round_up(conv_chain_kept(&v));
   }
   return last + 1;
 }
@@ -165,8 +161,8 @@ static size_t layer_scratch(const Net *net, int threads) {
   size_t most = 0;
   for (size_t i = 0; i < net->count; i = net->node[i].other + 1) {
     const NetNode *v = &net->node[i];
-    if (as_patches(v)) {
-      most = max_size(most, patches_scratch(&v->patches, threads));
+    if (as_chain(v)) {
+      most = max_size(most, conv_chain_scratch(&v->chain, threads));
     } else {
       most = max_size(
           most, v->layer->ops->scratch(v->layer, input_of(net, i), &v->out, threads));
@@ -185,7 +181,7 @@ size_t net_backward_scratch(const Net *net, int threads) {
 
 size_t net_columns_count(const Net *net) {
   const NetNode *v = &net->node[0];
-  if (as_patches(v)) return patches_columns_count(&v->patches);
+  if (as_chain(v)) return conv_chain_columns_count(&v->chain);
   const ConvGeometry *g = &v->layer->geometry;
   return v->layer->ops == &layer_conv2d ? net->in.c * g->kh * g->kw * act_pixels(&v->out)
                                         : 0;
@@ -194,8 +190,7 @@ size_t net_columns_count(const Net *net) {
 bool net_same_columns(const Net *a, const Net *b) {
   const NetNode *v = &a->node[0], *w = &b->node[0];
   if (v->layer->ops != &layer_conv2d || w->layer->ops != &layer_conv2d) return false;
-  if (as_patches(v) || as_patches(w))
-    return patches_same_columns(&v->patches, &w->patches);
+  if (as_chain(v) || as_chain(w)) return conv_chain_same_columns(&v->chain, &w->chain);
   return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
 }
 
@@ -215,45 +210,45 @@ void net_columns(const Net *net, real *in, real *cols, int threads) {
   const NetNode *v = &net->node[0];
   Act x = net->in;
   x.data = in;
-  if (as_patches(v))
-    patches_columns(&v->patches, &x, cols, threads);
+  if (as_chain(v))
+    conv_chain_columns(&v->chain, &x, cols, threads);
   else
     plain_columns(&x, v, cols, threads);
 }
 
 /* Half of a small second-level cache. */
-#define FETCH_MOST ((size_t)512 << 10)
+#define PREFETCH_MOST ((size_t)512 << 10)
 
-/* Another span, no more of it than `most` bytes and what is left of FETCH_MOST. */
-static void add_span(Spans *s, const real *p, size_t count, size_t most) {
-  Span span = span_of(p, count);
-  size_t left = FETCH_MOST;
-  for (size_t i = 0; i < s->count; i++) left -= s->span[i].bytes;
+/* Another range, no more of it than `most` bytes and what is left of PREFETCH_MOST. */
+static void add_range(Ranges *s, const real *p, size_t count, size_t most) {
+  Range range = range_of(p, count);
+  size_t left = PREFETCH_MOST;
+  for (size_t i = 0; i < s->count; i++) left -= s->range[i].bytes;
   if (most > left) most = left;
-  if (s->count == MOST_SPANS || most == 0) return;
-  if (span.bytes > most) span.bytes = most;
-  s->span[s->count++] = span;
+  if (s->count == MOST_RANGES || most == 0) return;
+  if (range.bytes > most) range.bytes = most;
+  s->range[s->count++] = range;
 }
 
 /* What is read first when node i is a fully connected layer: its weight, and what a
  * step reads that is due. */
-static Spans linear_reads(const Net *net, size_t i) {
-  Spans s = {0};
+static Ranges linear_reads(const Net *net, size_t i) {
+  Ranges s = {0};
   if (i >= net->count || net->node[i].layer->ops != &layer_linear) return s;
   const Param *w = net->node[i].layer->weight;
-  size_t each = FETCH_MOST / (w->due > 0 ? 3 : 1);
-  add_span(&s, w->value, w->count, each);
+  size_t each = PREFETCH_MOST / (w->due > 0 ? 3 : 1);
+  add_range(&s, w->value, w->count, each);
   for (size_t k = 0; w->due > 0 && k < 2; k++)
-    add_span(&s, w->step.reads[k], w->count, each);
+    add_range(&s, w->step.reads[k], w->count, each);
   return s;
 }
 
-Spans net_backward_reads(const Net *net) {
-  Spans s = {0};
+Ranges net_backward_reads(const Net *net) {
+  Ranges s = {0};
   for (size_t i = net->count; i-- > 0;) {
     const Layer *l = net->node[i].layer;
     if (l->ops == &layer_linear)
-      add_span(&s, l->weight->value, l->weight->count, FETCH_MOST);
+      add_range(&s, l->weight->value, l->weight->count, PREFETCH_MOST);
     else if (l->weight != NULL)
       break;
   }
@@ -269,10 +264,10 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
     last = v->other;
     NetNode *end = &net->node[last];
     end->out.data = end->in_output ? out : arena + end->offset;
-    if (as_patches(v)) {
-      Spans soon = linear_reads(net, last + 1);
-      patches_forward(&v->patches, input_of(net, i), &end->out, arena + v->kept, cols,
-                      &soon, scratch, threads);
+    if (as_chain(v)) {
+      Ranges later = linear_reads(net, last + 1);
+      conv_chain_forward(&v->chain, input_of(net, i), &end->out, arena + v->kept, cols,
+                         &later, scratch, threads);
     } else {
       v->layer->ops->forward(v->layer, input_of(net, i), &v->out, cols, scratch, threads);
     }
@@ -281,8 +276,8 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
 }
 
 void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
-                  const Spans *soon, real *scratch, int threads) {
-  const Spans none = {0};
+                  const Ranges *later, real *scratch, int threads) {
+  const Ranges none = {0};
   real *buffer[2] = {scratch, scratch + net->grad};
   real *rest = scratch + 2 * net->grad;
   Act grad = net->out;
@@ -295,9 +290,10 @@ void net_backward(Net *net, real *dout, real *din, const real *arena, const real
     next.data = i == 0 ? din : buffer[turn];
     Act *wanted = next.data ? &next : NULL;
     const real *own_cols = i == 0 ? cols : NULL;
-    if (as_patches(v)) {
-      patches_backward(&v->patches, input_of(net, i), &end->out, &grad, wanted,
-                       arena + v->kept, own_cols, i == 0 ? soon : &none, rest, threads);
+    if (as_chain(v)) {
+      conv_chain_backward(&v->chain, input_of(net, i), &end->out, &grad, wanted,
+                          arena + v->kept, own_cols, i == 0 ? later : &none, rest,
+                          threads);
     } else {
       v->layer->ops->backward(v->layer, input_of(net, i), &v->out, &grad, wanted,
                               own_cols, rest, threads);

@@ -8,8 +8,8 @@
 #ifndef CGLOW_NN_NET_H
 #define CGLOW_NN_NET_H
 
-#include "nn/layer.h"
 #include "nn/conv_chain.h"
+#include "nn/layer.h"
 
 #define NET_WHY 200
 
@@ -18,7 +18,7 @@ typedef struct NetNode {
   bool in_place;
   size_t offset; /* of out in the arena; the last group is the output itself */
   bool in_output;
-  Patches patches; /* the first of convolutions that are run as one: how; else empty */
+  ConvChain chain; /* the first of convolutions that are run as one: how; else empty */
   size_t other;    /* the other end of their nodes; else the node itself */
   size_t kept;     /* first of them: where their inner outputs lie in the arena */
   Act out;
@@ -55,15 +55,15 @@ bool net_same_columns(const Net *a, const Net *b);
 void net_columns(const Net *net, real *in, real *cols, int threads);
 
 /* The weights that backward reads first, as much as can wait in a cache. */
-Spans net_backward_reads(const Net *net);
+Ranges net_backward_reads(const Net *net);
 
 /* in, out: (N, C, H, W); arena: net->arena reals, kept until backward.
  * cols: what net_columns writes, or NULL. */
 void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
                  real *scratch, int threads);
-/* din: (N, C, H, W) or NULL when it is not wanted.  soon: what this thread will read
+/* din: (N, C, H, W) or NULL when it is not wanted.  later: what this thread will read
  * afterwards. */
 void net_backward(Net *net, real *dout, real *din, const real *arena, const real *cols,
-                  const Spans *soon, real *scratch, int threads);
+                  const Ranges *later, real *scratch, int threads);
 
 #endif

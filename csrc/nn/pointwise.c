@@ -2,9 +2,9 @@
  * and norm. */
 #include <stdio.h>
 
-#include "nn/layer.h"
 #include "base/threads.h"
 #include "base/vmath.h"
+#include "nn/layer.h"
 
 static bool same_shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   (void)l, (void)why;

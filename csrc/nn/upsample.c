@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "nn/layer.h"
 #include "base/threads.h"
+#include "nn/layer.h"
 
 static bool shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   size_t f = l->geometry.sh;

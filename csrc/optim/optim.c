@@ -187,7 +187,7 @@ ALWAYS_INLINE void adam_block(real *restrict p, real *restrict m, real *restrict
   }
 }
 
-ALWAYS_INLINE void fetch_ahead(const real *p) {
+ALWAYS_INLINE void prefetch_ahead(const real *p) {
   for (size_t i = AHEAD; i < AHEAD + BLOCK; i += 64 / sizeof *p)
     __builtin_prefetch(p + i);
 }
@@ -201,7 +201,7 @@ CLONES static void adam_strands(const OptimSlot *s, size_t at, size_t apart, siz
     size_t count = n - i < BLOCK ? n - i : BLOCK, strands = h == NULL ? 1 : 2;
     for (size_t strand = 0, k = i; strand < strands; strand++, k += apart) {
       const real *d = (strand == 0 ? g : h) + i;
-      fetch_ahead(p + k), fetch_ahead(m + k), fetch_ahead(v + k);
+      prefetch_ahead(p + k), prefetch_ahead(m + k), prefetch_ahead(v + k);
       if (count == BLOCK)
         adam_block(p + k, m + k, v + k, d, BLOCK, f);
       else

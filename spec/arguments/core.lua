@@ -78,7 +78,7 @@ return {
     { { "empty", function() return {} end }, { "{1}", function() return { 1 } end }, freak }),
     K.list({ "a", "b" }, { { "a hole", function() return { "a" } end }, { "a table", function() return { "a",
       {} } end } }) },
-  { "core.net.bundle", K.list(function() return { core.net.relu(), core.net.tanh() } end,
+  { "core.net.group", K.list(function() return { core.net.relu(), core.net.tanh() } end,
     { { "{1}", function() return { 1 } end }, { "a tensor", function() return { core.zeros(1) } end }, freak }) },
 
   { "core.flow.squeeze" },

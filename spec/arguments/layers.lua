@@ -126,9 +126,9 @@ add { "Net:parameters", prefix, self = net }
 add { "Net:output_shape", K.list({ 2, 4, 4 }, { { "two sizes", function() return { 2, 4 } end },
   { "{}", function() return {} end }, { "{0, 1, 1}", function() return { 0, 1, 1 } end },
   { "{-1}", function() return { -1 } end } }), self = net }
-local function bundle() return core.net.bundle { net(), net() } end
-add { "Bundle:forward", K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 2 }, { 2, 3, 4, 4 } }), self = bundle }
-add { "Bundle:backward", K.list(function() return { core.zeros(2, 3, 4, 4), core.zeros(2, 3, 4, 4) } end, {
+local function bundle() return core.net.group { net(), net() } end
+add { "NetGroup:forward", K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 2 }, { 2, 3, 4, 4 } }), self = bundle }
+add { "NetGroup:backward", K.list(function() return { core.zeros(2, 3, 4, 4), core.zeros(2, 3, 4, 4) } end, {
   { "one gradient", function() return { core.zeros(2, 3, 4, 4) } end },
   { "another shape", function() return { core.zeros(2, 3, 4, 4), core.zeros(1, 3, 4, 4) } end },
   { "numbers", function() return { 1, 2 } end } }), self = function()

@@ -125,7 +125,7 @@ local function bundle_problem(rng)
     nn.Linear { in_features = 144, out_features = 2 },
   }
   for _, net in ipairs(nets) do layers.randomise(net, rng) end
-  local bundle, x = core.net.bundle(nets), rng:normal(3, 2, 8, 9)
+  local bundle, x = core.net.group(nets), rng:normal(3, 2, 8, 9)
   local losses, inputs = {}, {}
   for i, out in ipairs(bundle:forward(x)) do
     losses[i] = new_loss(out, rng)

@@ -139,7 +139,7 @@ local function check_chain(chain, batch, image, rng, wrap)
   on_threads(function()
     for _, p in ipairs(net:parameters()) do p:zero_grad() end
     if wrap then -- columns of x shared with another network
-      local bundle = core.net.bundle { conv_net(chain[1]), net }
+      local bundle = core.net.group { conv_net(chain[1]), net }
       local outs = bundle:forward(acts[1])
       near("y", outs[2], acts[#acts], longest)
       bundle:backward { outs[1] * 0, dout }
@@ -402,10 +402,10 @@ end
 local function define(level)
   describe(("with the instructions of %s, plain loops agree with"):format(level), function()
     local threads, rng = core.threads(), core.Rng(41)
-    setup(function() reference.limit_level(level) end)
+    setup(function() reference.limit_isa(level) end)
     teardown(function()
       core.threads(threads)
-      reference.limit_level "AVX-512"
+      reference.limit_isa "AVX-512"
     end)
 
     for _, g in ipairs(GEOMETRIES) do

@@ -160,7 +160,7 @@ describe("Bundles", function()
   -- 7 and 8 pixels both give 3: the output's shape does not tell.
   it("refuse backward when a network has run on its own since", function()
     local a, b = strided(), strided()
-    local bundle = core.net.bundle { a, b }
+    local bundle = core.net.group { a, b }
     local out = bundle:forward(random(1, 1, 7, 7))
     local d = { out[1]:clone(), out[2]:clone() }
     b:forward(random(1, 1, 8, 8))
@@ -173,18 +173,18 @@ describe("Bundles", function()
   it("refuse networks that share parameters or stand there twice", function()
     local fc = nn.Linear { in_features = 2, out_features = 2 }
     local a, b = nn.Sequential { fc, nn.ReLU() }, nn.Sequential { fc, nn.Tanh() }
-    assert.has_error(function() core.net.bundle { a, b } end,
-      "bundle: networks 1 and 2 are the same or share parameters")
+    assert.has_error(function() core.net.group { a, b } end,
+      "group: networks 1 and 2 are the same or share parameters")
     local relu = nn.ReLU()
-    assert.has_error(function() core.net.bundle { relu, relu } end,
-      "bundle: networks 1 and 2 are the same or share parameters")
+    assert.has_error(function() core.net.group { relu, relu } end,
+      "group: networks 1 and 2 are the same or share parameters")
   end)
 
   it("take networks that share layers without parameters, and layers used twice in one", function()
     local relu, fc = nn.ReLU(), start(nn.Linear { in_features = 2, out_features = 2 })
     local a = nn.Sequential { fc, relu, fc, relu }
     local b = nn.Sequential { start(nn.Linear { in_features = 2, out_features = 2 }), relu }
-    local bundle, x = core.net.bundle { a, b }, random(3, 2)
+    local bundle, x = core.net.group { a, b }, random(3, 2)
     local out = bundle:forward(x)
     assert.are.equal(2, #out)
     bundle:backward { random(3, 2), random(3, 2) }
@@ -193,7 +193,7 @@ describe("Bundles", function()
 
   it("do not depend on the list that they hand out", function()
     local a, b = strided(), strided()
-    local bundle = core.net.bundle { a, b }
+    local bundle = core.net.group { a, b }
     local x = random(1, 1, 7, 7)
     local out = bundle:forward(x)
     local d = { out[1]:clone(), out[2]:clone() }
@@ -435,7 +435,7 @@ describe("Finalizers", function()
   it("may run a network that is about to run", function()
     local net = start(nn.Sequential { nn.Conv2d { in_channels = 2, out_channels = 3, padding = 1 }, nn.ReLU(),
       nn.Conv2d { in_channels = 3, out_channels = 2, kernel = 1 }, nn.Tanh() })
-    local bundle = core.net.bundle { net, start(nn.Conv2d { in_channels = 2, out_channels = 1 }) }
+    local bundle = core.net.group { net, start(nn.Conv2d { in_channels = 2, out_channels = 1 }) }
     local k = 0
     besieged(function()
       k = k + 1

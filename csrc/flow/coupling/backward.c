@@ -8,12 +8,12 @@
  * own, whose hidden channels the threads share out. */
 #include <string.h>
 
-#include "flow/coupling/coupling.h"
-#include "flow/coupling/conv3x3.h"
-#include "flow/coupling/scale_grads.h"
 #include "base/threads.h"
-#include "math/panel_ops.h"
 #include "base/vmath.h"
+#include "flow/coupling/conv3x3.h"
+#include "flow/coupling/coupling.h"
+#include "flow/coupling/scale_grads.h"
+#include "math/panel_ops.h"
 
 /* Tiles of a wave, and of it for each thread, at least: threads wait for each other
  * twice in each. */
@@ -36,8 +36,6 @@ typedef struct BackwardScratch {
   size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns or filters */
   size_t total;
 } BackwardScratch;
-
-static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
 static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
                                         real *base, int threads) {
@@ -178,12 +176,13 @@ static void conv2_backward(const Coupling *c, const CouplingPlan *p,
                            const BackwardScratch *s, Channels which, const real *h1,
                            const real *d2, real *d1, real *sums, const real *next_h2) {
   size_t w = c->width, panel = panel_offset(1, w);
-  Span soon[] = {span_of(h1, panel), span_of(next_h2, panel)};
-  Fetch fetch = fetch_in(soon, next_h2 ? 2 : 0, product_rounds(which.count, p->width, w));
+  Range next[] = {range_of(h1, panel), range_of(next_h2, panel)};
+  Prefetch fetch =
+      prefetch_in(next, next_h2 ? 2 : 0, product_rounds(which.count, p->width, w));
   d1 += which.first * PANEL;
   sums += which.first;
-  panel_product_fetching(which.count, p->width, w, conv2_rows(c, p, s, which.first), d2,
-                         PANEL, NULL, d1, PANEL, &fetch);
+  panel_product_prefetching(which.count, p->width, w, conv2_rows(c, p, s, which.first),
+                            d2, PANEL, NULL, d1, PANEL, &fetch);
   norm_relu_backward(h1 + which.first * PANEL, d1, which.count, p->width,
                      s->scale1 + which.first, sums, sums + w);
 }

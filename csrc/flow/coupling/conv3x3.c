@@ -16,8 +16,8 @@ CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
   return (CouplingConv){.few = few,
                         .wide = c->width,
                         .weight = c->conv1->value,
-                        .wide_step = few * TAPS,
-                        .few_step = TAPS,
+                        .wide_step = few * FILTER_SIZE,
+                        .few_step = FILTER_SIZE,
                         .filters = filters,
                         .dfilters = dfilters};
 }
@@ -27,8 +27,8 @@ CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
                         .wide = c->width,
                         .last = true,
                         .weight = c->conv3->value,
-                        .wide_step = TAPS,
-                        .few_step = c->width * TAPS,
+                        .wide_step = FILTER_SIZE,
+                        .few_step = c->width * FILTER_SIZE,
                         .filters = filters,
                         .dfilters = dfilters};
 }
@@ -59,17 +59,17 @@ static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
 
 void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
                          real *to) {
-  real rows[TAPS_ROOM];
+  real rows[FILTERS_ROOM];
   const real *g = c->weight + b * PANEL * c->wide_step;
   size_t count = panel_columns(c->wide, b);
   if (as_it_is(c, p)) return;
   for (size_t f = 0; f < c->few; f++, g += c->few_step) {
-    if (f + 1 < c->few) taps_fetch(g + c->few_step, c->wide_step, count);
-    taps_gather(g, c->wide_step, count, rows);
+    if (f + 1 < c->few) filters_prefetch(g + c->few_step, c->wide_step, count);
+    filters_gather(g, c->wide_step, count, rows);
     if (in_squares(p))
       winograd_filter(rows, c->last, c->few, to + f * PANEL);
     else
-      memcpy(to + f * TAPS * PANEL, rows, TAPS * PANEL * sizeof *to);
+      memcpy(to + f * FILTER_SIZE * PANEL, rows, FILTER_SIZE * PANEL * sizeof *to);
   }
 }
 
@@ -78,19 +78,20 @@ void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
 }
 
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
-  real rows[TAPS * PANEL], largest = 0, *dg = c->dweight + b * PANEL * c->wide_step;
+  real rows[FILTER_SIZE * PANEL], largest = 0,
+                                  *dg = c->dweight + b * PANEL * c->wide_step;
   const real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
   size_t count = panel_columns(c->wide, b);
   if (as_it_is(c, p)) return;
   for (size_t f = 0; f < c->few; f++, dg += c->few_step) {
-    if (f + 1 < c->few) taps_fetch(dg + c->few_step, c->wide_step, count);
+    if (f + 1 < c->few) filters_prefetch(dg + c->few_step, c->wide_step, count);
     if (in_squares(p))
       winograd_filter_back(d + f * PANEL, c->last, c->few, rows);
     else
-      memcpy(rows, d + f * TAPS * PANEL, sizeof rows);
-    real top = gradient_largest(rows, TAPS, count, PANEL);
+      memcpy(rows, d + f * FILTER_SIZE * PANEL, sizeof rows);
+    real top = gradient_largest(rows, FILTER_SIZE, count, PANEL);
     if (top > largest) largest = top;
-    taps_scatter(rows, count, c->beta, dg, c->wide_step);
+    filters_scatter(rows, count, c->beta, dg, c->wide_step);
   }
   /* What was there before has not been seen. */
   c->largest[b] = c->beta == 0 ? largest : (real)HUGE_VAL;
@@ -116,9 +117,9 @@ static void columns_of(const CouplingPlan *p, const Act *in, size_t t, Channels 
     for (size_t i = 0; i < POSITIONS; i++)
       fill_up(cols + i * few * ld, which.count, n, ld);
   } else {
-    cols += first * TAPS * ld;
+    cols += first * FILTER_SIZE * ld;
     im2col(&some, &conv3x3, p->h, p->w, row0, rows, cols, ld);
-    fill_up(cols, which.count * TAPS, n, ld);
+    fill_up(cols, which.count * FILTER_SIZE, n, ld);
   }
 }
 
@@ -140,9 +141,9 @@ void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channel
     return;
   }
   Act some = act_channels(dv, which.first, which.count);
-  cols += which.first * TAPS * ld;
+  cols += which.first * FILTER_SIZE * ld;
   im2col_flipped(&some, &conv3x3, t * p->rows, tile_rows(p, t), cols, ld);
-  fill_up(cols, which.count * TAPS, tile_cells(p, t), ld);
+  fill_up(cols, which.count * FILTER_SIZE, tile_cells(p, t), ld);
 }
 
 /* Row r of pixels from rows of squares: its own, and the next on the other side. */
@@ -167,9 +168,11 @@ static void gather_pixels(const CouplingConv *c, const CouplingPlan *p,
     ptrdiff_t yy = y + sign * i;
     if (yy < 0 || yy >= (ptrdiff_t)p->h) continue;
     size_t rr = (size_t)((ptrdiff_t)r + sign * i), row = f * 9 + (size_t)(i + 1) * 3;
-    const real *left = tile_row(p, planes, c->few * TAPS, row + (sign > 0 ? 0 : 2), rr);
-    const real *mid = tile_row(p, planes, c->few * TAPS, row + 1, rr);
-    const real *right = tile_row(p, planes, c->few * TAPS, row + (sign > 0 ? 2 : 0), rr);
+    const real *left =
+        tile_row(p, planes, c->few * FILTER_SIZE, row + (sign > 0 ? 0 : 2), rr);
+    const real *mid = tile_row(p, planes, c->few * FILTER_SIZE, row + 1, rr);
+    const real *right =
+        tile_row(p, planes, c->few * FILTER_SIZE, row + (sign > 0 ? 2 : 0), rr);
     add_shifted(dst, left, mid, right, p->w);
   }
 }
@@ -187,20 +190,20 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
 
 /* conv3's filters as the left factor, hidden channels as columns. */
 static Left block_columns(const CouplingConv *c) {
-  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * TAPS)};
+  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * FILTER_SIZE)};
 }
 
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
                     const real *filters, size_t first, const real *panel, bool add,
                     real *out) {
-  size_t k = c->few * TAPS;
+  size_t k = c->few * FILTER_SIZE;
   out += which.first * PANEL;
   if (in_squares(p)) {
     winograd_widen(filters, c->wide, which.count, c->few, first, c->few - first, panel,
                    p->width, add, out);
   } else if (!c->last) {
-    const real *weight = c->weight + which.first * c->wide_step + first * TAPS;
-    panel_product(which.count, p->width, k - first * TAPS,
+    const real *weight = c->weight + which.first * c->wide_step + first * FILTER_SIZE;
+    panel_product(which.count, p->width, k - first * FILTER_SIZE,
                   left_rows(weight, c->wide_step), panel, PANEL, add ? out : NULL, out,
                   PANEL);
   } else {
@@ -248,7 +251,7 @@ void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real 
 }
 
 size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
-  return ((as_it_is(c, p) ? c->few * TAPS : c->wide) + PANEL - 1) / PANEL;
+  return ((as_it_is(c, p) ? c->few * FILTER_SIZE : c->wide) + PANEL - 1) / PANEL;
 }
 
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,

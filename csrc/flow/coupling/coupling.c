@@ -3,11 +3,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/threads.h"
+#include "base/vmath.h"
 #include "flow/coupling/conv3x3.h"
 #include "math/gemm.h"
-#include "base/threads.h"
 #include "math/panel_ops.h"
-#include "base/vmath.h"
 
 /* Pixels of a tile: as many as there are small images' worth of threads, but
  * no more than keep their columns in the second-level cache. */

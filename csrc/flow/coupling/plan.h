@@ -2,13 +2,10 @@
 #ifndef CGLOW_FLOW_COUPLING_PLAN_H
 #define CGLOW_FLOW_COUPLING_PLAN_H
 
-#include "math/conv.h"
+#include "base/size.h"
 #include "flow/coupling/coupling.h"
+#include "math/conv.h"
 #include "math/gemm.h"
-
-static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1};
-
-static inline size_t round_up(size_t n) { return (n + 15) & ~(size_t)15; }
 
 static inline size_t in_channels(const Coupling *c) {
   return c->cond + coupling_keep1(c);

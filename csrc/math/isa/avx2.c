@@ -3,7 +3,7 @@
 
 #if HAVE_CLONES
 #pragma GCC target("arch=x86-64-v3")
-#define AT_LEVEL(name) name##_v3
+#define FOR_ISA(name) name##_avx2
 #define VECTOR_BYTES 32
 #define PRODUCT_ROWS 6
 #define NARROW_ROWS 6

@@ -3,7 +3,7 @@
 
 #if HAVE_CLONES
 #pragma GCC target("arch=x86-64-v4")
-#define AT_LEVEL(name) name##_v4
+#define FOR_ISA(name) name##_avx512
 #define VECTOR_BYTES 64
 #define PRODUCT_ROWS 8
 #define NARROW_ROWS 12

@@ -1,4 +1,4 @@
-/* Products and transposes for one level of instructions (math/isa/kernels.h). */
+/* Products and transposes for one instruction set (math/isa/kernels.h). */
 #ifndef CGLOW_MATH_ISA_GEMM_KERNELS_H
 #define CGLOW_MATH_ISA_GEMM_KERNELS_H
 
@@ -26,7 +26,7 @@ static inline Right right_rows(const real *p, size_t ld) { return (Right){p, ld,
 /* ---- rows × (vectors·LANES) numbers of c; both are known when compiled ---- */
 
 ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Right b,
-                         const real *start, real *c, size_t ldc, Fetch *f) {
+                         const real *start, real *c, size_t ldc, Prefetch *f) {
   Vector sum[MOST_ROWS][MOST_VECTORS], part[MOST_VECTORS];
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++)
@@ -36,8 +36,8 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
         sum[r][v] = CONST_VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES);
       else
         sum[r][v] = (Vector){0} + (start ? start[r] : 0);
-  const char *soon = f ? f->p : NULL;
-  const size_t soon_step = f ? f->step : 0;
+  const char *later = f ? f->p : NULL;
+  const size_t later_step = f ? f->step : 0;
   for (; k > 0; a.p += a.jump) {
     size_t n = k < a.run ? k : a.run;
     const real *left = a.p, *next = left + (size_t)rows * a.row; /* for the next rows */
@@ -46,8 +46,8 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
     for (; n > 0; n--, left += a.col, b.p += b.ld, next += ahead) {
       if (rows >= 6) __builtin_prefetch(next);
       if (f != NULL) {
-        __builtin_prefetch(soon, 0, 2); /* as far as the second-level cache */
-        soon += soon_step;
+        __builtin_prefetch(later, 0, 2); /* as far as the second-level cache */
+        later += later_step;
       }
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) {
@@ -64,7 +64,7 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
       }
     }
   }
-  if (f != NULL) fetch_advance(f, soon);
+  if (f != NULL) prefetch_advance(f, later);
 #pragma GCC unroll 12
   for (int r = 0; r < rows; r++)
 #pragma GCC unroll 2
@@ -75,7 +75,7 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
 /* The same when only n of the block's columns exist in c. */
 ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t k,
                              Left a, Right b, const real *start, real *c, size_t ldc,
-                             Fetch *f) {
+                             Prefetch *f) {
   size_t width = (size_t)vectors * LANES;
   if (n >= width) {
     block(rows, vectors, k, a, b, start, c, ldc, f);
@@ -91,7 +91,7 @@ ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t
 
 ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, size_t k,
                          Left a, Right b, const real *start, real *c, size_t ldc,
-                         Fetch *f) {
+                         Prefetch *f) {
 #define ROWS(count)                                                 \
   do {                                                              \
     cut_block((count), vectors, n, k, a, b, start, c, ldc, f);      \
@@ -106,9 +106,10 @@ ALWAYS_INLINE void strip(const int rows, const int vectors, size_t m, size_t n, 
 #undef ROWS
 }
 
-ALWAYS_INLINE void product_fetching(const int rows, const int vectors, size_t m, size_t n,
-                                    size_t k, Left a, Right b, const real *start, real *c,
-                                    size_t ldc, Fetch *f) {
+ALWAYS_INLINE void product_prefetching(const int rows, const int vectors, size_t m,
+                                       size_t n, size_t k, Left a, Right b,
+                                       const real *start, real *c, size_t ldc,
+                                       Prefetch *f) {
   for (size_t j = 0, step; j < n; j += step, b.p += step) {
     const real *from = start == c ? c + j : start;
     step = vectors > 1 && n - j > LANES ? 2 * LANES : LANES;
@@ -122,15 +123,15 @@ ALWAYS_INLINE void product_fetching(const int rows, const int vectors, size_t m,
 ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n,
                            size_t k, Left a, Right b, const real *start, real *c,
                            size_t ldc) {
-  product_fetching(rows, vectors, m, n, k, a, b, start, c, ldc, NULL);
+  product_prefetching(rows, vectors, m, n, k, a, b, start, c, ldc, NULL);
 }
 
-void AT_LEVEL(product)(PRODUCT_ARGS) {
+void FOR_ISA(product)(PRODUCT_ARGS) {
   product(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
 
-void AT_LEVEL(product_fetching)(PRODUCT_ARGS, Fetch *f) {
-  product_fetching(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc, f);
+void FOR_ISA(product_prefetching)(PRODUCT_ARGS, Prefetch *f) {
+  product_prefetching(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc, f);
 }
 
 /* ---- transposes ---- */
@@ -201,7 +202,7 @@ static size_t transpose_squares(const real *src, size_t ld, size_t k, size_t n,
   return at;
 }
 
-void AT_LEVEL(transpose)(TRANSPOSE_ARGS) {
+void FOR_ISA(transpose)(TRANSPOSE_ARGS) {
   for (size_t i = transpose_squares(src, ld, k, n, panel); i < k; i++) {
     real *to = panel + i * PANEL;
     for (size_t r = 0; r < PANEL; r++) to[r] = r < n ? src[r * ld + i] : 0;

@@ -1,6 +1,6 @@
 /* Kernels for any processor, with as many registers of 16 bytes as x86-64 has at least,
  * and ARM has twice. */
-#define AT_LEVEL(name) name##_any
+#define FOR_ISA(name) name##_generic
 #define VECTOR_BYTES 16
 #ifdef __aarch64__
 #define PRODUCT_ROWS 8

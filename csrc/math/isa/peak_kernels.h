@@ -1,14 +1,14 @@
-/* The multiply-adds of math/peak.h for one level of instructions (math/isa/kernels.h). */
+/* The multiply-adds of math/peak.h for one instruction set (math/isa/kernels.h). */
 #ifndef CGLOW_MATH_ISA_PEAK_KERNELS_H
 #define CGLOW_MATH_ISA_PEAK_KERNELS_H
 
-#include "math/peak.h"
 #include "base/simd.h"
+#include "math/peak.h"
 
 #define ROUNDS ((size_t)4096)
 #define CHAINS ((size_t)12) /* enough independent sums to hide the latency of an FMA */
 
-size_t AT_LEVEL(multiply_add)(real factor, volatile real *sink) {
+size_t FOR_ISA(multiply_add)(real factor, volatile real *sink) {
   Vector a[CHAINS], m = factor - (Vector){0}, b = m * (real)1e-3;
 #pragma GCC unroll 12
   for (size_t i = 0; i < CHAINS; i++) a[i] = m + (real)i;

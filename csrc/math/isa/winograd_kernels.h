@@ -1,4 +1,4 @@
-/* The products of math/winograd.h for one level of instructions (math/isa/kernels.h). */
+/* The products of math/winograd.h for one instruction set (math/isa/kernels.h). */
 #ifndef CGLOW_MATH_ISA_WINOGRAD_KERNELS_H
 #define CGLOW_MATH_ISA_WINOGRAD_KERNELS_H
 
@@ -35,7 +35,7 @@ ALWAYS_INLINE void sum_and_difference(const real *upper, const real *lower, size
 /* Wide channels whose 16 products lie in the first-level cache at a time. */
 #define WIDE_ROWS ((size_t)8)
 
-void AT_LEVEL(widen)(WIDEN_ARGS) {
+void FOR_ISA(widen)(WIDEN_ARGS) {
   _Alignas(64) real m[POSITIONS * WIDE_ROWS * PANEL];
   for (size_t k = 0; k < rows; k += WIDE_ROWS) {
     const real *left = u + (k / PANEL * POSITIONS * few + first) * PANEL + k % PANEL;
@@ -91,7 +91,7 @@ ALWAYS_INLINE void all_products(size_t m, size_t n, size_t k, Left a, const real
     row_products(m, n, k, a, right[i], i % 3 == 0 ? next : mid, add, c, step);
 }
 
-void AT_LEVEL(narrow)(NARROW_ARGS) {
+void FOR_ISA(narrow)(NARROW_ARGS) {
   for (size_t k = 0; k < wide; k += SOME_ROWS) {
     const real *left = u + k / PANEL * POSITIONS * few * PANEL + k % PANEL;
     size_t count = wide - k < SOME_ROWS ? wide - k : SOME_ROWS;
@@ -101,7 +101,7 @@ void AT_LEVEL(narrow)(NARROW_ARGS) {
 }
 
 /* h: four panels, [n][PANEL] each: squares as rows, a block of wide channels. */
-void AT_LEVEL(sum)(SUM_ARGS) {
+void FOR_ISA(sum)(SUM_ARGS) {
   all_products(few, PANEL, n, left_rows(v, PANEL), h, PANEL * PANEL, add, du,
                few * PANEL);
 }

@@ -333,13 +333,13 @@ wanted) */
 @tparam {int,...} shape of one sample: {C, H, W} or {F}
 @treturn {int,...} shape of one output sample, or nil and the reason */
 /*** Run every network on x.
-@function Bundle:forward
+@function NetGroup:forward
 @tparam Tensor x N×C×H×W
 @treturn {Tensor,...} the outputs in order; table and tensors belong to the
-bundle and are overwritten by the next call */
+group and are overwritten by the next call */
 /*** Back-propagate through every network; their parameters' gradients grow.
 The gradient with respect to x is not formed.
-@function Bundle:backward
+@function NetGroup:backward
 @tparam {Tensor,...} douts gradients with respect to the outputs, in order */
 ]====],
 ["cglow.flow"] = [====[

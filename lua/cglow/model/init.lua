@@ -39,7 +39,7 @@ local function refresh(self)
     if level.split then level.split_name = ("level.%d.split"):format(l) end
   end
   self.parts = parts
-  self.bundle = #in_c > 0 and core.net.bundle(in_c) or nil
+  self.bundle = #in_c > 0 and core.net.group(in_c) or nil
   self.bundled, self.bundle_grads = at, {}
   self.conditions, self.condition_grads = {}, {}
   self.parameter_list = nil

@@ -1,4 +1,4 @@
-/* A bundle: networks that read the same x, run side by side.
+/* A group: networks that read the same x, run side by side.
  *
  * A conditional Glow has three conditioning networks a step, none of which
  * depends on y.  Each alone is too small for two threads; together they fill
@@ -7,33 +7,33 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/threads.h"
 #include "lua/net.h"
 #include "lua/noreturn.h"
-#include "base/threads.h"
 
 /*** @submodule cglow.Net */
 
-#define BUNDLE_TYPE "cglow.Bundle"
+#define GROUP_TYPE "cglow.NetGroup"
 
 enum { UV_NETS = 1, UV_COLS, UV_OUTPUTS, UV_COUNT = 3 };
 
 typedef struct Entry {
   Net *net;
-  size_t uses; /* net's, at this bundle's last forward */
-  size_t twin; /* the first entry whose first convolution sees x the same way */
+  size_t uses;      /* net's, at this group's last forward */
+  size_t twin;      /* the first entry whose first convolution sees x the same way */
   const real *cols; /* shared im2col of x, or NULL */
   real *arena, *out, *dout;
 } Entry;
 
-typedef struct Bundle {
+typedef struct NetGroup {
   size_t count, uses;
   bool ran;
   size_t scratch; /* reals for each thread */
   Entry entry[];
-} Bundle;
+} NetGroup;
 
-static Bundle *bundle_check(lua_State *L, int arg) {
-  return luaL_checkudata(L, arg, BUNDLE_TYPE);
+static NetGroup *group_check(lua_State *L, int arg) {
+  return luaL_checkudata(L, arg, GROUP_TYPE);
 }
 
 /* Enter `thing` as network i's in the table below the top of the stack; two
@@ -42,7 +42,7 @@ static void claim(lua_State *L, const void *thing, lua_Integer i) {
   lua_rawgetp(L, -2, thing);
   lua_Integer other = lua_tointeger(L, -1);
   if (other != 0 && other != i)
-    luaL_error(L, "bundle: networks %I and %I are the same or share parameters",
+    luaL_error(L, "group: networks %I and %I are the same or share parameters",
                (LUAI_UACINT)other, (LUAI_UACINT)i);
   lua_pop(L, 1);
   lua_pushinteger(L, i);
@@ -57,21 +57,21 @@ static void claim_network(lua_State *L, const Net *net, lua_Integer i) {
   }
 }
 
-/* bundle({net, …}) */
-static int new_bundle(lua_State *L) {
+/* group({net, …}) */
+static int new_group(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   size_t n = lua_rawlen(L, 1);
   luaL_argcheck(L, n > 0 && n <= LIST_MAX, 1, "list of 1 to 2^20 networks expected");
-  Bundle *b = lua_newuserdatauv(L, sizeof *b + n * sizeof *b->entry, UV_COUNT);
-  memset(b, 0, sizeof *b + n * sizeof *b->entry);
-  b->count = n;
-  luaL_setmetatable(L, BUNDLE_TYPE);
+  NetGroup *g = lua_newuserdatauv(L, sizeof *g + n * sizeof *g->entry, UV_COUNT);
+  memset(g, 0, sizeof *g + n * sizeof *g->entry);
+  g->count = n;
+  luaL_setmetatable(L, GROUP_TYPE);
   lua_createtable(L, (int)n, 0);
   lua_newtable(L); /* which network each layer was seen in */
   for (size_t i = 0; i < n; i++) {
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
-    Net *net = b->entry[i].net = luaL_testudata(L, -1, NET_TYPE);
+    Net *net = g->entry[i].net = luaL_testudata(L, -1, NET_TYPE);
     if (net == NULL) {
       lua_pushfstring(L, "element [%d]: " NET_TYPE " expected, got %s", (int)i + 1,
                       luaL_typename(L, -1));
@@ -87,59 +87,58 @@ static int new_bundle(lua_State *L) {
   return 1;
 }
 
-static size_t find_twin(const Bundle *b, size_t i) {
+static size_t find_twin(const NetGroup *g, size_t i) {
   for (size_t k = 0; k < i; k++)
-    if (net_same_columns(b->entry[k].net, b->entry[i].net)) return k;
+    if (net_same_columns(g->entry[k].net, g->entry[i].net)) return k;
   return i;
 }
 
 /* Lay out the shared columns; returns reals (too many to be had when their
  * number overflows). */
-static size_t place_cols(Bundle *b, real *base) {
+static size_t place_cols(NetGroup *g, real *base) {
   size_t total = 0;
-  for (size_t i = 0; i < b->count; i++) {
-    Entry *e = &b->entry[i];
+  for (size_t i = 0; i < g->count; i++) {
+    Entry *e = &g->entry[i];
     size_t count = net_columns_count(e->net);
     e->cols = NULL;
     if (count == 0) continue;
     if (e->twin < i) {
-      e->cols = b->entry[e->twin].cols;
+      e->cols = g->entry[e->twin].cols;
     } else {
       e->cols = base ? base + total : NULL;
-      if (!checked_add(total, (count + 15) & ~(size_t)15, &total))
-        return SIZE_MAX;
+      if (!checked_add(total, round_up(count), &total)) return SIZE_MAX;
     }
   }
   return total;
 }
 
-static void fill_cols(const Bundle *b, const Tensor *x, int threads) {
-  for (size_t i = 0; i < b->count; i++) {
-    const Entry *e = &b->entry[i];
+static void fill_cols(const NetGroup *g, const Tensor *x, int threads) {
+  for (size_t i = 0; i < g->count; i++) {
+    const Entry *e = &g->entry[i];
     if (e->cols != NULL && e->twin == i)
       net_columns(e->net, x->data, (real *)e->cols, threads);
   }
 }
 
-static void prepare(lua_State *L, Bundle *b) {
+static void prepare(lua_State *L, NetGroup *g) {
   lua_getiuservalue(L, 1, UV_NETS);
   lua_getiuservalue(L, 1, UV_OUTPUTS);
   int nets = lua_gettop(L) - 1, outputs = lua_gettop(L);
   size_t scratch = 0;
-  for (size_t i = 0; i < b->count; i++) {
-    Entry *e = &b->entry[i];
+  for (size_t i = 0; i < g->count; i++) {
+    Entry *e = &g->entry[i];
     lua_rawgeti(L, nets, (lua_Integer)i + 1);
     e->out = net_prepare_forward(L, -1, 2)->data;
     e->uses = e->net->uses;
     e->arena = net_arena(L, -2);
-    e->twin = find_twin(b, i);
+    e->twin = find_twin(g, i);
     lua_rawseti(L, outputs, (lua_Integer)i + 1);
     lua_pop(L, 1);
     size_t s = net_backward_scratch(e->net, 1);
     if (s > scratch) scratch = s;
   }
-  b->scratch = (scratch + 15) & ~(size_t)15;
-  size_t count = place_cols(b, NULL);
+  g->scratch = round_up(scratch);
+  size_t count = place_cols(g, NULL);
   if (count > 0) {
     lua_getiuservalue(L, 1, UV_COLS);
     Tensor *cols = tensor_test(L, -1);
@@ -148,50 +147,51 @@ static void prepare(lua_State *L, Bundle *b) {
       cols = tensor_new(L, 1, &count);
       lua_setiuservalue(L, 1, UV_COLS);
     }
-    place_cols(b, cols->data);
+    place_cols(g, cols->data);
   }
 }
 
-/* After the last allocation: has a finalizer run this bundle or one of its
+/* After the last allocation: has a finalizer run this group or one of its
  * networks since `uses` was read? */
-static void check_undisturbed(lua_State *L, const Bundle *b, size_t uses, const char *what) {
-  if (b->uses != uses) luaL_error(L, "%s: a finalizer ran this bundle meanwhile", what);
-  for (size_t i = 0; i < b->count; i++)
-    net_check_undisturbed(L, b->entry[i].net, b->entry[i].uses, what);
+static void check_undisturbed(lua_State *L, const NetGroup *g, size_t uses,
+                              const char *what) {
+  if (g->uses != uses) luaL_error(L, "%s: a finalizer ran this group meanwhile", what);
+  for (size_t i = 0; i < g->count; i++)
+    net_check_undisturbed(L, g->entry[i].net, g->entry[i].uses, what);
 }
 
 /*** Run every network on x.
-@function Bundle:forward
+@function NetGroup:forward
 @tparam Tensor x N×C×H×W
 @treturn {Tensor,...} the outputs in order; table and tensors belong to the
-bundle and are overwritten by the next call */
+group and are overwritten by the next call */
 static int forward(lua_State *L) {
-  Bundle *b = bundle_check(L, 1);
+  NetGroup *g = group_check(L, 1);
   Tensor *x = tensor_check(L, 2);
   lua_settop(L, 2);
-  size_t uses = ++b->uses;
-  b->ran = false;
-  prepare(L, b);
+  size_t uses = ++g->uses;
+  g->ran = false;
+  prepare(L, g);
   int threads = parallel_threads();
-  real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
-  check_undisturbed(L, b, uses, "forward");
-  fill_cols(b, x, threads);
+  real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
+  check_undisturbed(L, g, uses, "forward");
+  fill_cols(g, x, threads);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (size_t i = 0; i < b->count; i++) {
-    Entry *e = &b->entry[i];
+  for (size_t i = 0; i < g->count; i++) {
+    Entry *e = &g->entry[i];
     net_forward(e->net, x->data, e->out, e->arena, e->cols,
-                scratch + (size_t)omp_get_thread_num() * b->scratch, 1);
+                scratch + (size_t)omp_get_thread_num() * g->scratch, 1);
   }
-  b->ran = true;
+  g->ran = true;
   lua_getiuservalue(L, 1, UV_OUTPUTS);
   return 1;
 }
 
 /* Check the list at index 2 against the networks at index 3.  Allocates nothing
  * when all is well. */
-static void read_gradients(lua_State *L, Bundle *b) {
-  for (size_t i = 0; i < b->count; i++) {
-    Entry *e = &b->entry[i];
+static void read_gradients(lua_State *L, NetGroup *g) {
+  for (size_t i = 0; i < g->count; i++) {
+    Entry *e = &g->entry[i];
     lua_rawgeti(L, 3, (lua_Integer)i + 1);
     if (e->net->uses != e->uses || !e->net->ran)
       luaL_error(L, "backward: network %d has run on its own since", (int)i + 1);
@@ -199,10 +199,10 @@ static void read_gradients(lua_State *L, Bundle *b) {
     lua_rawgeti(L, 2, (lua_Integer)i + 1);
     const Tensor *dout = tensor_test(L, -1);
     if (dout == NULL || !tensor_same_shape(dout, out)) {
-      const char *got = dout ? tensor_push_shape(L, dout->ndim, dout->dim)
-                             : luaL_typename(L, -1);
-      luaL_error(L, "backward: gradient %d must be a tensor of shape %s, got %s", (int)i + 1,
-                 tensor_push_shape(L, out->ndim, out->dim), got);
+      const char *got =
+          dout ? tensor_push_shape(L, dout->ndim, dout->dim) : luaL_typename(L, -1);
+      luaL_error(L, "backward: gradient %d must be a tensor of shape %s, got %s",
+                 (int)i + 1, tensor_push_shape(L, out->ndim, out->dim), got);
     }
     e->dout = dout->data;
     lua_pop(L, 3);
@@ -218,49 +218,49 @@ static size_t take(size_t *taken) {
 
 /* One thread's share: it always has the next network too, whose weights are fetched
  * while the last convolutions of this one keep it busy. */
-static void backward_networks(const Bundle *b, size_t *taken, real *scratch) {
-  for (size_t i = take(taken), next; i < b->count; i = next) {
-    const Entry *e = &b->entry[i];
-    Spans soon = {0};
+static void backward_networks(const NetGroup *g, size_t *taken, real *scratch) {
+  for (size_t i = take(taken), next; i < g->count; i = next) {
+    const Entry *e = &g->entry[i];
+    Ranges soon = {0};
     next = take(taken);
-    if (next < b->count) soon = net_backward_reads(b->entry[next].net);
+    if (next < g->count) soon = net_backward_reads(g->entry[next].net);
     net_backward(e->net, e->dout, NULL, e->arena, e->cols, &soon, scratch, 1);
   }
 }
 
 /*** Back-propagate through every network; their parameters' gradients grow.
 The gradient with respect to x is not formed.
-@function Bundle:backward
+@function NetGroup:backward
 @tparam {Tensor,...} douts gradients with respect to the outputs, in order */
 static int backward(lua_State *L) {
-  Bundle *b = bundle_check(L, 1);
+  NetGroup *g = group_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
-  if (!b->ran) return luaL_error(L, "backward: call forward first");
-  size_t uses = ++b->uses;
+  if (!g->ran) return luaL_error(L, "backward: call forward first");
+  size_t uses = ++g->uses;
   lua_getiuservalue(L, 1, UV_NETS);
-  read_gradients(L, b);
-  for (size_t i = 0; i < b->count; i++) {
+  read_gradients(L, g);
+  for (size_t i = 0; i < g->count; i++) {
     lua_rawgeti(L, 3, (lua_Integer)i + 1);
     net_prepare_backward(L, -1);
     lua_pop(L, 1);
   }
   int threads = parallel_threads();
-  real *scratch = tensor_workspace(L, b->scratch * (size_t)threads);
-  check_undisturbed(L, b, uses, "backward");
-  read_gradients(L, b); /* again: now nothing can take them from the list */
+  real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
+  check_undisturbed(L, g, uses, "backward");
+  read_gradients(L, g); /* again: now nothing can take them from the list */
   size_t taken = 0;
 #pragma omp parallel num_threads(threads)
-  backward_networks(b, &taken, scratch + (size_t)omp_get_thread_num() * b->scratch);
+  backward_networks(g, &taken, scratch + (size_t)omp_get_thread_num() * g->scratch);
   return 0;
 }
 
 static const luaL_Reg methods[] = {
     {"forward", forward}, {"backward", backward}, {NULL, NULL}};
-static const luaL_Reg functions[] = {{"bundle", new_bundle}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"group", new_group}, {NULL, NULL}};
 
-void open_bundle(lua_State *L) {
-  luaL_newmetatable(L, BUNDLE_TYPE);
+void open_net_group(lua_State *L) {
+  luaL_newmetatable(L, GROUP_TYPE);
   luaL_setfuncs(L, methods, 0);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");

@@ -1,0 +1,136 @@
+/* Split and prior: cut the channels, score what leaves, draw it. */
+#include "flow/split.h"
+
+#include <string.h>
+
+#include "base/size.h"
+#include "flow/gaussian.h"
+#include "math/conv.h"
+#include "math/elementwise.h"
+
+static void copy_channels(const Act *from, const Act *to) {
+  for (size_t n = 0; n < from->n; n++)
+    memcpy(act_plane(to, n, 0), act_plane(from, n, 0),
+           from->c * from->h * from->w * sizeof(real));
+}
+
+void split_join(const Act *z1, const Act *z2, const Act *y) {
+  Act first = act_channels(y, 0, z1->c), second = act_channels(y, z1->c, z2->c);
+  copy_channels(z1, &first);
+  copy_channels(z2, &second);
+}
+
+void split_cut(const Act *y, const Act *z1, const Act *z2) {
+  Act first = act_channels(y, 0, z1->c), second = act_channels(y, z1->c, z2->c);
+  copy_channels(&first, z1);
+  copy_channels(&second, z2);
+}
+
+size_t split_scratch(const Act *z1, const Act *ms, int threads) {
+  return conv_scratch(&conv3x3, z1, ms, threads);
+}
+
+static size_t reals(const Act *a) { return a->c * act_pixels(a); }
+
+size_t split_backward_scratch(const Act *z1, const Act *ms, int threads) {
+  return round_up(reals(ms)) + round_up(reals(z1)) + split_scratch(z1, ms, threads);
+}
+
+void split_moments(const Split *s, const Act *z1, const Act *ms, real *scratch,
+                   int threads) {
+  conv_forward(z1, s->weight->value, s->bias->value, &conv3x3, ms, NULL, scratch,
+               threads);
+  unary_tanh(ms->data, ms->data, reals(ms));
+}
+
+void split_log_prob(const Act *z2, const Act *ms, double *logp) {
+  size_t hw = z2->h * z2->w;
+  for (size_t n = 0; n < z2->n; n++) {
+    logp[n] = 0;
+    for (size_t c = 0; c < z2->c; c++) {
+      const real *m = act_plane(ms, n, 2 * c);
+      logp[n] += gaussian_log_prob(act_plane(z2, n, c), m, m + hw, hw);
+    }
+  }
+}
+
+void split_draw(const Act *z1, const Act *ms, const Act *eps, real temperature,
+                const Act *y) {
+  size_t hw = y->h * y->w;
+  Act first = act_channels(y, 0, z1->c), second = act_channels(y, z1->c, eps->c);
+  copy_channels(z1, &first);
+  for (size_t n = 0; n < eps->n; n++)
+    for (size_t c = 0; c < eps->c; c++) {
+      const real *m = act_plane(ms, n, 2 * c);
+      gaussian_sample(m, m + hw, act_plane(eps, n, c), temperature,
+                      act_plane(&second, n, c), hw);
+    }
+}
+
+/* dz2, and through tanh the gradient of the convolution's output. */
+static void score_backward(const Act *z2, const Act *ms, const real *g, const Act *dz2,
+                           real *dconv) {
+  size_t hw = z2->h * z2->w;
+  for (size_t n = 0; n < z2->n; n++)
+    for (size_t c = 0; c < z2->c; c++, dconv += 2 * hw) {
+      const real *m = act_plane(ms, n, 2 * c);
+      gaussian_backward(act_plane(z2, n, c), m, m + hw, g[n], act_plane(dz2, n, c), dconv,
+                        dconv + hw, hw);
+      for (size_t k = 0; k < 2 * hw; k++) dconv[k] *= 1 - m[k] * m[k];
+    }
+}
+
+void split_backward(const Split *s, const Act *z1, const Act *z2, const Act *ms,
+                    const Act *dz1, const real *g, const Act *dy, real *scratch,
+                    int threads) {
+  real *dconv = scratch, *dback = dconv + round_up(reals(ms));
+  Act dz2 = act_channels(dy, s->stay, s->leave), dy1 = act_channels(dy, 0, s->stay);
+  score_backward(z2, ms, g, &dz2, dconv);
+  Act draw = act_nchw(dconv, z1->n, ms->c, z1->h, z1->w);
+  Act back = act_nchw(dback, z1->n, z1->c, z1->h, z1->w);
+  real wb, bb;
+  real *dw = param_accumulate(s->weight, &wb), *db = param_accumulate(s->bias, &bb);
+  conv_backward(z1, s->weight->value, &conv3x3, &draw, &back, dw, wb, db, bb, NULL,
+                dback + round_up(reals(z1)), threads);
+  for (size_t i = 0; i < reals(z1); i++) dback[i] += dz1->data[i];
+  copy_channels(&back, &dy1);
+}
+
+/* ---- prior ---- */
+
+static const real *value(const Param *p) { return p == NULL ? NULL : p->value; }
+
+void prior_log_prob(const Prior *p, const Act *z, double *logp) {
+  size_t d = z->c * z->h * z->w;
+  for (size_t n = 0; n < z->n; n++)
+    logp[n] = gaussian_log_prob(act_plane(z, n, 0), value(p->mean), value(p->logs), d);
+}
+
+void prior_draw(const Prior *p, const Act *eps, real temperature, const Act *z) {
+  size_t d = z->c * z->h * z->w;
+  for (size_t n = 0; n < z->n; n++)
+    gaussian_sample(value(p->mean), value(p->logs), act_plane(eps, n, 0), temperature,
+                    act_plane(z, n, 0), d);
+}
+
+static void add_rows(Param *param, const real *rows, size_t n) {
+  real beta;
+  real *g = param_accumulate(param, &beta);
+  for (size_t j = 0; j < param->count; j++) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)rows[i * param->count + j];
+    g[j] = (beta == 0 ? 0 : g[j]) + (real)sum;
+  }
+}
+
+void prior_backward(const Prior *p, const Act *z, const real *g, const Act *dz,
+                    real *scratch) {
+  size_t d = z->c * z->h * z->w;
+  real *dm = scratch, *ds = dm + z->n * d;
+  for (size_t n = 0; n < z->n; n++)
+    gaussian_backward(act_plane(z, n, 0), value(p->mean), value(p->logs), g[n],
+                      act_plane(dz, n, 0), dm + n * d, ds + n * d, d);
+  if (p->mean == NULL) return;
+  add_rows(p->mean, dm, z->n);
+  add_rows(p->logs, ds, z->n);
+}

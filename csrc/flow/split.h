@@ -1,0 +1,54 @@
+/* Where latents leave the flow and are scored.
+ *
+ * Split: y = (z1, z2) along the channels; (m, s) = even/odd channels of
+ * tanh(conv3×3(z1)); z2 is scored by N(m, exp(s)²) and leaves; z1 goes on.
+ * Prior: the last z is scored by N(0, 1), or N(mean, exp(logs)²) with learned mean
+ * and logs.  (Glow: Kingma & Dhariwal 2018, section 3.) */
+#ifndef CGLOW_FLOW_SPLIT_H
+#define CGLOW_FLOW_SPLIT_H
+
+#include "base/act.h"
+#include "optim/param.h"
+
+typedef struct Split {
+  size_t channels, stay, leave; /* of y; of z1; of z2 */
+  Param *weight, *bias;         /* [2·leave, stay, 3, 3], [2·leave] */
+} Split;
+
+/* Channels of a sample's (m, s): for each channel of z2 a plane of m, one of s. */
+static inline size_t split_moments_channels(const Split *s) { return 2 * s->leave; }
+
+/* y's channels from z1 and z2, or those two from y. */
+void split_join(const Act *z1, const Act *z2, const Act *y);
+void split_cut(const Act *y, const Act *z1, const Act *z2);
+
+/* Reals of scratch for split_moments, and for split_backward. */
+size_t split_scratch(const Act *z1, const Act *ms, int threads);
+size_t split_backward_scratch(const Act *z1, const Act *ms, int threads);
+
+/* ms = tanh(conv3×3(z1)) */
+void split_moments(const Split *s, const Act *z1, const Act *ms, real *scratch,
+                   int threads);
+/* logp[n] = Σ log N(z2; m, exp(s)²) */
+void split_log_prob(const Act *z2, const Act *ms, double *logp);
+/* y from z1 and z2 = m + exp(s)·temperature·eps */
+void split_draw(const Act *z1, const Act *ms, const Act *eps, real temperature,
+                const Act *y);
+/* From dz1 and the gradient g[n] of logp[n] to dy; parameter gradients grow. */
+void split_backward(const Split *s, const Act *z1, const Act *z2, const Act *ms,
+                    const Act *dz1, const real *g, const Act *dy, real *scratch,
+                    int threads);
+
+typedef struct Prior {
+  size_t dim[3];      /* of a latent: C, H, W */
+  Param *mean, *logs; /* of the latent's shape; NULL: N(0, 1) */
+} Prior;
+
+void prior_log_prob(const Prior *p, const Act *z, double *logp);
+void prior_draw(const Prior *p, const Act *eps, real temperature, const Act *z);
+/* dz from the gradient g[n] of logp[n]; parameter gradients grow.  scratch: twice as
+ * many reals as z. */
+void prior_backward(const Prior *p, const Act *z, const real *g, const Act *dz,
+                    real *scratch);
+
+#endif
