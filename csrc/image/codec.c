@@ -26,10 +26,29 @@ static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *
   return NULL;
 }
 
-bool image_read_header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
-                       ImageError *e) {
+const ImageCodec *image_read_header(const uint8_t *bytes, size_t n, bool raw,
+                                    ImageHeader *h, ImageError *e) {
   const ImageCodec *codec = find_codec(bytes, n, e);
-  return codec != NULL && codec->header(bytes, n, raw, h, e);
+  return codec != NULL && codec->header(bytes, n, raw, h, e) ? codec : NULL;
+}
+
+/* What Exif's orientations do: rows become columns (5 to 8), the first stored
+ * row lies at the far side (3, 4, 6, 7), the first column does (2, 3, 7, 8). */
+static bool sides_exchanged(int orientation) { return orientation >= 5; }
+
+static bool rows_from_far(int orientation) {
+  return orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+}
+
+static bool columns_from_far(int orientation) {
+  return orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+}
+
+void image_shown_size(const ImageHeader *h, bool as_stored, size_t *width,
+                      size_t *height) {
+  bool exchanged = !as_stored && sides_exchanged(h->orientation);
+  *width = exchanged ? h->height : h->width;
+  *height = exchanged ? h->width : h->height;
 }
 
 bool image_decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
@@ -48,9 +67,11 @@ bool image_check_sides(size_t width, size_t height, ImageError *e) {
 }
 
 bool image_fits(const ImageHeader *h, const ImageSink *sink, ImageError *e) {
-  if (h->width != sink->width || h->height != sink->height)
+  size_t width, height;
+  image_shown_size(h, sink->as_stored, &width, &height);
+  if (width != sink->width || height != sink->height)
     return image_fail(e, EINVAL, "room for %zux%zu pixels, %zux%zu came", sink->width,
-                      sink->height, h->width, h->height);
+                      sink->height, width, height);
   return true;
 }
 
@@ -63,21 +84,46 @@ static unsigned luma(const uint16_t *p) {
 /* Sample c of a pixel for the sink, times 1000. */
 static unsigned convert(const uint16_t *p, const ImageHeader *h, int c, int channels) {
   bool colour = h->channels >= 3, alpha = h->channels % 2 == 0;
-  if (c == 3) return 1000u * (alpha ? p[h->channels - 1] : h->max);
+  if (c == channels - 1 && channels % 2 == 0)
+    return 1000u * (alpha ? p[h->channels - 1] : h->max);
   if (!colour) return 1000u * p[0];
-  return channels == 1 ? luma(p) : 1000u * p[c];
+  return channels <= 2 ? luma(p) : 1000u * p[c];
+}
+
+/* Where a plane of the sink has the stored pixel (0, 0), and how far from it
+ * the next row and the next column are. */
+typedef struct Place {
+  ptrdiff_t start, row, column;
+} Place;
+
+static Place place_of(const ImageHeader *h, const ImageSink *sink) {
+  int turn = sink->as_stored ? 1 : h->orientation;
+  Place p = {0, (ptrdiff_t)sink->width, 1};
+  if (sides_exchanged(turn)) p = (Place){0, 1, (ptrdiff_t)sink->width};
+  if (rows_from_far(turn)) {
+    p.start += p.row * (ptrdiff_t)(h->height - 1);
+    p.row = -p.row;
+  }
+  if (columns_from_far(turn)) {
+    p.start += p.column * (ptrdiff_t)(h->width - 1);
+    p.column = -p.column;
+  }
+  return p;
 }
 
 void image_put_row(const ImageSink *sink, const ImageHeader *h, const uint16_t *samples,
                    ImageSpan span) {
   /* Both factors are exact in a double, so sample/max is rounded once. */
   const double unit = sink->raw ? 1000.0 : 1000.0 * h->max;
+  const Place place = place_of(h, sink);
+  const ptrdiff_t first = place.start + place.row * (ptrdiff_t)span.row +
+                          place.column * (ptrdiff_t)span.column;
+  const ptrdiff_t step = place.column * (ptrdiff_t)span.step;
   for (int c = 0; c < sink->channels; c++) {
-    real *out =
-        sink->planes + ((size_t)c * sink->height + span.row) * sink->width + span.column;
+    real *out = sink->planes + (size_t)c * sink->height * sink->width + first;
     const uint16_t *p = samples;
     for (size_t i = 0; i < span.count; i++, p += h->channels)
-      out[i * span.step] = (real)(convert(p, h, c, sink->channels) / unit);
+      out[(ptrdiff_t)i * step] = (real)(convert(p, h, c, sink->channels) / unit);
   }
 }
 

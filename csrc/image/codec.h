@@ -28,9 +28,11 @@ bool image_fail(ImageError *e, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 typedef struct ImageHeader {
-  size_t width, height;
+  size_t width, height; /* as stored */
   int channels; /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
   unsigned max; /* the sample value that stands for 1.0, at most 65535 */
+  int orientation; /* Exif's: how stored pixels are to be turned, 1 = not at all */
+  bool palette;    /* colours are looked up in a palette */
 } ImageHeader;
 
 /* Where decoded samples go: channels × height × width numbers, either
@@ -38,8 +40,9 @@ typedef struct ImageHeader {
 typedef struct ImageSink {
   real *planes;
   size_t width, height;
-  int channels; /* 1 grey, 3 RGB, 4 RGB and alpha */
+  int channels; /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
   bool raw;
+  bool as_stored; /* pass over the orientation */
 } ImageSink;
 
 /* A format that can be read.  With `raw`, palette indices are the samples. */
@@ -52,8 +55,12 @@ typedef struct ImageCodec {
 
 extern const ImageCodec image_png, image_jpeg, image_pnm;
 
-bool image_read_header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
-                       ImageError *e);
+/* The codec that can read it, or NULL. */
+const ImageCodec *image_read_header(const uint8_t *bytes, size_t n, bool raw,
+                                    ImageHeader *h, ImageError *e);
+/* Width and height as every viewer shows the picture. */
+void image_shown_size(const ImageHeader *h, bool as_stored, size_t *width,
+                      size_t *height);
 bool image_decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e);
 
 /* For codecs: are these sides within the limits above? */
@@ -61,14 +68,15 @@ bool image_check_sides(size_t width, size_t height, ImageError *e);
 /* For codecs: does the picture fit the room that was made for it? */
 bool image_fits(const ImageHeader *h, const ImageSink *sink, ImageError *e);
 
-/* Which pixels of the sink a decoded row fills: `count` of them in `row`,
- * starting at `column`, `step` apart (interlaced PNG leaves gaps). */
+/* Which stored pixels a decoded row is: `count` of them in `row`, starting at
+ * `column`, `step` apart (interlaced PNG leaves gaps). */
 typedef struct ImageSpan {
   size_t row, column, step, count;
 } ImageSpan;
 
-/* Store one decoded row, `h->channels` interleaved samples a pixel, turning
- * grey into colour and back as the sink asks; a missing alpha is 1. */
+/* Store one decoded row, `h->channels` interleaved samples a pixel, at the place
+ * where the orientation shows it, turning grey into colour and back as the sink
+ * asks; a missing alpha is 1. */
 void image_put_row(const ImageSink *sink, const ImageHeader *h, const uint16_t *samples,
                    ImageSpan span);
 
@@ -93,7 +101,7 @@ typedef struct ImageBytes {
 
 bool image_append(ImageBytes *b, const void *data, size_t n);
 
-/* Channels: PNG 1, 3 or 4; JPEG 1 or 3 and max 255; PNM 1 or 3. */
+/* Channels: PNG 1 to 4; JPEG 1 or 3 and max 255; PNM 1 or 3. */
 bool image_write_png(const ImageSource *s, ImageBytes *out, ImageError *e);
 bool image_write_jpeg(const ImageSource *s, int quality, ImageBytes *out, ImageError *e);
 bool image_write_pnm(const ImageSource *s, ImageBytes *out, ImageError *e);

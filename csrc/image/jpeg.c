@@ -1,9 +1,9 @@
 /* JPEG, read with libjpeg-turbo: grey and colour, sequential and progressive.
  *
  * libjpeg goes on after damage with a warning and a grey or torn picture; here
- * every warning is an error, so that a truncated file is never trained on.
- * CMYK and arithmetic coding are refused.  Orientation tags and colour profiles
- * are not applied. */
+ * every warning that touches a pixel is an error, so that a truncated file is
+ * never trained on.  CMYK and arithmetic coding are refused.  Pictures are
+ * turned as Exif's orientation says; colour profiles are not applied. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -12,8 +12,11 @@
 
 /* jpeglib.h needs size_t and FILE. */
 #include <jpeglib.h>
+/* jerror.h needs jpeglib.h. */
+#include <jerror.h>
 
 #include "image/codec.h"
+#include "image/exif.h"
 
 /* Huffman codes have at least one bit and each 8×8 block of the largest
  * component has at least one code. */
@@ -48,8 +51,38 @@ static void on_error(j_common_ptr info) {
   longjmp(r->jump, 1);
 }
 
+/* Bytes that the decoder has just skipped on its way to a marker.  Ahead of the
+ * first scan they belong to no pixel.  After a scan they may be what a damaged
+ * code has left unread; cameras and network encoders fill up with one byte over
+ * and over, which coded pixels never are. */
+static bool is_padding(const JpegReader *r) {
+  const struct jpeg_decompress_struct *j = &r->info;
+  size_t skipped = (size_t)r->manager.msg_parm.i[0];
+  size_t at = r->n - j->src->bytes_in_buffer;
+  if (j->input_scan_number == 0) return true;
+  if (skipped > at) return false;
+  for (size_t i = 1; i < skipped; i++)
+    if (r->bytes[at - i] != r->bytes[at - i - 1]) return false;
+  return true;
+}
+
+/* Does this warning leave every pixel as it was written? */
+static bool is_harmless(const JpegReader *r) {
+  switch (r->manager.msg_code) {
+    case JWRN_NOT_SEQUENTIAL: /* sequential scans have one set of parameters, whatever
+                                 is written there */
+    case JWRN_JFIF_MAJOR:
+    case JWRN_ADOBE_XFORM: /* then every reader takes it for YCbCr */
+      return true;
+    case JWRN_EXTRANEOUS_DATA:
+      return is_padding(r);
+    default:
+      return false;
+  }
+}
+
 static void on_message(j_common_ptr info, int level) {
-  if (level < 0) on_error(info);
+  if (level < 0 && !is_harmless(info->client_data)) on_error(info);
 }
 
 static void on_progress(j_common_ptr info) {
@@ -81,6 +114,14 @@ static bool check_size(const JpegReader *r) {
   return true;
 }
 
+/* Of the first Exif block. */
+static int orientation_of(const struct jpeg_decompress_struct *j) {
+  for (jpeg_saved_marker_ptr m = j->marker_list; m != NULL; m = m->next)
+    if (m->data_length >= 6 && memcmp(m->data, "Exif", 5) == 0)
+      return exif_orientation(m->data, m->data_length);
+  return 1;
+}
+
 static void read_header(JpegReader *r) {
   struct jpeg_decompress_struct *j = &r->info;
   jpeg_create_decompress(j);
@@ -88,6 +129,7 @@ static void read_header(JpegReader *r) {
   r->progress.progress_monitor = on_progress;
   j->progress = &r->progress;
   jpeg_mem_src(j, r->bytes, r->n);
+  jpeg_save_markers(j, JPEG_APP0 + 1, 0xffff);
   jpeg_read_header(j, TRUE);
   if (!check_kind(r) || !check_size(r)) longjmp(r->jump, 1);
   bool grey = j->jpeg_color_space == JCS_GRAYSCALE;
@@ -96,6 +138,7 @@ static void read_header(JpegReader *r) {
   r->header.height = j->image_height;
   r->header.channels = grey ? 1 : 3;
   r->header.max = 255;
+  r->header.orientation = orientation_of(j);
 }
 
 static void read_rows(JpegReader *r) {

@@ -4,15 +4,16 @@
  * few lines of our own, which makes raw samples the same path as colours and
  * needs one row of memory, also for interlaced files.
  *
- * Strict on purpose: a wrong checksum, even in a chunk that is skipped, too
- * little or too much pixel data and an index outside the palette are errors.
- * Gamma and colour profiles are not applied: numbers are the file's. */
+ * Strict on purpose: a wrong checksum in what pixels depend on, too little or
+ * too much pixel data and an index outside the palette are errors.  What no
+ * pixel depends on is passed over (image/png_chunks.h).  Gamma and colour
+ * profiles are not applied: numbers are the file's. */
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "image/codec.h"
+#include "image/png_chunks.h"
 
 /* Deflate cannot expand a byte to more than this many (RFC 1951: a code of one
  * bit for a match of 258, twice). */
@@ -23,8 +24,9 @@
 typedef struct PngReader {
   png_structp png;
   png_infop info;
-  const uint8_t *bytes;
-  size_t left;
+  PngFeed feed;
+  PngExtras extras;
+  size_t n; /* bytes of the file */
   bool raw;
   ImageError *error;
   ImageHeader header;
@@ -36,9 +38,6 @@ typedef struct PngReader {
   uint16_t *samples;
   png_colorp palette;
   int colours; /* in the palette */
-  png_bytep alphas;
-  int alpha_count;
-  png_color_16p key; /* the transparent colour */
 } PngReader;
 
 static bool matches(const uint8_t *bytes, size_t n) {
@@ -51,16 +50,16 @@ static void on_error(png_structp png, png_const_charp message) {
   png_longjmp(png, 1);
 }
 
+/* Bytes after the end of the compressed stream are in no pixel's way. */
 static void on_warning(png_structp png, png_const_charp message) {
-  (void)png, (void)message;
+  if (strstr(message, "Extra compressed data") == NULL) on_error(png, message);
 }
 
 static void on_read(png_structp png, png_bytep out, size_t n) {
   PngReader *r = png_get_io_ptr(png);
-  if (n > r->left) png_error(png, "the file ends too early");
-  memcpy(out, r->bytes, n);
-  r->bytes += n;
-  r->left -= n;
+  const uint8_t *bytes = png_feed_take(&r->feed, n);
+  if (bytes == NULL) png_error(png, "the file ends too early");
+  memcpy(out, bytes, n);
 }
 
 /* Checks of our own, made while libpng is active, end like libpng's. */
@@ -68,22 +67,18 @@ static void fail_unless(PngReader *r, bool ok) {
   if (!ok) png_longjmp(r->png, 1);
 }
 
-/* What a skipped chunk holds is never stored or inflated. */
 static void set_limits(PngReader *r) {
-  static const png_byte wanted[] = "tRNS";
   png_set_user_limits(r->png, IMAGE_MAX_SIDE, IMAGE_MAX_SIDE);
   png_set_crc_action(r->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
-  png_set_benign_errors(r->png, 0);
-  png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-  png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 1);
+  png_set_benign_errors(r->png, 1); /* they come as warnings, and so to on_warning */
 }
 
-static bool check_size(const PngReader *r, size_t n) {
+static bool check_size(const PngReader *r) {
   if (!image_check_sides(r->width, r->height, r->error)) return false;
   uint64_t bits = (uint64_t)r->width * r->height * (uint64_t)(r->stored * r->depth);
-  if (bits / 8 / DEFLATE_MAX_RATIO > n)
+  if (bits / 8 / DEFLATE_MAX_RATIO > r->n)
     return image_fail(r->error, EBADMSG,
-                      "damaged PNG: %zu bytes cannot hold %ux%u pixels", n,
+                      "damaged PNG: %zu bytes cannot hold %ux%u pixels", r->n,
                       (unsigned)r->width, (unsigned)r->height);
   return true;
 }
@@ -93,27 +88,29 @@ static void describe(PngReader *r) {
   bool grey = !palette && !(r->colour & PNG_COLOR_MASK_COLOR);
   bool alpha = r->colour & PNG_COLOR_MASK_ALPHA;
   png_get_PLTE(r->png, r->info, &r->palette, &r->colours);
-  if (png_get_tRNS(r->png, r->info, &r->alphas, &r->alpha_count, &r->key)) alpha = true;
+  if (r->extras.trns != NULL) alpha = true;
   r->header.width = r->width;
   r->header.height = r->height;
   r->header.channels = (grey ? 1 : 3) + (alpha ? 1 : 0);
   r->header.max = palette ? 255 : (1u << r->depth) - 1;
+  r->header.orientation = r->extras.orientation;
+  r->header.palette = palette;
   if (palette && r->raw) r->header.channels = 1;
 }
 
 static void read_header(PngReader *r) {
-  size_t n = r->left;
   png_set_read_fn(r->png, r, on_read);
   set_limits(r);
   png_read_info(r->png, r->info);
   png_get_IHDR(r->png, r->info, &r->width, &r->height, &r->depth, &r->colour,
                &r->interlace, NULL, NULL);
   r->stored = png_get_channels(r->png, r->info);
-  fail_unless(r, check_size(r, n));
+  fail_unless(r, check_size(r));
   describe(r);
 }
 
 static void look_up(PngReader *r, size_t count) {
+  const PngExtras *x = &r->extras;
   int channels = r->header.channels;
   for (size_t i = 0; i < count; i++) {
     int index = r->row[i];
@@ -126,16 +123,16 @@ static void look_up(PngReader *r, size_t count) {
     out[0] = r->palette[index].red;
     out[1] = r->palette[index].green;
     out[2] = r->palette[index].blue;
-    if (channels == 4) out[3] = index < r->alpha_count ? r->alphas[index] : 255;
+    if (channels == 4) out[3] = (size_t)index < x->trns_length ? x->trns[index] : 255;
   }
 }
 
 /* Is this pixel the one colour that the file declares transparent? */
 static bool is_key(const PngReader *r, const uint16_t *p) {
-  unsigned max = r->header.max;
-  if (r->stored == 1) return p[0] == (r->key->gray & max);
-  return p[0] == (r->key->red & max) && p[1] == (r->key->green & max) &&
-         p[2] == (r->key->blue & max);
+  const uint8_t *key = r->extras.trns; /* sixteen bits for each sample */
+  for (int c = 0; c < r->stored; c++, key += 2)
+    if (p[c] != ((unsigned)(key[0] << 8 | key[1]) & r->header.max)) return false;
+  return true;
 }
 
 static void widen(PngReader *r, size_t count) {
@@ -191,7 +188,8 @@ static bool run(PngReader *r, void (*step)(PngReader *)) {
 }
 
 static bool start(PngReader *r, const uint8_t *bytes, size_t n, bool raw, ImageError *e) {
-  *r = (PngReader){.bytes = bytes, .left = n, .raw = raw, .error = e};
+  *r = (PngReader){.feed = png_feed(bytes, n), .n = n, .raw = raw, .error = e};
+  if (!png_find_extras(bytes, n, &r->extras, e)) return false;
   r->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, r, on_error, on_warning);
   if (r->png != NULL) r->info = png_create_info_struct(r->png);
   if (r->info == NULL) return image_fail(e, ENOMEM, "not enough memory");

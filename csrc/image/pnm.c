@@ -72,7 +72,7 @@ static bool start(PnmReader *r, const uint8_t *bytes, size_t n, ImageError *e) {
   if (r->at == r->end || !is_space(*r->at++))
     return image_fail(e, EBADMSG, "damaged PNM: no space after its maximum");
   bool grey = bytes[1] == '2' || bytes[1] == '5';
-  r->header = (ImageHeader){width, height, grey ? 1 : 3, max};
+  r->header = (ImageHeader){width, height, grey ? 1 : 3, max, 1, false};
   return check_size(r);
 }
 

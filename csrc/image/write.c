@@ -60,9 +60,9 @@ static void png_on_flush(png_structp png) { (void)png; }
 
 static void png_write_all(PngWriter *w) {
   const ImageSource *s = w->source;
-  int colour = s->channels == 1   ? PNG_COLOR_TYPE_GRAY
-               : s->channels == 3 ? PNG_COLOR_TYPE_RGB
-                                  : PNG_COLOR_TYPE_RGB_ALPHA;
+  static const int kinds[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA,
+                              PNG_COLOR_TYPE_RGB, PNG_COLOR_TYPE_RGB_ALPHA};
+  int colour = kinds[s->channels - 1];
   png_set_write_fn(w->png, w, png_on_write, png_on_flush);
   png_set_user_limits(w->png, IMAGE_MAX_SIDE, IMAGE_MAX_SIDE);
   png_set_IHDR(w->png, w->info, (png_uint_32)s->width, (png_uint_32)s->height,

@@ -22,23 +22,53 @@ static int fail(lua_State *L, const ImageError *e) {
   return 3;
 }
 
-/* decode(bytes[, channels[, raw]]) → tensor | nil, message, code */
+/* decode(bytes[, channels[, raw[, as_stored]]]) → tensor | nil, message, code */
 static int decode(lua_State *L) {
-  size_t n;
+  size_t n, width, height;
   const uint8_t *bytes = (const uint8_t *)luaL_checklstring(L, 1, &n);
   lua_Integer channels = luaL_optinteger(L, 2, 0);
-  bool raw = lua_toboolean(L, 3);
+  bool raw = lua_toboolean(L, 3), as_stored = lua_toboolean(L, 4);
   ImageHeader h;
   ImageError e;
-  if (!lua_isnoneornil(L, 2) && channels != 1 && channels != 3 && channels != 4)
-    luaL_argerror(L, 2, lua_pushfstring(L, "channels must be 1, 3 or 4, got %I",
+  if (!lua_isnoneornil(L, 2) && (channels < 1 || channels > 4))
+    luaL_argerror(L, 2, lua_pushfstring(L, "channels must be from 1 to 4, got %I",
                                         (LUAI_UACINT)channels));
-  if (!image_read_header(bytes, n, raw, &h, &e)) return fail(L, &e);
+  if (image_read_header(bytes, n, raw, &h, &e) == NULL) return fail(L, &e);
   if (channels == 0) channels = h.channels >= 3 ? 3 : 1;
-  size_t dim[3] = {(size_t)channels, h.height, h.width};
+  image_shown_size(&h, as_stored, &width, &height);
+  size_t dim[3] = {(size_t)channels, height, width};
   Tensor *t = tensor_new(L, 3, dim);
-  ImageSink sink = {t->data, h.width, h.height, (int)channels, raw};
+  ImageSink sink = {t->data, width, height, (int)channels, raw, as_stored};
   if (!image_decode(bytes, n, &sink, &e)) return fail(L, &e);
+  return 1;
+}
+
+/* describe(bytes) → table | nil, message, code */
+static int describe(lua_State *L) {
+  size_t n, width, height;
+  const uint8_t *bytes = (const uint8_t *)luaL_checklstring(L, 1, &n);
+  ImageHeader h;
+  ImageError e;
+  const ImageCodec *codec = image_read_header(bytes, n, false, &h, &e);
+  if (codec == NULL) return fail(L, &e);
+  image_shown_size(&h, false, &width, &height);
+  const struct {
+    const char *name;
+    size_t value;
+  } numbers[] = {{"width", width},
+                 {"height", height},
+                 {"channels", (size_t)h.channels},
+                 {"max", h.max},
+                 {"orientation", (size_t)h.orientation}};
+  lua_newtable(L);
+  lua_pushstring(L, codec->name);
+  lua_setfield(L, -2, "format");
+  lua_pushboolean(L, h.palette);
+  lua_setfield(L, -2, "palette");
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    lua_pushinteger(L, (lua_Integer)numbers[i].value);
+    lua_setfield(L, -2, numbers[i].name);
+  }
   return 1;
 }
 
@@ -72,11 +102,11 @@ static ImageSource check_source(lua_State *L, bool alpha) {
   const Tensor *t = tensor_check(L, 1);
   size_t channels = t->ndim == 3 ? t->dim[0] : 1;
   bool shaped = t->ndim == 2 || t->ndim == 3;
-  if (!shaped || !(channels == 1 || channels == 3 || (alpha && channels == 4)))
+  if (!shaped || !(channels == 1 || channels == 3 || (alpha && channels >= 2 && channels <= 4)))
     luaL_argerror(
         L, 1,
         lua_pushfstring(L, "image of %s expected, got %s",
-                        alpha ? "HxW, 1xHxW, 3xHxW or 4xHxW" : "HxW, 1xHxW or 3xHxW",
+                        alpha ? "HxW, 1xHxW, 2xHxW, 3xHxW or 4xHxW" : "HxW, 1xHxW or 3xHxW",
                         tensor_push_shape(L, t->ndim, t->dim)));
   size_t height = t->dim[t->ndim - 2], width = t->dim[t->ndim - 1];
   ImageError e;
@@ -304,7 +334,7 @@ static int rgb(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"decode", decode}, {"encode", encode}, {"resize", resize}, {"crop", crop},
     {"paste", paste},   {"flip", flip},     {"pad", pad},       {"grey", grey},
-    {"rgb", rgb},       {NULL, NULL}};
+    {"rgb", rgb},       {"describe", describe}, {NULL, NULL}};
 
 static const luaL_Reg bytes_methods[] = {
     {"__gc", free_bytes}, {"__close", free_bytes}, {NULL, NULL}};

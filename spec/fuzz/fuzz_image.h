@@ -4,8 +4,8 @@
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc \
  *     $(pkg-config --cflags libpng libjpeg zlib) -o build/fuzz_png \
- *     spec/fuzz/fuzz_png.c csrc/image/codec.c csrc/image/png.c \
- *     csrc/image/jpeg.c csrc/image/pnm.c $(pkg-config --libs libpng libjpeg zlib)
+ *     spec/fuzz/fuzz_png.c csrc/image/{codec,png,png_chunks,jpeg,exif,pnm}.c \
+ *      $(pkg-config --libs libpng libjpeg zlib)
  *
  * and run it on a folder of small image files. */
 #ifndef CGLOW_FUZZ_IMAGE_H
@@ -37,13 +37,14 @@ static void fuzz_decode(const ImageCodec *codec, const uint8_t *bytes, size_t n,
   }
   fuzz_check(h.width >= 1 && h.width <= IMAGE_MAX_SIDE && h.height >= 1 &&
              h.height <= IMAGE_MAX_SIDE && h.channels >= 1 && h.channels <= 4 &&
-             h.max >= 1 && h.max <= 65535);
+             h.max >= 1 && h.max <= 65535 && h.orientation >= 1 && h.orientation <= 8);
   if (h.width * h.height > FUZZ_MAX_PIXELS) return;
   size_t count = (size_t)channels * h.width * h.height;
   real *planes = malloc(count * sizeof *planes);
   fuzz_check(planes != NULL);
   for (size_t i = 0; i < count; i++) planes[i] = -1;
-  ImageSink sink = {planes, h.width, h.height, channels, raw};
+  ImageSink sink = {planes, 0, 0, channels, raw, channels == 1};
+  image_shown_size(&h, sink.as_stored, &sink.width, &sink.height);
   if (codec->decode(bytes, n, &sink, &e)) {
     for (size_t i = 0; i < count; i++)
       fuzz_check(planes[i] >= 0 && planes[i] <= (real)(raw ? h.max : 1));

@@ -5,13 +5,20 @@
 -- Files: PNG of every kind, 8- and 16-bit depths exact; JPEG, grey and colour,
 -- sequential and progressive; PNM (P2, P3, P5, P6).
 --
+-- Pictures come as every viewer shows them: turned as the Exif orientation of a
+-- JPEG or PNG says (all eight), so that a photograph, its mask and what is made of
+-- them lie on each other. `as_stored = true` gives the file's own rows and columns.
+--
 -- Reading is strict. A truncated or damaged file is an error, never a picture
--- that is grey from some row on: wrong checksums, missing or surplus pixel data
--- and every warning of the JPEG library count as damage. CMYK and arithmetic
--- coded JPEG are refused. Gamma, colour profiles and orientation tags are not
--- applied: the numbers are those in the file. A file that declares more
--- pixels than its bytes can hold is refused before memory is taken for them,
--- and so is one of more than 65535 pixels a side or 2^27 in all.
+-- that is grey from some row on: a wrong checksum of pixels, palette or
+-- transparency, missing or surplus pixel data, and every warning of the JPEG
+-- library that touches a pixel count as damage. What touches none does not: faults
+-- in texts, profiles and other chunks that are passed over, a palette or
+-- transparency where the format has no use for it, bytes between JPEG's segments,
+-- padding before its end. CMYK and arithmetic coded JPEG are refused. Gamma and
+-- colour profiles are not applied: the numbers are those in the file. A file that
+-- declares more pixels than its bytes can hold is refused before memory is taken
+-- for them, and so is one of more than 65535 pixels a side or 2^27 in all.
 -- @module cglow.image
 local core = require "cglow.core"
 local options = require "cglow.util.options"
@@ -23,7 +30,9 @@ local codec <const> = core.image
 local LARGEST <const> = 1 << 31 -- bytes of a file; 2^27 pixels of 16 bytes at the most
 local M = {}
 
-local READ = {channels = {type = "integer", one_of = {1, 3, 4}}, raw = {type = "boolean"}}
+local READ = {
+  channels = {type = "integer", one_of = {1, 2, 3, 4}}, raw = {type = "boolean"}, as_stored = {type = "boolean"},
+}
 local WRITE = {
   bits = {type = "integer", one_of = {8, 16}}, quality = {type = "integer", min = 1, max = 100},
   raw = {type = "boolean"},
@@ -64,16 +73,17 @@ end
 function M.decode(bytes, opts)
   options.arg("decode", 1, "bytes", bytes, "string")
   local o = options.check("decode", opts, READ)
-  return codec.decode(bytes, o.channels, o.raw)
+  return codec.decode(bytes, o.channels, o.raw, o.as_stored)
 end
 
 --- Reads an image file; its contents, not its name, tell the format.
 --
--- Options: `channels` = 1, 3 or 4 converts (colour to grey by the luma of
--- ITU-R BT.601; a fourth channel is alpha, 1 where the file has none); by
--- default an image has the file's colour channels, 1 or 3, and alpha is left
+-- Options: `channels` = 1 to 4 converts (colour to grey by the luma of
+-- ITU-R BT.601; the last of 2 or 4 channels is alpha, 1 where the file has none);
+-- by default an image has the file's colour channels, 1 or 3, and alpha is left
 -- out, never blended. `raw = true` gives the file's own samples instead of [0, 1]:
 -- millimetres of a depth map, 0…255, or the indices of a palette PNG.
+-- `as_stored = true` passes over the orientation.
 -- @string path
 -- @tparam[opt] table opts
 -- @treturn tensor C×H×W, or nil, message and error number, like io.open
@@ -84,9 +94,28 @@ function M.load(path, opts)
   local bytes, message, code = read_file(path, LARGEST)
   if not bytes then return nil, message, code end
   local t
-  t, message, code = codec.decode(bytes, o.channels, o.raw)
+  t, message, code = codec.decode(bytes, o.channels, o.raw, o.as_stored)
   if not t then return nil, path .. ": " .. message, code end
   return t
+end
+
+--- What an image file is, without its pixels.
+-- @string path
+-- @treturn[1] table `format` ("PNG", "JPEG" or "PNM"); `width` and `height` as shown;
+-- `channels` (1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha); `max` (the
+-- sample that stands for 1: 255, 65535, …); `palette` (are samples indices?);
+-- `orientation` (Exif's, 1 = as stored)
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] integer error number
+function M.info(path)
+  check_path("info", path)
+  local bytes, message, code = read_file(path, LARGEST)
+  if not bytes then return nil, message, code end
+  local info
+  info, message, code = codec.describe(bytes)
+  if not info then return nil, path .. ": " .. message, code end
+  return info
 end
 
 local function check_writing(name, format, o)
@@ -100,7 +129,7 @@ end
 
 --- Turns an image into the bytes of a file.
 -- @tparam tensor t C×H×W or H×W, without NaN; numbers outside [0, 1] are clamped
--- @string format "png" (1, 3 or 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1)
+-- @string format "png" (1 to 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1)
 -- @tparam[opt] table opts as for `save`
 -- @treturn string the bytes, or nil, message and error number
 function M.encode(t, format, opts)
