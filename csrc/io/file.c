@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,8 +25,19 @@ static int regular(int fd) {
   return S_ISREG(s.st_mode) ? 0 : S_ISDIR(s.st_mode) ? EISDIR : FILE_IRREGULAR;
 }
 
+/* As open.  Where the process was started with a standard stream closed, the system
+ * would hand out its number, and what anyone prints would land in the file. */
+static int open_above(const char *path, int flags, mode_t mode) {
+  int fd = open(path, flags | O_CLOEXEC, mode);
+  if (fd < 0 || fd > STDERR_FILENO) return fd;
+  int above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), e = errno;
+  close(fd);
+  errno = e;
+  return above;
+}
+
 int file_open(const char *path, int flags, int *fd) {
-  *fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+  *fd = open_above(path, flags | O_NONBLOCK | O_NOCTTY, 0666);
   if (*fd < 0) return errno;
   int e = regular(*fd);
   if (e != 0) file_close(fd);
@@ -52,16 +65,40 @@ int file_read_at(int fd, int64_t at, void *to, size_t n) {
   return 0;
 }
 
-int file_write(int fd, const void *from, size_t n) {
-  const char *p = from;
+/* Write from `at` on, or where the file stands if that is -1. */
+static int write_all(int fd, int64_t at, const char *from, size_t n) {
   while (n > 0) {
-    ssize_t put = write(fd, p, n);
+    ssize_t put = at < 0 ? write(fd, from, n) : pwrite(fd, from, n, at);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return errno;
-    p += put;
+    from += put;
+    at += at < 0 ? 0 : put;
     n -= (size_t)put;
   }
   return 0;
+}
+
+/* Beyond the process's limit of a file's size write fails, as on a full disk, but
+ * SIGXFSZ comes with it and ends the process.  So it is held back from this thread
+ * meanwhile, and taken away unless it was waiting before. */
+static int write_held(int fd, int64_t at, const char *from, size_t n) {
+  sigset_t held, old, waiting;
+  int signal;
+  sigemptyset(&held);
+  sigaddset(&held, SIGXFSZ);
+  pthread_sigmask(SIG_BLOCK, &held, &old);
+  bool before = sigpending(&waiting) == 0 && sigismember(&waiting, SIGXFSZ) == 1;
+  int e = write_all(fd, at, from, n);
+  if (!before && sigpending(&waiting) == 0 && sigismember(&waiting, SIGXFSZ) == 1)
+    sigwait(&held, &signal);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return e;
+}
+
+int file_write(int fd, const void *from, size_t n) { return write_held(fd, -1, from, n); }
+
+int file_write_at(int fd, int64_t at, const void *from, size_t n) {
+  return write_held(fd, at, from, n);
 }
 
 int file_append(int fd, const void *from, size_t n) {
@@ -191,7 +228,7 @@ static int open_temporary(AtomicFile *a, char *name, size_t room) {
   for (unsigned i = 0; i < 1000; i++) {
     int n = snprintf(name, room, "%s/.cglow-%ld-%u.tmp", a->directory, (long)getpid(), i);
     if (n < 0 || (size_t)n >= room) return ENAMETOOLONG;
-    a->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    a->fd = open_above(name, O_WRONLY | O_CREAT | O_EXCL, 0666);
     if (a->fd >= 0) return 0;
     if (errno != EEXIST) return errno;
   }
@@ -223,7 +260,7 @@ int atomic_open(AtomicFile *a, const char *path) {
 /* The directory holds the name, so it must reach the disk as well.  Some file
  * systems cannot sync one (EINVAL); they order it themselves. */
 static int sync_directory(const char *path) {
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = open_above(path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) return errno;
   int e = file_sync(fd);
   file_close(&fd);

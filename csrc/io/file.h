@@ -18,11 +18,14 @@
 #define FILE_IRREGULAR (-3)
 
 /* Open a regular file (anything else is refused, so that a FIFO cannot make us
- * wait), close-on-exec. */
+ * wait), close-on-exec, never as a standard stream. */
 int file_open(const char *path, int flags, int *fd);
 int file_size(int fd, int64_t *size);
 int file_read_at(int fd, int64_t at, void *to, size_t n);
+/* Write where the file stands, or from byte `at` on.  EFBIG beyond the process's limit
+ * of a file's size, without the signal that goes with it. */
 int file_write(int fd, const void *from, size_t n);
+int file_write_at(int fd, int64_t at, const void *from, size_t n);
 /* Append n bytes, or leave the file as long as it was. */
 int file_append(int fd, const void *from, size_t n);
 int file_sync(int fd);

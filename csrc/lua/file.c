@@ -192,6 +192,20 @@ static int checksum(lua_State *L) {
   return 1;
 }
 
+/*** Does the string a come before b, byte by byte? What is written to files is in this
+order: `<` has the order of the locale, another one elsewhere.
+@function file.before
+@tparam string a
+@tparam string b
+@treturn boolean */
+static int before(lua_State *L) {
+  size_t na, nb;
+  const char *a = luaL_checklstring(L, 1, &na), *b = luaL_checklstring(L, 2, &nb);
+  int order = memcmp(a, b, na < nb ? na : nb);
+  lua_pushboolean(L, order < 0 || (order == 0 && na < nb));
+  return 1;
+}
+
 #ifdef CGLOW_REFERENCE
 /* file.crc32c_portable(string): the version without the instruction. */
 static int checksum_portable(lua_State *L) {
@@ -205,6 +219,7 @@ static int checksum_portable(lua_State *L) {
 static const luaL_Reg functions[] = {{"append", append_open},
                                      {"lock", lock},
                                      {"crc32c", checksum},
+                                     {"before", before},
 #ifdef CGLOW_REFERENCE
                                      {"crc32c_portable", checksum_portable},
 #endif

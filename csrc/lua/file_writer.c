@@ -1,5 +1,6 @@
 /* Files that appear whole or not at all (AtomicFile in csrc/file.h). */
 
+#include "io/crc32c.h"
 #include "lua/file.h"
 #include "lua/tensor.h"
 
@@ -40,25 +41,35 @@ static AtomicFile *check_open(lua_State *L) {
   return a;
 }
 
-static int put(lua_State *L, const void *from, size_t n) {
-  int e = file_write(check_open(L)->fd, from, n);
-  if (e != 0) return file_fail_at(L, e);
-  lua_pushboolean(L, 1);
-  return 1;
+/* The optional offset at arg of n bytes that are to replace others; -1: none. */
+static int64_t check_place(lua_State *L, int arg, int fd, size_t n) {
+  if (lua_isnoneornil(L, arg)) return -1;
+  int64_t at = luaL_checkinteger(L, arg), size = 0;
+  int e = file_size(fd, &size);
+  if (e != 0 || at < 0 || (uint64_t)n > (uint64_t)size || at > size - (int64_t)n)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "offset of %I among the %I bytes written expected, got %I",
+                                  (LUAI_UACINT)n, (LUAI_UACINT)size, (LUAI_UACINT)at));
+  return at;
 }
 
 /*** Write bytes.
 @function Writer:write
 @tparam string bytes
+@tparam[opt] integer at offset from 0 of the bytes to write over; else at the end
 @treturn[1] boolean true
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer code */
 static int writer_write(lua_State *L) {
-  check_open(L);
+  int fd = check_open(L)->fd;
   size_t n;
   const char *bytes = luaL_checklstring(L, 2, &n);
-  return put(L, bytes, n);
+  int64_t at = check_place(L, 3, fd, n);
+  int e = at < 0 ? file_write(fd, bytes, n) : file_write_at(fd, at, bytes, n);
+  if (e != 0) return file_fail_at(L, e);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /*** Write a tensor's numbers as they lie in memory: little-endian, F32 (F64 in
@@ -66,13 +77,20 @@ the double build).
 @function Writer:write_tensor
 @tparam Tensor tensor
 @treturn[1] boolean true
+@treturn[1] integer CRC-32C of the bytes written
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer code */
 static int writer_write_tensor(lua_State *L) {
   check_open(L);
   const Tensor *t = tensor_check(L, 2);
-  return put(L, t->data, t->count * sizeof(real));
+  size_t n = t->count * sizeof(real);
+  uint32_t crc = crc32c(0, t->data, n); /* no Lua code can run between these two */
+  int e = file_write(check_open(L)->fd, t->data, n);
+  if (e != 0) return file_fail_at(L, e);
+  lua_pushboolean(L, 1);
+  lua_pushinteger(L, crc);
+  return 2;
 }
 
 /*** Put the file in its place and close the writer.

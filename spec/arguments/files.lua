@@ -41,6 +41,11 @@ local path = K.str(function() return temporary() end, { "a\0b" }, true)
 local text = K.str "text"
 local sync = K.any(true)
 local reader, append, writer = path_that(file.open), path_that(file.append), path_that(file.create)
+local function written()
+  local out = writer()
+  assert(out:write "text")
+  return out
+end
 local lock = path_that(file.lock)
 
 local picture = K.tensor({ 3, 6, 8 }, { { 6 }, { 1, 1, 1, 3 } })
@@ -78,7 +83,7 @@ end
 return {
   { "core.file.open", path }, { "core.file.append", path }, { "core.file.create", path }, { "core.file.lock", path },
   { "core.file.write", path, text, sync },
-  { "core.file.crc32c", K.also(K.str "x", "cglow.Tensor") },
+  { "core.file.crc32c", K.also(K.str "x", "cglow.Tensor") }, { "core.file.before", text, text },
   { "Reader:size", self = reader, wrong = shut(reader) },
   { "Reader:read", K.int(1, 0, 16), K.int(2, 0), self = reader, wrong = shut(reader, 0, 1) },
   { "Reader:read_tensor", K.int(0, 0, 16), K.word "F32", K.list({ 2, 2 }, { { "{}", function() return {} end },
@@ -89,7 +94,7 @@ return {
   { "Append:write", text, self = append, wrong = shut(append, "x") },
   { "Append:sync", self = append, wrong = shut(append) },
   { "Append:close", self = append },
-  { "Writer:write", text, self = writer, wrong = shut(writer, "x") },
+  { "Writer:write", text, K.optional(K.int(0, 0, 0)), self = written, wrong = shut(writer, "x") },
   { "Writer:write_tensor", K.tensor { 2 }, self = writer, wrong = shut(writer, core.zeros(1)) },
   { "Writer:commit", sync, self = writer, wrong = shut(writer) },
   { "Writer:close", self = writer },

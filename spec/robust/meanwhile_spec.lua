@@ -2,6 +2,8 @@
 -- one. The function takes what was there before or what is there after, whole.
 local core = require "cglow.core"
 local image = require "cglow.image"
+local safetensors = require "cglow.util.safetensors"
+local scratch = require "spec.fixtures.scratch"
 
 -- Run f; change() runs from a finalizer at one of its allocations, if the collector
 -- comes in between. Returns whether it did, and what f returned, as pcall does.
@@ -86,5 +88,33 @@ describe("A finalizer in between", function()
           assert.matches("NaN", message, 1, true)
         end
     end)
+  end)
+
+  -- A collection takes its time, and the file is written piece by piece: the finalizer
+  -- may run before, between and after, and every file must load.
+  it("cannot make save_tensors write a file that does not load", function()
+    local folder = scratch.folder()
+    local path, runs, on = folder .. "/a", 0, true
+    local tensors = {}
+    for i = 1, 50 do tensors["t" .. i] = core.ones(8) end
+    local function arm()
+      setmetatable({}, { __gc = function()
+        if not on then return end
+        runs = runs + 1
+        for i = 1, 50 do tensors["t" .. i] = core.full({ 8 + runs % 2 }, runs) end
+        for _, t in pairs(tensors) do t:add(1) end
+        arm()
+      end })
+    end
+    arm()
+    collectgarbage("generational", 1, 10)
+    for _ = 1, 100 do
+      assert(safetensors.save(path, tensors))
+      assert(safetensors.load(path))
+    end
+    on = false
+    collectgarbage("incremental", 200, 100, 13)
+    assert.is_true(runs > 0)
+    scratch.remove(folder)
   end)
 end)

@@ -520,6 +520,12 @@ file itself stays. A child made by `fork` shares its parent's lock.
 @function file.crc32c
 @tparam string|Tensor data
 @treturn integer 0 to 2^32 - 1 */
+/*** Does the string a come before b, byte by byte? What is written to files is in this
+order: `<` has the order of the locale, another one elsewhere.
+@function file.before
+@tparam string a
+@tparam string b
+@treturn boolean */
 /*** Open a regular file for reading at any place. The messages of the
 reader's methods do not name the file: their caller knows more to say.
 @function file.open
@@ -561,6 +567,7 @@ drops what was not committed
 /*** Write bytes.
 @function Writer:write
 @tparam string bytes
+@tparam[opt] integer at offset from 0 of the bytes to write over; else at the end
 @treturn[1] boolean true
 @treturn[2] nil
 @treturn[2] string message
@@ -570,6 +577,7 @@ the double build).
 @function Writer:write_tensor
 @tparam Tensor tensor
 @treturn[1] boolean true
+@treturn[1] integer CRC-32C of the bytes written
 @treturn[2] nil
 @treturn[2] string message
 @treturn[2] integer code */

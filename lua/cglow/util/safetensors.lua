@@ -27,22 +27,19 @@ local MAX_DIM = 4
 
 -- ---- what both directions use --------------------------------------------
 
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
+local before = file.before
 
 local function hex(crc) return ("%08x"):format(crc) end
 
 -- The checksum of the metadata besides the checksums: of each key and value,
--- each after its length, in the order of the keys.
+-- each after its length, in the order of the keys' bytes.
 local function metadata_checksum(metadata)
-  local parts = {}
-  for _, key in ipairs(sorted_keys(metadata)) do
-    if key ~= CHECKSUMS then parts[#parts + 1] = string.pack("<s8s8", key, metadata[key]) end
+  local keys, parts = {}, {}
+  for key in pairs(metadata) do
+    if key ~= CHECKSUMS then keys[#keys + 1] = key end
   end
+  table.sort(keys, before)
+  for i, key in ipairs(keys) do parts[i] = string.pack("<s8s8", key, metadata[key]) end
   return hex(file.crc32c(table.concat(parts)))
 end
 
@@ -54,15 +51,24 @@ local function check_name(name)
   if name == METADATA then return ("no tensor can be called '%s'"):format(METADATA) end
 end
 
+-- The tensors in the order of their names, in a list of our own: what a finalizer
+-- does to the caller's table later is no matter.
 local function check_tensors(tensors)
+  local list = {}
   for name, tensor in pairs(tensors) do
     local fault = check_name(name)
     if fault then error("save_tensors: " .. fault, 3) end
-    options.arg("save_tensors", 2, ("tensor '%s'"):format(name), tensor, "tensor", 1)
+    list[#list + 1] = {
+      name = name, tensor = options.arg("save_tensors", 2, ("tensor '%s'"):format(name), tensor, "tensor", 1),
+    }
   end
+  table.sort(list, function(a, b) return before(a.name, b.name) end)
+  return list
 end
 
+-- A copy of the metadata.
 local function check_metadata(metadata)
+  local copy = {}
   for key, value in pairs(metadata) do
     if type(key) ~= "string" or type(value) ~= "string" then
       error(("save_tensors: metadata must be strings under strings, got a %s under a %s"):format(
@@ -74,16 +80,19 @@ local function check_metadata(metadata)
     if not (utf8.len(key) and utf8.len(value)) then
       error(("save_tensors: metadata '%s' is no valid UTF-8"):format(key), 3)
     end
+    copy[key] = value
   end
+  return copy
 end
 
-local function header_of(tensors, names, metadata)
+-- The header's text. Every entry of the list has its checksum in `crc`, or none has
+-- yet: a text of the same length.
+local function header_of(list, metadata)
   local header, checksums, offset = {}, {[METADATA] = metadata_checksum(metadata)}, 0
-  for _, name in ipairs(names) do
-    local t = tensors[name]
-    local stop = offset + WIDTH[DTYPE] * t:count()
-    header[name] = {dtype = DTYPE, shape = t:size(), data_offsets = {offset, stop}}
-    checksums[name] = hex(file.crc32c(t))
+  for _, e in ipairs(list) do
+    local stop = offset + WIDTH[DTYPE] * e.tensor:count()
+    header[e.name] = {dtype = DTYPE, shape = e.tensor:size(), data_offsets = {offset, stop}}
+    checksums[e.name] = hex(e.crc or 0)
     offset = stop
   end
   local all = {[CHECKSUMS] = json.encode(checksums)}
@@ -91,6 +100,20 @@ local function header_of(tensors, names, metadata)
   header[METADATA] = all
   local text = json.encode(header)
   return text .. (" "):rep(-#text % 8) -- the data starts at a multiple of 8
+end
+
+-- Room for the header, the tensors, and then the header with the checksums of the
+-- bytes that were written: a finalizer may change a tensor at any time until then.
+local function write(out, list, metadata, header)
+  local ok, message, code = out:write(string.pack("<I8", #header) .. header)
+  for _, e in ipairs(list) do
+    if not ok then return nil, message, code end
+    ok, message, code = out:write_tensor(e.tensor)
+    e.crc = ok and message
+  end
+  if ok then ok, message, code = out:write(header_of(list, metadata), 8) end
+  if not ok then return nil, message, code end
+  return out:commit()
 end
 
 --- Write tensors to a file, all or nothing: the path holds the old file or the
@@ -108,24 +131,16 @@ function M.save(path, tensors, metadata)
   options.arg("save_tensors", 1, "path", path, {type = "string", path = true})
   options.arg("save_tensors", 2, "tensors", tensors, "table")
   metadata = options.arg("save_tensors", 3, "metadata", metadata, {type = "table", default = {}})
-  check_tensors(tensors)
-  check_metadata(metadata)
-  local names = sorted_keys(tensors)
-  local header = header_of(tensors, names, metadata)
+  local list = check_tensors(tensors)
+  metadata = check_metadata(metadata)
+  local header = header_of(list, metadata)
   if #header > MAX_HEADER then
     return nil, ("%s: a header of %d bytes is more than the format's %d"):format(path, #header, MAX_HEADER),
       file.EBADMSG
   end
   local out <close>, message, code = file.create(path)
   if not out then return nil, message, code end
-  local ok
-  ok, message, code = out:write(string.pack("<I8", #header) .. header)
-  for i = 1, ok and #names or 0 do
-    ok, message, code = out:write_tensor(tensors[names[i]])
-    if not ok then break end
-  end
-  if not ok then return nil, message, code end
-  return out:commit()
+  return write(out, list, metadata, header)
 end
 
 -- ---- loading -------------------------------------------------------------
