@@ -2,7 +2,6 @@
 
 #include "base/threads.h"
 #include "math/panel_ops.h"
-#include "nn/conv_chain_groups.h"
 
 /* ---- the plan ---- */
 

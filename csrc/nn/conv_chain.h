@@ -15,27 +15,7 @@
 #define CGLOW_NN_CONV_CHAIN_H
 
 #include "base/prefetch.h"
-#include "nn/layer.h"
-
-#define CHAIN_STAGES 4
-/* Pixels of the first output in a patch, at most. */
-#define CHAIN_PIXELS 256
-/* Numbers in a column, at most: a group has PANEL columns, however few pixels. */
-#define CHAIN_COLUMN 4096
-
-typedef struct ChainStage {
-  const Layer *conv;
-  bool relu;      /* follows it */
-  size_t columns; /* numbers in a column */
-  size_t out;     /* channels */
-  size_t panels;  /* of outputs in a group: pixels in a patch */
-  size_t window;  /* of the next stage's windows; last stage: 1 */
-} ChainStage;
-
-typedef struct ConvChain {
-  size_t depth, n, h, w; /* stages; samples and size of the last output */
-  ChainStage stage[CHAIN_STAGES];
-} ConvChain;
+#include "nn/conv_chain_groups.h"
 
 /* Do the layer's kernels tile an input of this size, each pixel in just one? */
 bool conv_chain_tiles(const Layer *l, size_t h, size_t w);

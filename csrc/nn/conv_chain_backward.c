@@ -3,7 +3,7 @@
 
 #include "base/threads.h"
 #include "math/panel_ops.h"
-#include "nn/conv_chain_groups.h"
+#include "nn/conv_chain.h"
 
 /* Where a stage's gradients are summed. */
 typedef struct StageGradient {

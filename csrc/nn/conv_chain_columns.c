@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/threads.h"
-#include "nn/conv_chain_groups.h"
+#include "nn/conv_chain.h"
 
 /* Pixels of the first stage's input: (y[j], x[j]), at[j] numbers into a channel, is
  * the corner of pixel j's patch. */

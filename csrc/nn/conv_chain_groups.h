@@ -1,10 +1,30 @@
-/* What the passes of nn/conv_chain.h share: how pixels lie in groups and parts, a thread's
- * scratch, and the way between images and panels. */
+/* A chain of convolutions (nn/conv_chain.h) and what its passes share: how pixels lie in
+ * groups and parts, a thread's scratch, and the way between images and panels. */
 #ifndef CGLOW_NN_CONV_CHAIN_GROUPS_H
 #define CGLOW_NN_CONV_CHAIN_GROUPS_H
 
 #include "math/gemm.h"
-#include "nn/conv_chain.h"
+#include "nn/layer.h"
+
+#define CHAIN_STAGES 4
+/* Pixels of the first output in a patch, at most. */
+#define CHAIN_PIXELS 256
+/* Numbers in a column, at most: a group has PANEL columns, however few pixels. */
+#define CHAIN_COLUMN 4096
+
+typedef struct ChainStage {
+  const Layer *conv;
+  bool relu;      /* follows it */
+  size_t columns; /* numbers in a column */
+  size_t out;     /* channels */
+  size_t panels;  /* of outputs in a group: pixels in a patch */
+  size_t window;  /* of the next stage's windows; last stage: 1 */
+} ChainStage;
+
+typedef struct ConvChain {
+  size_t depth, n, h, w; /* stages; samples and size of the last output */
+  ChainStage stage[CHAIN_STAGES];
+} ConvChain;
 
 /* Weight gradients are summed in fixed parts of at least so many groups, then
  * joined in order, so that the sum does not depend on the number of threads. */

@@ -1,9 +1,12 @@
---- Checks the rooms of lua/cglow: what each of them may require, that no circle
--- leads from a module back to itself, and that nothing lies outside of a room.
+--- Checks the rooms of lua/cglow and of csrc: what each of them may require or
+-- include, that no circle leads from a module back to itself, and that nothing lies
+-- outside of a room.
 --
---     lua5.4 spec/tools/rooms.lua
+--     lua5.4 spec/tools/rooms.lua [FOLDER]
 --
--- A room is a folder, or a file beside the folders. Each may use those of its own
+-- FOLDER holds lua/cglow and csrc; default: the current one. In C a room is a folder,
+-- and the table of csrc/README.md says what it may include; a module is a .c with the
+-- .h of its name. In Lua a room is a folder, or a file beside the folders. Each may use those of its own
 -- line below; `util` and the core in C are open to all.
 
 local ROOMS <const> = {
@@ -22,11 +25,13 @@ local ROOMS <const> = {
 }
 local OPEN_TO_ALL <const> = {core = true, util = true}
 
+local ROOT <const> = arg[1] or "."
+local IN_ROOT <const> = "cd '" .. ROOT:gsub("'", "'\\''") .. "' && "
 local faults = {}
 local function fault(...) faults[#faults + 1] = string.format(...) end
 
 local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
+  local file <close> = assert(io.open(ROOT .. "/" .. path, "rb"))
   return file:read "a"
 end
 
@@ -36,7 +41,7 @@ local function room_of(module) return module:match "^cglow%.([%w_]+)" or "init" 
 -- The modules that each module requires, by name.
 local function read_requires()
   local uses = {}
-  local pipe <close> = assert(io.popen "find lua/cglow -name '*.lua' | LC_ALL=C sort")
+  local pipe <close> = assert(io.popen(IN_ROOT .. "find lua/cglow -name '*.lua' | LC_ALL=C sort"))
   for path in pipe:lines() do
     local name = path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
     uses[name] = {}
@@ -69,10 +74,12 @@ local function check_circles(uses)
   local state = {}
   local function visit(name, trail)
     if state[name] == "done" or not uses[name] then return end
-    trail = trail .. " -> " .. name
-    if state[name] == "open" then return fault("a circle: %s", trail:sub(5)) end
+    trail = trail .. name
+    if state[name] == "open" then
+      return fault("a circle: %s", trail:match("%f[^ \0]" .. name:gsub("%p", "%%%0") .. " .*"))
+    end
     state[name] = "open"
-    for _, module in ipairs(uses[name]) do visit(module, trail) end
+    for _, module in ipairs(uses[name]) do visit(module, trail .. " -> ") end
     state[name] = "done"
   end
   local names = {}
@@ -81,9 +88,64 @@ local function check_circles(uses)
   for _, name in ipairs(names) do visit(name, "") end
 end
 
+---------------------------------------------------------------------------
+-- C
+
+-- Room -> set of rooms, from the rows "| `room/` | what it holds | `other`, ... |".
+local function read_table()
+  local all, allowed = {}, {}
+  for line in read "csrc/README.md":gmatch "[^\n]+" do
+    local room, others = line:match "^| `([%w/]+)/` |.-|([^|]*)|$"
+    if room then all[room], allowed[room] = others, {[room] = true} end
+  end
+  for room, others in pairs(all) do
+    if others:find "%f[%w]all%f[%W]" then
+      for other in pairs(all) do allowed[room][other] = true end
+    end
+    for other in others:gmatch "`([%w/]+)`" do allowed[room][other] = true end
+  end
+  return allowed
+end
+
+-- The modules that each module includes; the headers of Lua are noted at once.
+local function read_includes()
+  local uses = {}
+  local pipe <close> = assert(io.popen(IN_ROOT .. "find csrc -name '*.[ch]' | LC_ALL=C sort"))
+  for path in pipe:lines() do
+    local name = path:match "^csrc/(.*)%.[ch]$"
+    local code = read(path)
+    uses[name] = uses[name] or {}
+    for module in code:gmatch '#include "([%w_/]+)%.h"' do
+      if module ~= name then table.insert(uses[name], module) end
+    end
+    if not name:find "^lua/" then
+      local header = code:match "#include <(lua[%w]*%.h)>" or code:match "#include <(lauxlib%.h)>"
+      if header then fault("%s includes %s: only csrc/lua may", path, header) end
+    end
+  end
+  return uses
+end
+
+local function check_includes(uses)
+  local allowed = read_table()
+  local function room(module) return module:match "^(.*)/" or "" end
+  for name, modules in pairs(uses) do
+    local own = allowed[room(name)]
+    if not own then fault("csrc/%s is in no room that csrc/README.md knows", name) end
+    for _, module in ipairs(modules) do
+      if own and not own[room(module)] then
+        fault("csrc/%s includes %s.h: %s may not use %s", name, module, room(name), room(module))
+      end
+    end
+  end
+end
+
 local uses = read_requires()
 check_edges(uses)
 check_circles(uses)
+local includes = read_includes()
+check_includes(includes)
+check_circles(includes)
 table.sort(faults)
 for _, text in ipairs(faults) do print(text) end
 os.exit(#faults == 0)

@@ -20,27 +20,7 @@
 #define CGLOW_FLOW_COUPLING_COUPLING_H
 
 #include "base/act.h"
-#include "optim/param.h"
-
-typedef struct Coupling {
-  size_t channels; /* of y */
-  size_t cond;     /* of hx; 0: unconditional */
-  size_t width;    /* of the hidden layers */
-  Param *conv1, *bias1, *logs1, *conv2, *bias2, *logs2, *conv3, *bias3, *logs3;
-} Coupling;
-
-/* How a batch is cut. */
-typedef struct CouplingPlan {
-  size_t n, h, w;    /* of y */
-  size_t side;       /* pixels of a cell's side, 1 or 2 */
-  size_t high, wide; /* cells of an image */
-  size_t rows;       /* of cells in a tile; the last may have fewer */
-  size_t tiles;
-  size_t width;  /* cells in a panel; the last of a tile may have fewer */
-  size_t panels; /* of cells, in a tile but the last */
-  bool split;    /* one panel is all: threads share its hidden layers */
-  size_t pixels; /* n·h·w */
-} CouplingPlan;
+#include "flow/coupling/plan.h"
 
 /* What the network of a coupling reads. */
 typedef struct CouplingInput {
@@ -49,13 +29,6 @@ typedef struct CouplingInput {
   const real *pre; /* conv1's part from hx: [x, width, h·w], or NULL */
   size_t repeat;   /* samples of y for each sample of pre */
 } CouplingInput;
-
-CouplingPlan coupling_plan(size_t n, size_t h, size_t w);
-
-static inline size_t coupling_keep1(const Coupling *c) { return c->channels / 2; }
-static inline size_t coupling_change(const Coupling *c) {
-  return c->channels - c->channels / 2;
-}
 
 /* Reals: hidden layers that backward reads; v; scratch of each direction. */
 size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p);

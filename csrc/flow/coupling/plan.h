@@ -1,11 +1,38 @@
-/* What the two directions of the coupling share: where tiles and panels lie. */
+/* A coupling layer, and how a batch is cut: where tiles and panels lie. */
 #ifndef CGLOW_FLOW_COUPLING_PLAN_H
 #define CGLOW_FLOW_COUPLING_PLAN_H
 
 #include "base/size.h"
-#include "flow/coupling/coupling.h"
 #include "math/conv.h"
 #include "math/gemm.h"
+#include "optim/param.h"
+
+typedef struct Coupling {
+  size_t channels; /* of y */
+  size_t cond;     /* of hx; 0: unconditional */
+  size_t width;    /* of the hidden layers */
+  Param *conv1, *bias1, *logs1, *conv2, *bias2, *logs2, *conv3, *bias3, *logs3;
+} Coupling;
+
+/* How a batch is cut. */
+typedef struct CouplingPlan {
+  size_t n, h, w;    /* of y */
+  size_t side;       /* pixels of a cell's side, 1 or 2 */
+  size_t high, wide; /* cells of an image */
+  size_t rows;       /* of cells in a tile; the last may have fewer */
+  size_t tiles;
+  size_t width;  /* cells in a panel; the last of a tile may have fewer */
+  size_t panels; /* of cells, in a tile but the last */
+  bool split;    /* one panel is all: threads share its hidden layers */
+  size_t pixels; /* n·h·w */
+} CouplingPlan;
+
+CouplingPlan coupling_plan(size_t n, size_t h, size_t w);
+
+static inline size_t coupling_keep1(const Coupling *c) { return c->channels / 2; }
+static inline size_t coupling_change(const Coupling *c) {
+  return c->channels - c->channels / 2;
+}
 
 static inline size_t in_channels(const Coupling *c) {
   return c->cond + coupling_keep1(c);

@@ -1,7 +1,5 @@
 #include "flow/coupling/scale_grads.h"
 
-#include "flow/coupling/plan.h"
-
 static void accumulate(real *g, size_t i, double sum, real beta) {
   g[i] = (beta == 0 ? 0 : g[i]) + (real)sum;
 }

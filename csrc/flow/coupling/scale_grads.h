@@ -3,7 +3,7 @@
 #ifndef CGLOW_FLOW_COUPLING_SCALE_GRADS_H
 #define CGLOW_FLOW_COUPLING_SCALE_GRADS_H
 
-#include "flow/coupling/coupling.h"
+#include "flow/coupling/plan.h"
 
 /* Where to add a parameter's gradient, and the factor for what is there. */
 typedef struct Gradient {
