@@ -74,6 +74,7 @@ local function dataset(n)
   end }
 end
 local four = function() return dataset() end
+local function trainer() return cglow.train.Trainer { model = model(), train = dataset(), progress = "quiet" } end
 local index = K.int(2, 1, 4)
 local a_set = K.object(four, "cglow.Dataset")
 
@@ -292,6 +293,10 @@ local rows = {
     end } }), ["train!"] = K.object(four, "table", { { "half a set", function() return { size = print } end } }),
       valid = a_set,
     steps = K.int(1, 1), batch = K.int(1, 1), seed = K.int(1, 0), warmup = K.int(0, 0), cooldown = K.int(0, 0),
+    accumulate = K.int(1, 1), schedule = K.object("linear", "string function", { { "another word", function()
+      return "staircase"
+    end } }), fall = K.num(0.5, { 0, -1, 2 }), ema = decay, metric = K.str("nll"), higher = boolean,
+    patience = K.int(0, 0), on_validation = K.fn(print), stop = K.fn(print),
     optimizer = K.list {},
     cell_width = K.num(1, { 0, -1 }), validate = K.fn(print), picture = K.fn(print), on_step = K.fn(print),
     log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1),
@@ -303,6 +308,9 @@ local rows = {
       { label = "resume without run", says = "needs 'run'", args = function()
         return { model = model(), train = dataset(), resume = true }
       end } } },
+  { "Trainer:step_count", self = trainer }, { "Trainer:status", self = trainer },
+  { "Trainer:set_lr", lr, self = trainer },
+  { "Trainer:stop", K.optional(K.str("enough")), self = trainer }, { "Trainer:state", self = trainer },
   { "cglow.Model", K.any { y = { 1, 4, 4 }, levels = 1, depth = 1, coupling = { width = 4 } }, wrong = {
     { label = "too many channels", args = { { y = { 1 << 20, 8, 8 } } },
       says = "must not lead to more than 4096 channels" } } },

@@ -61,8 +61,11 @@ describe("resuming from a checkpoint", function()
     assert.equal("done", resume(tensors, metadata, "as it was").reason)
   end)
 
-  -- What a field may be left without: there is no best model before a validation.
-  local OPTIONAL = {["state.at.best_nll"] = true, ["state.at.best_step"] = true, ["state.at.valid"] = true,
+  -- What a field may be left without: there is no best model before a validation, and runs
+  -- were made before there was anything to say of accumulation and metric.
+  local OPTIONAL = {["state.accumulate"] = true, ["state.metric"] = true, ["state.at.best_value"] = true,
+                    ["state.at.stale"] = true,
+                    ["state.at.best_nll"] = true, ["state.at.best_step"] = true, ["state.at.valid"] = true,
                     ["state.at.valid.nll"] = true}
 
   it("of which any field of the training state is missing or of another type", function()

@@ -39,7 +39,8 @@ end
 --   call, or nil; random choices come from `rng` alone
 -- * `name` = "data": for messages
 -- * `random` = false: does `get` draw from `rng`?
--- * `info`: facts that go with the samples, handed on by `map` and the like:
+-- * `info`: facts that go with the samples, handed on by `map` and the like (`dequantised`
+--   once a discrete y has its noise):
 --   `cell_width` (spacing of y's values once dequantised), `classes` (names), …
 -- * `recipe`, `files`: what the samples depend on, for `disk_cache`: a string
 --   that names reader and options, and a list of paths
@@ -102,10 +103,6 @@ end
 
 local FIELDS = {"x", "y"}
 
-local function new_batch(n, like)
-  return core.empty(n, table.unpack(like:size()))
-end
-
 local function fits(out, n, like)
   local size = out:size()
   if #size ~= like:dim() + 1 or size[1] ~= n then return false end
@@ -115,10 +112,18 @@ local function fits(out, n, like)
   return true
 end
 
-local function check_fit(out, n, sample, field)
-  if fits(out, n, sample[field]) then return end
-  error(("Dataset:batch: %s must be a tensor of shape %dx%s (as %s has it), got %s"):format(
-    field, n, table.concat(sample[field]:size(), "x"), sample.name or "the sample", table.concat(out:size(), "x")), 3)
+-- Sample number `place` of n into a batch, a new one when there is none.
+local function put(out, n, place, sample, field)
+  local t, name = sample[field], sample.name or "the sample"
+  if core.type(t) ~= "cglow.Tensor" then error(("Dataset:batch: %s has no tensor '%s'"):format(name, field), 3) end
+  out = out or core.empty(n, table.unpack(t:size()))
+  if core.type(out) ~= "cglow.Tensor" or not fits(out, n, t) then
+    local got = core.type(out) == "cglow.Tensor" and table.concat(out:size(), "x") or options.show(out)
+    error(("Dataset:batch: %s must be a tensor of shape %dx%s (as %s has it), got %s"):format(
+      field, n, table.concat(t:size(), "x"), name, got), 3)
+  end
+  out[place] = t
+  return out
 end
 
 --- Several samples at once.
@@ -126,27 +131,28 @@ end
 -- @tparam[opt] Tensor x N×Cx×Hx×Wx to write to; a new one when absent
 -- @tparam[opt] Tensor y N×C×H×W, likewise
 -- @tparam[opt] Rng rng for random transforms; the default generator when absent
--- @treturn[1] Tensor x
+-- @tparam[opt] {[string]=Tensor} more other fields of the samples to gather, each N×…
+-- @treturn[1] Tensor x; false when the samples have none
 -- @treturn[1] Tensor y
 -- @treturn[2] nil when a sample cannot be read; x and y may be partly written
 -- @treturn[2] string message
 -- @raise when the samples differ in shape, or do not fit x and y
-function Dataset:batch(indices, x, y, rng)
+function Dataset:batch(indices, x, y, rng, more)
   options.arg("Dataset:batch", 1, "indices", indices, "table")
   local n <const> = #indices
   if n == 0 then error("Dataset:batch: indices must be a list of at least one index, got an empty one", 2) end
+  more = options.arg("Dataset:batch", 5, "more", more, {type = "table", default = {}})
   local out = {x = options.arg("Dataset:batch", 2, "x", x, {type = "tensor", optional = true}),
                y = options.arg("Dataset:batch", 3, "y", y, {type = "tensor", optional = true})}
   for place = 1, n do
     local sample, message = self:get(indices[place], rng, self.scratch)
     if not sample then return nil, message end
     for _, field in ipairs(FIELDS) do
-      out[field] = out[field] or new_batch(n, sample[field])
-      check_fit(out[field], n, sample, field)
-      out[field][place] = sample[field]
+      if sample[field] or field == "y" then out[field] = put(out[field], n, place, sample, field) end
     end
+    for field, tensor in pairs(more) do put(tensor, n, place, sample, field) end
   end
-  return out.x, out.y
+  return out.x or false, out.y
 end
 
 -- ---- other data sets from this one -----------------------------------------
@@ -155,23 +161,33 @@ local function joined(recipe, step)
   return recipe and step and recipe .. "|" .. step
 end
 
+local MAP = {random = {type = "boolean"}, recipe = {type = "string"}, dequantised = {type = "boolean"}}
+
+local function with_noise(info)
+  local copy = {dequantised = true}
+  for name, fact in pairs(info) do copy[name] = fact end
+  return copy
+end
+
 --- Each sample changed by a transform.
 -- @tparam function|table transform one of `cglow.data.transform`, or a function(sample,
 -- rng, scratch) that returns a new sample, or nil and a message
 -- @tparam[opt] table opts for a function: `random` = true when it draws from rng;
--- `recipe`: a string that names it, so that the result can be cached on disk
+-- `recipe`: a string that names it, so that the result can be cached on disk;
+-- `dequantised` = true when it adds noise to a discrete y
 -- @treturn Dataset
 function Dataset:map(transform, opts)
   options.arg("Dataset:map", 1, "transform", transform, "function|table")
-  local o = options.check("Dataset:map", opts, {random = {type = "boolean"}, recipe = {type = "string"}})
-  local apply, random, recipe = transform, o.random, o.recipe
+  local o = options.check("Dataset:map", opts, MAP)
+  local apply, random, recipe, dequantised = transform, o.random, o.recipe, o.dequantised
   if type(transform) == "table" then
     apply = options.arg("Dataset:map", 1, "transform.apply", transform.apply, "function")
-    random, recipe = transform.random, transform.recipe
+    random, recipe, dequantised = transform.random, transform.recipe, transform.dequantises
   end
   local get = self.fetch
   return derive(self, {
     random = self.random or random or false, recipe = joined(self.recipe, recipe),
+    info = dequantised and with_noise(self.info) or self.info,
     get = function(i, rng, scratch)
       local sample, message = get(i, rng, scratch)
       if not sample then return nil, message end
@@ -181,10 +197,11 @@ function Dataset:map(transform, opts)
 end
 
 --- y with uniform noise over its cells, as training on discrete y needs it, when
--- `ds.info.cell_width` says that y is discrete; the set itself when y is continuous.
+-- `ds.info.cell_width` says that y is discrete; the set itself when y is continuous or
+-- has its noise.
 -- @treturn Dataset
 function Dataset:dequantise()
-  local width = self.info.cell_width
+  local width = not self.info.dequantised and self.info.cell_width
   return width and self:map(require("cglow.data.transform").dequantise {width = width}) or self
 end
 

@@ -321,6 +321,7 @@ function M.dequantise(opts)
     result.y = noise:add(-0.5):mul(width):add(t, s)
     return result
   end, true)
+  self.dequantises = true
   return self
 end
 

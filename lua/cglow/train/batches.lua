@@ -13,30 +13,42 @@ end
 
 --- @param data data set with `size`, `get` and `batch`
 -- @tparam integer batch the most samples at once
+-- @tparam[opt] table o `takes_x` = true: false for a model without a condition;
+-- `target` = false: load the samples' field of this name, too
 -- @raise when there is no first sample, or it cannot be read
-function M.new(data, batch)
+function M.new(data, batch, o)
   if data:size() == 0 then error("Trainer: the data set is empty", 0) end
   local first, message = data:get(1)
   if not first then error("Trainer: " .. message, 0) end
-  local self = setmetatable({data = data, batch = batch, indices = {}}, Feed)
-  self.x, self.y = buffer(batch, first.x), buffer(batch, first.y)
+  o = o or {}
+  local self = setmetatable({data = data, batch = batch, indices = {}, takes_x = o.takes_x ~= false}, Feed)
+  if self.takes_x and not first.x then error("Trainer: the model takes an x, the data set's samples have none", 0) end
+  self.x, self.y = first.x and buffer(batch, first.x), buffer(batch, first.y)
+  self.more = o.target and {target = buffer(batch, first.target)} or nil
   return self
+end
+
+-- The first n of a buffer, which may be missing.
+local function part(t, n, all)
+  if not t or n == all then return t or nil end
+  return t:narrow(1, 1, n)
 end
 
 --- Load the samples that `self.indices` names from 1 to n.
 -- @tparam integer n how many; at most the batch size
 -- @param rng generator for the data set's random transforms
--- @treturn[1] Tensor x, n×Cx×Hx×Wx; overwritten by the next call
 -- @treturn[1] Tensor y, n×C×H×W; overwritten by the next call
+-- @treturn[1] ?Tensor x, n×Cx×Hx×Wx, if the model takes it; overwritten by the next call
+-- @treturn[1] ?Tensor target, likewise, if it was asked for
 -- @treturn[2] nil when a sample cannot be read
 -- @treturn[2] string message
 function Feed:load(n, rng)
   for i = #self.indices, n + 1, -1 do self.indices[i] = nil end
-  local x, y = self.x, self.y
-  if n < self.batch then x, y = x:narrow(1, 1, n), y:narrow(1, 1, n) end
-  local ok, message = self.data:batch(self.indices, x, y, rng)
+  local x, y = part(self.x, n, self.batch), part(self.y, n, self.batch)
+  local target = self.more and part(self.more.target, n, self.batch)
+  local ok, message = self.data:batch(self.indices, x, y, rng, target and {target = target})
   if ok == nil and message then return nil, message end
-  return x, y
+  return y, self.takes_x and x or nil, target or nil
 end
 
 return M

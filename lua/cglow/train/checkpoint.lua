@@ -11,22 +11,32 @@ local M = {}
 
 local PREFIX = "optimizer."
 
---- Write a checkpoint.
+-- Ending of the trained weights where the parameters' own names stand for their average.
+local TRAINED = ".value"
+
+--- Write a checkpoint. With an average of the weights, that is what is under the names of the
+-- parameters, so that whoever loads the model has what was validated; the weights that training
+-- goes on from are under `optimizer.<name>.value`.
 -- @tparam string path
 -- @param model
 -- @param optimizer
+-- @param averaging see `cglow.train.averaging`
 -- @tparam table training_state as `cglow.train.state` wants it; NaN is not kept
 -- @treturn[1] boolean true
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.save(path, model, optimizer, training_state)
+function M.save(path, model, optimizer, averaging, training_state)
   local moments, steps = optimizer:state()
   local tensors = {}
   for name, tensor in pairs(moments) do tensors[PREFIX .. name] = tensor end
+  local _ <close> = averaging:exchange()
+  local trained, updates = averaging:trained()
+  for name, tensor in pairs(trained) do tensors[PREFIX .. name .. TRAINED] = tensor end
   return model:save(path, {
     tensors = tensors,
     metadata = {
-      training = json.encode({optimizer_steps = steps, state = training_state}, {not_finite = "null"}),
+      training = json.encode({optimizer_steps = steps, average_updates = updates, state = training_state},
+        {not_finite = "null"}),
       cell_width = json.encode(training_state.cell_width), -- for those who only load the model
     },
   })
@@ -50,7 +60,8 @@ function M.read(path)
   local training, message = json.decode(metadata.training)
   if training ~= nil then training, message = state.check(training) end
   if not training then return nil, ("%s: training state: %s"):format(path, message) end
-  return setmetatable({tensors = tensors, state = training.state, steps = training.optimizer_steps}, Checkpoint)
+  return setmetatable({tensors = tensors, state = training.state, steps = training.optimizer_steps,
+    updates = training.average_updates}, Checkpoint)
 end
 
 local function sick_parameter(model, tensors)
@@ -60,20 +71,30 @@ local function sick_parameter(model, tensors)
   end
 end
 
---- Put the weights into a model and the moments into its optimizer.
+-- The weights to go on from, by name of their parameter.
+local function trained_weights(self, model)
+  if not self.updates then return self.tensors end
+  local weights = {}
+  for _, p in ipairs(model:parameters()) do weights[p.name] = self.tensors[PREFIX .. p.name .. TRAINED] end
+  return weights
+end
+
+--- Put the weights into a model, the moments into its optimizer and the averages into theirs.
 -- @param model
 -- @param optimizer
+-- @param averaging
 -- @treturn[1] boolean true
 -- @treturn[2] nil when they do not fit
 -- @treturn[2] string message
-function Checkpoint:apply(model, optimizer)
-  local moments = {}
+function Checkpoint:apply(model, optimizer, averaging)
+  local moments, weights = {}, trained_weights(self, model)
   for name, tensor in pairs(self.tensors) do
     if name:sub(1, #PREFIX) == PREFIX then moments[name:sub(#PREFIX + 1)] = tensor end
   end
-  local sick = sick_parameter(model, self.tensors)
+  local sick = sick_parameter(model, weights)
   if sick then return nil, ("tensor '%s' is not finite"):format(sick) end
-  local ok, message = model_file.fill(model, self.tensors)
+  local ok, message = model_file.fill(model, weights)
+  if ok then ok, message = averaging:restore(self.tensors, self.updates) end
   if not ok then return nil, message end
   return optimizer:set_state(moments, self.steps)
 end

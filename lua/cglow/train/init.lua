@@ -2,26 +2,31 @@
 -- on from whatever interrupts it.
 --
 --     local trainer = cglow.train.Trainer {
---       model = model, train = train:dequantise(), valid = valid:dequantise(),
---       batch = 2, steps = 4000, optimizer = {lr = 2e-4, clip_value = 0.25},
+--       model = model, train = train, valid = valid, batch = 16, steps = 4000,
+--       optimizer = {lr = 1e-3, clip_norm = 1}, schedule = "linear", warmup = 200, ema = 0.998,
 --       run = "runs/horses",
 --     }
 --     local outcome = trainer:run()
 --
 -- Anything with `zero_grad`, `loss_and_grad`, `parameters`, `save` and either
--- `loss` or `log_prob` can be trained: the flow models and the feed-forward
--- networks alike.
+-- `loss` or `log_prob` can be trained: the flow models, plain Glow among them, and the
+-- feed-forward networks alike.
 -- @module cglow.train
 local check = require "cglow.util.check"
 local core = require "cglow.core"
 local optim = require "cglow.optim"
-local json = require "cglow.util.json"
+local options = require "cglow.util.options"
+local averaging = require "cglow.train.averaging"
+local discrete = require "cglow.train.discrete"
 local feed = require "cglow.train.batches"
+local format = require "cglow.run.format"
 local keeper = require "cglow.train.store"
 local policy = require "cglow.train.step_guard"
 local progress = require "cglow.train.progress"
+local schedule = require "cglow.train.schedule"
 local settings = require "cglow.train.settings"
 local shuffle = require "cglow.train.shuffle"
+local step = require "cglow.train.step"
 local stop = require "cglow.train.stop"
 local validation = require "cglow.train.validation"
 local system = core.system
@@ -30,13 +35,12 @@ local M = {}
 
 local Trainer = {}
 Trainer.__index = Trainer
+Trainer.__name = "cglow.Trainer"
 
 local NOTICE = "\nfinishing this step, then saving; once more to stop at once\n"
 
 -- Added to the seed, so that the streams of random numbers differ.
 local NOISE, VALIDATION = 1 << 32, 2 << 32
-
-local SMOOTHING = 0.98 -- weight of the past in the NLL that is shown
 
 -- A table of options is for Adam; `cn_step` among them is for the model, whose
 -- conditioning networks may take smaller steps than the rest.
@@ -47,20 +51,46 @@ local function make_optimizer(model, given)
   return optim.Adam(model.parameter_groups and model:parameter_groups(given.cn_step) or model:parameters(), adam)
 end
 
+-- The data to train on: with what the head is to learn, made from the y that is given, and
+-- with noise where y is discrete.
+local function training_data(o)
+  local data = o.train
+  if o.head then
+    data = data:map(function(sample)
+      local copy = {target = o.head.target(sample)}
+      for field, value in pairs(sample) do copy[field] = value end
+      return copy
+    end)
+  end
+  return discrete.ready(data, o.model, "train")
+end
+
+local function takes_x(model) return not (model.config and model.config.x == nil) end
+
 --- A trainer. Nothing is written before `run`.
 -- @tparam table o options:
 --
--- * `model`, `train`: what to train, and the data set to train it on (required); y
---   is used as it comes, so a discrete one is to be dequantised by the data set
+-- * `model`, `train`: what to train, and the data set to train it on (required). A set that
+--   says that its y is discrete (`info.cell_width`) gets noise over the cells unless it has
+--   it (`ds:dequantise()`); discrete values without that word are refused
 -- * `valid`: data set to validate on
--- * `steps` = 1000, `batch` = 2, `seed` = 1
+-- * `steps` = 1000, `batch` = 2, `seed` = 1; `accumulate` = 1: batches whose gradients are
+--   added up for a step
 -- * `optimizer`: a table of options for `optim.Adam` and, for models with
 --   parameter groups, `cn_step`; or an optimizer
--- * `warmup` = 0: steps over which the step size grows to its full value; `cooldown` = 0:
---   last steps, over which it falls in a straight line towards 0
+-- * `schedule`: what becomes of the step size: "constant", "linear" or "cosine", or a function of
+--   `status()` that gives a factor; `warmup` = 0: steps over which it grows to its full value;
+--   `fall` = 0.6 where a curve is named: the share of the steps, the last ones, over which it
+--   falls towards 0, or in steps `cooldown` = 0
+-- * `ema`: keep an average of the weights, of which each step takes the share 1 − ema; it is
+--   what is validated, drawn and found in the run's files by whoever loads them
+-- * `head` = {target = function(sample) that gives a tensor, from y without noise; `weight` = 0.1
+--   or a function of `status()`}: train the model's head beside it
 -- * `cell_width`: the spacing of y's values, for bits per dimension; by default
 --   what the data set says, or else 1
 -- * `validate`: function(model, valid) that gives a table of metrics
+-- * `metric` = "nll": what picks the best model, from what a validation gives; `higher` = false:
+--   is more better? `patience` = 0: validations without a better one that end the training; 0: none do
 -- * `picture`: function(model) that gives an image, kept in samples/ after each validation
 -- * `log_every` = 10, `valid_every` = 250, `checkpoint_every` = 500: steps
 -- * `run`: folder for all that is kept (nothing is kept without it); `keep` = 3 checkpoints
@@ -69,143 +99,115 @@ end
 -- * `give_up` = 10: refused steps in a row that end the training
 -- * `config`: table written to config.json, for the report
 -- * `progress`: "bar", "lines", "json" or "quiet"; by default a bar on a terminal, else lines
--- * `on_step`: function(trainer) called after each step
+-- * `on_step`: function(trainer) called after each step, `on_validation`: function(trainer,
+--   metrics) after each validation; they may call `set_lr` and `stop`
+-- * `stop`: function(status) called after each step, which ends the training by giving true
+--   or a text that says why; all is saved
 -- @treturn Trainer
 -- @raise on an unknown or impossible option
 function M.Trainer(o)
   o = settings.check(o)
-  local optimizer = make_optimizer(o.model, o.optimizer)
+  local factor = schedule.new(o)
+  local optimizer, train, x = make_optimizer(o.model, o.optimizer), training_data(o), takes_x(o.model)
   return setmetatable({
-    options = o, model = o.model, optimizer = optimizer, lr = optimizer.lr,
-    shuffle = shuffle.new(o.train:size(), o.seed), noise = core.Rng(o.seed + NOISE),
-    feed = feed.new(o.train, o.batch), loss_options = {cell_width = o.cell_width},
-    policy = policy.new(o), progress = progress.new(o.progress),
+    options = o, model = o.model, optimizer = optimizer, lr = optimizer.lr, schedule = factor,
+    shuffle = shuffle.new(train:size(), o.seed), noise = core.Rng(o.seed + NOISE),
+    feed = feed.new(train, o.batch, {takes_x = x, target = o.head ~= nil}), loss_options = {cell_width = o.cell_width},
+    averaging = averaging.new(o.model, o.ema), policy = policy.new(o), progress = progress.new(o.progress),
     validation = o.valid and validation.new {
-      data = o.valid, batch = o.batch, cell_width = o.cell_width,
-      seed = o.seed + VALIDATION, metrics = o.validate,
+      data = discrete.ready(o.valid, o.model, "valid"), given = o.valid, batch = o.batch, takes_x = x,
+      cell_width = o.cell_width, seed = o.seed + VALIDATION, metrics = o.validate,
     },
     keeper = keeper.new(o),
     -- what a checkpoint keeps besides the model, the optimizer and the streams
     at = {step = 0, seconds = 0.0, smooth = 0.0, weight = 0.0, sum = 0.0, count = 0},
-    spent = {steps = 0, data = 0, stepping = 0}, -- seconds, in this process
+    spent = {before = 0.0, steps = 0, data = 0, stepping = 0}, -- seconds, in this process
   }, Trainer)
 end
 
 --- Steps made so far.
 function Trainer:step_count() return self.at.step end
 
--- ---- the log -------------------------------------------------------------
+local function smoothed(at) return at.weight > 0 and at.smooth / at.weight or nil end
 
-local function seconds(self)
-  return self.spent.before + system.clock() - self.spent.start
+local function best_of(at)
+  return at.best_step and {step = at.best_step, nll = at.best_nll, value = at.best_value} or nil
 end
 
--- Every line of a given step is the same after resuming, but for `seconds`.
-local function log(self, record)
-  record.step, record.seconds = self.at.step, tonumber(("%.3f"):format(seconds(self)))
-  local line = json.encode(record, {not_finite = "null"})
-  self.progress:record(line)
-  self.keeper:write_log(line)
-end
-
-local function log_step(self)
+--- Where the training stands, for schedules and callbacks.
+-- @treturn table `step` (made so far), `steps`, `epoch` (a fraction), `seconds`, `nll`
+-- (smoothed; nil before the first step), `lr` (before schedule and halvings), `valid` (metrics
+-- of the last validation, if any), `best` (`step`, `nll` and `value` of the metric, if any)
+function Trainer:status()
   local at = self.at
-  if at.count == 0 then return end
-  log(self, {nll = at.sum / at.count, lr = self.optimizer.lr, epoch = self.shuffle:epochs()})
-  at.sum, at.count = 0.0, 0
+  return {step = at.step, steps = self.options.steps, epoch = self.shuffle:epochs(), seconds = step.seconds(self),
+    nll = smoothed(at), lr = self.lr, valid = at.valid, best = best_of(at)}
 end
 
--- ---- one step ------------------------------------------------------------
-
-local function set_step_size(self)
-  local o, done = self.options, self.at.step
-  local warm = math.min(1, (done + 1) / math.max(1, o.warmup))
-  local cool = math.min(1, (o.steps - done) / math.max(1, o.cooldown))
-  local lr = self.lr * warm * cool * self.policy:factor()
-  if lr ~= self.optimizer.lr then self.optimizer:set_lr(lr) end
+--- Change the step size, which schedule and halvings are factors of; resuming keeps it.
+-- @number lr
+function Trainer:set_lr(lr)
+  self.lr = options.arg("Trainer:set_lr", 1, "lr", lr, {type = "number", min = 0, max = 1e9})
+  self.at.lr = self.lr
 end
 
-local function load_batch(self)
-  local before = system.clock()
-  self.shuffle:fill(self.feed.indices, self.options.batch)
-  local x, y = stop.must(self.feed:load(self.options.batch, self.noise))
-  self.spent.data = self.spent.data + system.clock() - before
-  return x, y
-end
-
--- The loss, or nil and why the step was refused; then nothing has changed.
-local function try_step(self, x, y)
-  self.model:zero_grad()
-  local loss, why = self.model:loss_and_grad(x, y, self.loss_options)
-  if not loss then return nil, why end
-  local ok
-  ok, why = self.optimizer:step()
-  if not ok then return nil, why end
-  return loss
-end
-
-local function note_made(self, loss)
-  local at = self.at
-  at.smooth = SMOOTHING * at.smooth + (1 - SMOOTHING) * loss
-  at.weight = SMOOTHING * at.weight + (1 - SMOOTHING)
-  at.sum, at.count = at.sum + loss, at.count + 1
-  self.policy:made()
-end
-
-local function note_refused(self, why)
-  local over = self.policy:refuse()
-  log(self, {skipped = why, lr = self.optimizer.lr})
-  self.progress:warn(("step %d skipped: %s; step size halved to %g for the next %d good steps"):format(
-    self.at.step, why, self.lr * self.policy:factor(), self.options.calm))
-  if over then
-    stop.raise("diverged", ("gave up at step %d: %d steps in a row were refused, the last because %s"):format(
-      self.at.step, self.policy.in_a_row, why))
-  end
-end
-
-local function make_step(self)
-  local before = system.clock()
-  set_step_size(self)
-  local x, y = load_batch(self)
-  local loss, why = try_step(self, x, y)
-  self.at.step = self.at.step + 1
-  if loss then note_made(self, loss) else note_refused(self, why) end
-  self.spent.stepping = self.spent.stepping + system.clock() - before
-  self.spent.steps = self.spent.steps + 1
+--- End the training after this step; all is saved and `run` gives the reason "stopped".
+-- @string[opt] message why
+function Trainer:stop(message)
+  self.stopping = options.arg("Trainer:stop", 1, "message", message, {type = "string", default = "stopped"})
 end
 
 -- ---- validation ----------------------------------------------------------
 
+local function metric_of(self, metrics)
+  local value = metrics[self.options.metric]
+  if value then return value end
+  error(("Trainer: option 'metric': the validation gives %s, and no '%s'"):format(
+    format.metrics(metrics), self.options.metric), 0)
+end
+
 local function note_best(self, metrics)
-  local at = self.at
-  local better = metrics.nll < (at.best_nll or math.huge) -- never when it is NaN
-  if not better then return end
-  at.best_nll, at.best_step = metrics.nll, at.step
-  self.keeper:save_best(self, metrics)
+  local at, o, value = self.at, self.options, metric_of(self, metrics)
+  local better = not at.best_value and value == value
+  if at.best_value then better = o.higher and value > at.best_value or not o.higher and value < at.best_value end
+  if better then
+    at.best_value, at.best_nll, at.best_step, at.stale = value, metrics.nll, at.step, 0
+    self.keeper:save_best(self, metrics)
+    return
+  end
+  at.stale = (at.stale or 0) + 1
+  if o.patience > 0 and at.stale >= o.patience then
+    self:stop(("no better %s in %d validations; the best was %.4g at step %d"):format(
+      o.metric, at.stale, at.best_value or 0 / 0, at.best_step or 0))
+  end
 end
 
 local function validate(self)
+  local o, exchanged <close> = self.options, self.averaging:exchange()
   local metrics = stop.must(self.validation:run(self.model))
   self.at.valid = metrics
-  log(self, {valid = metrics})
+  step.log(self, {valid = metrics})
   self.progress:validation(self.at.step, metrics)
-  local picture = self.options.picture
-  if picture then self.keeper:save_picture(self.at.step, function() return picture(self.model) end) end
+  if o.picture then self.keeper:save_picture(self.at.step, function() return o.picture(self.model) end) end
   note_best(self, metrics)
   self.keeper:write_report()
+  if exchanged then exchanged:close() end
+  if o.on_validation then o.on_validation(self, metrics) end
 end
 
 -- ---- the state -----------------------------------------------------------
 
-local SAME <const> = {"batch", "seed", "cell_width"} -- options that a run cannot change
+local SAME <const> = {"batch", "seed", "cell_width", "accumulate", "ema", "metric"} -- what a run cannot change
 
---- All that a checkpoint keeps besides the model and the optimizer.
+-- What a run was started with before these options were there.
+local BEFORE <const> = {accumulate = 1, metric = "nll"}
+
+--- All that a checkpoint keeps besides the model, the optimizer and the average.
 -- @treturn table
 function Trainer:state()
-  self.at.seconds = seconds(self)
-  local state = {
-    at = self.at, shuffle = self.shuffle:state(), noise = self.noise:state(), policy = self.policy:state(),
-  }
+  self.at.seconds = step.seconds(self)
+  local streams = self.unmade or {shuffle = self.shuffle:state(), noise = self.noise:state()}
+  local state = {at = self.at, shuffle = streams.shuffle, noise = streams.noise, policy = self.policy:state()}
   for _, name in ipairs(SAME) do state[name] = self.options[name] end
   return state
 end
@@ -218,15 +220,18 @@ end
 -- @treturn[2] string message
 function Trainer:restore(state, apply)
   for _, name in ipairs(SAME) do
-    local there, here = state[name], self.options[name]
-    if there ~= here then return nil, ("the run was started with %s %s, not %s"):format(name, there, here) end
+    local there, here = state[name] or BEFORE[name], self.options[name]
+    if there ~= here then
+      return nil, ("the run was started with %s %s, not %s"):format(name, there or "absent", here or "absent")
+    end
   end
   local ok, message = self.shuffle:restore(state.shuffle)
   if ok then ok, message = apply() end
   if not ok then return nil, message end
   self.noise:set_state(state.noise)
   self.policy:restore(state.policy)
-  self.at = state.at
+  self.at, self.lr = state.at, state.at.lr or self.lr
+  self.at.best_value = self.at.best_value or self.at.best_nll
   return true
 end
 
@@ -236,61 +241,77 @@ local function show(self)
   local spent, at = self.spent, self.at
   local stepping, all = math.max(spent.stepping, 1e-9), system.clock() - spent.start
   self.progress:step {
-    step = at.step, steps = self.options.steps, nll = at.weight > 0 and at.smooth / at.weight or 0 / 0,
+    step = at.step, steps = self.options.steps, nll = smoothed(at) or 0 / 0,
     per_second = spent.steps / stepping, left = (self.options.steps - at.step) * all / spent.steps,
     memory = (system.memory()), data_share = spent.data / stepping, valid = at.valid,
   }
 end
 
+-- Does the user's function want to end it?
+local function ask_to_stop(self)
+  local why = self.options.stop and self.options.stop(self:status())
+  if why then self:stop(type(why) == "string" and why or nil) end
+end
+
 -- All that belongs to one step, in the order in which it is logged.
 local function advance(self)
   local o, at = self.options, self.at
-  make_step(self)
+  step.make(self)
   local last = at.step == o.steps
-  if last or at.step % o.log_every == 0 then log_step(self) end
+  if last or at.step % o.log_every == 0 then step.log_loss(self) end
   if self.validation and (last or at.step % o.valid_every == 0) then validate(self) end
   if last or at.step % o.checkpoint_every == 0 then
     self.keeper:save_checkpoint(self, not last and self.policy.in_a_row > 0)
   end
   show(self)
   if o.on_step then o.on_step(self) end
+  ask_to_stop(self)
 end
 
 local function train(self, catch)
   self.keeper:open(self)
   self.spent.before, self.spent.start = self.at.seconds, system.clock()
-  while self.at.step < self.options.steps and not self.signal do
+  while self.at.step < self.options.steps and not self.signal and not self.stopping do
     advance(self)
     self.signal = catch:received()
   end
   self.keeper:save_checkpoint(self)
+  self.keeper:save_model(self)
   self.keeper:write_report()
-  if self.at.step < self.options.steps then
-    stop.raise("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
-  end
+  if self.at.step == self.options.steps then return end
+  if self.stopping then stop.raise("stopped", ("stopped at step %d: %s"):format(self.at.step, self.stopping)) end
+  stop.raise("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
+end
+
+-- Something went wrong that is not the model's fault: keep what there is. What goes wrong in
+-- doing so, a full disk perhaps, is what went wrong before or the lesser of the two.
+local function rescue(self, why)
+  local diverged = stop.is(why) and why.reason == "diverged"
+  local over = stop.is(why) and (why.reason == "stopped" or why.reason == "interrupted")
+  if self.keeper.log and not diverged and not over then pcall(self.keeper.save_checkpoint, self.keeper, self) end
 end
 
 local function outcome(self, reason, message)
   local at = self.at
   return {
     reason = reason, message = message, signal = self.signal, step = at.step, steps = self.options.steps,
-    nll = at.weight > 0 and at.smooth / at.weight or nil, valid = at.valid,
-    best = at.best_nll and {step = at.best_step, nll = at.best_nll},
-    checkpoint = self.keeper:newest(),
+    nll = smoothed(at), valid = at.valid, best = best_of(at), checkpoint = self.keeper:newest(),
   }
 end
 
---- Train until the last step, or Ctrl-C, or trouble.
--- @treturn table what came of it: `reason` ("done", "interrupted", "diverged",
+--- Train until the last step, or Ctrl-C, or a callback's word, or trouble. Whatever ends it,
+-- but a model that diverged, the last complete step is in a checkpoint.
+-- @treturn table what came of it: `reason` ("done", "stopped", "interrupted", "diverged",
 -- "failed"), `message` (unless done), `signal` ("INT" or "TERM", if one came),
--- `step`, `nll` (smoothed), `valid` (the last validation), `best` (`step` and
--- `nll` of the best one), `checkpoint` (path of the newest one)
+-- `step`, `nll` (smoothed), `valid` (the last validation), `best` (`step`, `nll` and
+-- `value` of the best one), `checkpoint` (path of the newest one)
 -- @raise an error of the model's, the data set's or a callback's
 function Trainer:run()
   local catch <close> = system.catch_interrupt(NOTICE)
   local ok, why = xpcall(train, function(e)
     return stop.is(e) and e or debug.traceback(tostring(e), 2)
   end, self, catch)
+  if not ok then rescue(self, why) end
   self.keeper:close()
   self.progress:close()
   if not ok and not stop.is(why) then error(why, 0) end

@@ -6,13 +6,19 @@ local options = require "cglow.util.options"
 local M = {}
 
 local function integer(min, default) return {type = "integer", min = min, default = default} end
+local FUNCTION <const> = {type = "function"}
 
 local SPEC = {
   model = {required = true}, train = {required = true}, valid = {},
-  steps = integer(1, 1000), batch = integer(1, 2), seed = integer(0, 1),
-  warmup = integer(0, 0), cooldown = integer(0, 0),
+  steps = integer(1, 1000), batch = integer(1, 2), accumulate = integer(1, 1), seed = integer(0, 1),
+  schedule = {type = "string|function"}, warmup = integer(0, 0), cooldown = integer(0, 0),
+  fall = {type = "number", above = 0, max = 1}, ema = {type = "number", min = 0, below = 1},
   optimizer = {type = "table", default = {}}, cell_width = {type = "number", above = 0},
-  validate = {type = "function"}, picture = {type = "function"}, on_step = {type = "function"},
+  head = {type = "table", fields = {
+    target = {type = "function", required = true}, weight = {type = "number|function", default = 0.1, min = 0},
+  }},
+  validate = FUNCTION, picture = FUNCTION, on_step = FUNCTION, on_validation = FUNCTION, stop = FUNCTION,
+  metric = {type = "string", default = "nll"}, higher = {type = "boolean", default = false}, patience = integer(0, 0),
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
   run = {type = "string", path = true}, keep = integer(1, 3), resume = {type = "boolean", default = false},
   calm = integer(1, 100), give_up = integer(1, 10),
@@ -31,9 +37,11 @@ function M.check(given)
   local o = options.check("Trainer", given, SPEC, 1)
   check.methods("Trainer", "model", o.model, MODEL)
   check.methods("Trainer", "train", o.train, DATA)
+  if o.head then check.methods("Trainer", "train", o.train, {"map"}) end
   if o.valid ~= nil then check.methods("Trainer", "valid", o.valid, DATA) end
   o.cell_width = o.cell_width or o.train.info and o.train.info.cell_width or 1
   if o.resume and not o.run then error("Trainer: option 'resume' needs 'run', the folder to go on from", 3) end
+  if o.patience > 0 and not o.valid then error("Trainer: option 'patience' needs 'valid', a data set", 3) end
   return o
 end
 

@@ -16,9 +16,10 @@ local STRING <const> = {type = "string", required = true}
 local function fields(t) return {type = "table", required = true, fields = t} end
 
 local TRAINING = {
-  optimizer_steps = count(true),
+  optimizer_steps = count(true), average_updates = count(false),
   state = fields {
     batch = NUMBER, seed = NUMBER, cell_width = NUMBER, noise = STRING,
+    accumulate = count(false), ema = {type = "number", min = 0, below = 1}, metric = {type = "string"},
     shuffle = fields {count = count(true), epoch = count(true), position = count(true), origin = STRING},
     policy = fields {halvings = count(true), good = count(true), in_a_row = count(true), refused = count(true)},
     at = fields {
@@ -26,6 +27,7 @@ local TRAINING = {
       smooth = NUMBER, weight = {type = "number", min = 0, max = 1, required = true},
       sum = NUMBER, count = count(true),
       best_nll = {type = "number"}, best_step = count(false), valid = {type = "table"},
+      best_value = {type = "number"}, stale = count(false), lr = {type = "number", min = 0},
     },
   },
 }

@@ -34,7 +34,9 @@ local function resume_from(self, path, step, trainer)
     return nil, ("cannot resume from %s: it is of step %d, not %d"):format(path, loaded.state.at.step, step)
   end
   local ok
-  ok, message = trainer:restore(loaded.state, function() return loaded:apply(trainer.model, trainer.optimizer) end)
+  ok, message = trainer:restore(loaded.state, function()
+    return loaded:apply(trainer.model, trainer.optimizer, trainer.averaging)
+  end)
   if not ok then return nil, ("cannot resume from %s: %s"):format(path, message) end
   self.saved = trainer:step_count()
   ok, message = self.folder:keep(self.saved, self.count) -- a crash may have come between these two
@@ -101,9 +103,19 @@ function Keeper:save_checkpoint(trainer, refused)
   if sick then stop.raise("diverged", ("%s is not finite after step %d"):format(sick, step)) end
   if refused then return end
   must(self.log:sync()) -- the log never lags behind the checkpoint
-  must(checkpoint.save(self.folder:checkpoint(step), trainer.model, trainer.optimizer, trainer:state()))
+  must(checkpoint.save(self.folder:checkpoint(step), trainer.model, trainer.optimizer, trainer.averaging,
+    trainer:state()))
   must(self.folder:keep(step, self.count))
   self.saved = step
+end
+
+--- Write the model as it is at the end of the training, without what only going on needs.
+function Keeper:save_model(trainer)
+  if not self.folder then return end
+  local _ <close> = trainer.averaging:exchange()
+  must(trainer.model:save(self.folder:file("model.safetensors"), {
+    metadata = {cell_width = json.encode(trainer.options.cell_width)},
+  }))
 end
 
 --- Write the model as the best one so far.

@@ -18,11 +18,12 @@ local function batch_loss(model, x, y, opts)
   return metrics.bits_per_dim(logp, y:count() // y:size(1), opts.cell_width)
 end
 
---- @tparam table o `data`, `batch`, `cell_width`, `seed`, `metrics`
--- (function of the model and the data set that gives a table, or nil)
+--- @tparam table o `data`, `batch`, `cell_width`, `seed`, `takes_x` (does the model?), `metrics`
+-- (function of the model and `given` that gives a table, or nil), `given` (the data set before
+-- it was dequantised)
 function M.new(o)
   return setmetatable({
-    feed = feed.new(o.data, o.batch), data = o.data, seed = o.seed,
+    feed = feed.new(o.data, o.batch, {takes_x = o.takes_x}), data = o.data, given = o.given or o.data, seed = o.seed,
     metrics = o.metrics, loss_options = {cell_width = o.cell_width},
   }, Validation)
 end
@@ -33,8 +34,8 @@ local function mean_loss(self, model)
   for first = 1, count, self.feed.batch do
     local n = math.min(self.feed.batch, count - first + 1)
     for i = 1, n do indices[i] = first + i - 1 end
-    local x, y = self.feed:load(n, rng)
-    if not x then return nil, y end
+    local y, x = self.feed:load(n, rng)
+    if not y then return nil, x end
     total = total + n * batch_loss(model, x, y, self.loss_options)
   end
   return total / count
@@ -62,7 +63,7 @@ function Validation:run(model)
   if not nll then return nil, message end
   local result = {nll = nll}
   if self.metrics then
-    for name, value in pairs(checked(self.metrics(model, self.data))) do result[name] = value end
+    for name, value in pairs(checked(self.metrics(model, self.given))) do result[name] = value end
   end
   return result
 end
