@@ -155,12 +155,10 @@ end
 
 local function profile(model, step, reps)
   local spent = {}
-  for _, part in ipairs(model.parts) do part.flow = spy(part.flow, part.kind, spent, { "forward", "backward" }) end
-  for _, level in ipairs(model.levels) do
-    level.squeeze = spy(level.squeeze, "squeeze", spent, { "forward", "backward" })
-    if level.split then level.split = spy(level.split, "split", spent, { "forward", "backward", "parameters" }) end
+  for _, layer in ipairs(model.layers) do
+    layer.flow = spy(layer.flow, layer.kind, spent, { "forward", "log_prob", "backward", "parameters" })
   end
-  model.bundle = spy(model.bundle, "conditioning networks", spent, { "forward", "backward" })
+  model.net_group = spy(model.net_group, "conditioning networks", spent, { "forward", "backward" })
   local total = 0
   for _ = 1, reps do total = total + timed(step) end
   local rest = total
@@ -203,7 +201,7 @@ local function bench_train(peer, size, batch, quiet, peak)
   step()
   local r = rounds(args.reps, step, peer, { "train" })
   r.size, r.batch = size, batch
-  r.flops = cost.flops(model.config, batch).train
+  r.flops = cost.flops(model, batch).train
   r.parameters = model:parameter_count()
   r.adam_bytes = 6 * 4 * r.parameters -- reads and writes value and two moments
   r.peak_memory = select(2, memory())

@@ -6,6 +6,7 @@
 -- about 1e-11; a point where half the step gives another Jacobian has a ReLU's
 -- kink within the step and is left for another one.
 local core = require "cglow.core"
+local walk = require "cglow.model.walk"
 assert(core.scalar == "double", "this spec is for the double core: LUA_CPATH='./build/double/?.so;;'")
 local layers = require "spec.support.layers"
 local models = require "spec.support.models"
@@ -94,25 +95,24 @@ end
 local function latent_density(model, x, latents, n)
   local one = {}
   for l, z in ipairs(latents) do one[l] = z:narrow(1, n, 1):clone() end
-  local top = one[#one]
-  local learned = model.prior:parameters()
-  local sum = learned[1] and log_normal(top, learned[1].value:clone():totable(), learned[2].value:totable())
-    or log_normal(top)
-  local conds = {}
-  for i, part in ipairs(model.parts) do
-    conds[i] = part.cn and part.cn:forward(x:narrow(1, n, 1):clone()):clone() or nil
+  local sum, conds = 0, {}
+  for i, layer in ipairs(model.layers) do
+    conds[i] = layer.cn and layer.cn:forward(x:narrow(1, n, 1):clone()):clone() or nil
   end
-  local z, i = top, #model.parts
-  for l = #model.levels, 2, -1 do
-    for _ = 1, #model.levels[l].steps * 3 do
-      z = model.parts[i].flow:inverse(z, conds[i]):clone()
-      i = i - 1
-    end
-    z = model.levels[l].squeeze:inverse(z):clone()
-    local split = model.levels[l - 1].split
-    sum = sum + log_normal(one[l - 1], split_moments(split, z))
-    z = split:inverse(z, one[l - 1]):clone()
-  end
+  walk.down(model.layers, nil, {
+    prior = function(layer)
+      local learned, top = layer.flow:parameters(), one[layer.level]
+      sum = learned[1] and log_normal(top, learned[1].value:clone():totable(), learned[2].value:totable())
+        or log_normal(top)
+      return top
+    end,
+    split = function(layer, z)
+      sum = sum + log_normal(one[layer.level], split_moments(layer.flow, z))
+      return layer.flow:inverse(z, one[layer.level]):clone()
+    end,
+    part = function(layer, z) return layer.flow:inverse(z, conds[layer.index]):clone() end,
+    squeeze = function(layer, z) return layer.flow:inverse(z):clone() end,
+  })
   return sum
 end
 

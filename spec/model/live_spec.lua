@@ -39,7 +39,7 @@ end
 local function dependence(model, kind)
   local x = core.Rng(62):uniform(8, 1, 8, 8)
   local parts, depending, least = 0, 0, math.huge
-  for _, part in ipairs(model.parts) do
+  for _, part in ipairs(model.layers) do
     if part.kind == kind then
       local cond, effect = part.cn:forward(x):clone(), 0
       for n = 2, x:size(1) do
@@ -75,7 +75,7 @@ describe("init = live", function()
       rng = core.Rng(63) }
     assert.equal(0, (select(2, dependence(fresh, "invconv"))))
     local x = core.Rng(64):uniform(1, 1, 8, 8)
-    for _, part in ipairs(fresh.parts) do
+    for _, part in ipairs(fresh.layers) do
       if part.kind == "invconv" then
         local logdet, rcond = part.flow:diagnose(part.cn:forward(x))
         assert.near(0, logdet[1], 1e-5) -- tanh(atanh(q)) of up to 48 channels in float

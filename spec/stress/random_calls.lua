@@ -104,14 +104,14 @@ local function tensor()
   return t
 end
 
-local function part() return pick(model.parts) end
+local function part() return pick(pick(pick(model.levels).steps)) end
 
 local OBJECTS <const> = {
   function() return model end, function() return adam end, function() return adam.core end,
   function() return pick(model:parameters()) end, function() return model:parameters() end,
-  function() return part().flow end, function() return part().cn end, function() return model.bundle end,
-  function() return model.prior end, function() return model.levels[1].split end,
-  function() return model.levels[1].squeeze end, core.rng, function() return core.Rng(7) end,
+  function() return part().flow end, function() return part().cn end, function() return model.net_group end,
+  function() return model.layers[#model.layers].flow end, function() return model.levels[1].split.flow end,
+  function() return model.layers[1].flow end, core.rng, function() return core.Rng(7) end,
   function() return core.file.create(folder .. "/w" .. math.random(3)) end,
   function() return core.file.open(folder .. "/a") end,
   function() return io.stdout end, function() return print end, function() return error end,

@@ -28,10 +28,12 @@ end
 -- gradient of its output.
 local function gradient_x(model, x)
   local sum = x:clone():fill(0)
-  for i, part in ipairs(model.parts) do
-    local dcond = model.condition_grads[i]:clone()
-    part.cn:forward(x)
-    sum:add(part.cn:backward(dcond))
+  for i, layer in ipairs(model.layers) do
+    if layer.cn then
+      local dcond = model.condition_grads[i]:clone()
+      layer.cn:forward(x)
+      sum:add(layer.cn:backward(dcond))
+    end
   end
   return sum
 end

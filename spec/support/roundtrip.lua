@@ -153,10 +153,13 @@ local function clones(list)
   return c
 end
 
+-- How many flow layers round: squeezing and splitting only move numbers.
+local function parts_of(model) return 3 * model.config.levels * model.config.depth end
+
 -- Limit of the error of y, decoded.
 local function y_limit(model, x, latents, rng)
   local s = sensitivity(function(zs) return { model:decode(x, zs) } end, latents, rng)
-  return 2 * EPS * #model.parts * s[1]
+  return 2 * EPS * parts_of(model) * s[1]
 end
 
 -- Limits of the errors of latents that were decoded and encoded again: those of
@@ -164,7 +167,7 @@ end
 local function latent_limits(model, x, y, latents, rng)
   local s = sensitivity(function(ys) return clones(select(2, model:log_prob(x, ys[1]))) end, { y }, rng)
   local limits = {}
-  for l, z in ipairs(latents) do limits[l] = 2 * EPS * #model.parts * (s[l] + largest(z)) end
+  for l, z in ipairs(latents) do limits[l] = 2 * EPS * parts_of(model) * (s[l] + largest(z)) end
   return limits
 end
 

@@ -2,7 +2,7 @@
 -- @module cglow.model.build
 local check = require "cglow.util.check"
 local core = require "cglow.core"
-local networks = require "cglow.model.networks"
+local kinds = require "cglow.model.kinds"
 local options = require "cglow.util.options"
 
 local M = {}
@@ -70,23 +70,9 @@ end
 
 -- A conditioning network: the user's, or the standard one, started.
 local function network(config, spec, rng)
-  local o = spec.kind == "coupling" and config.coupling or config.cn
-  if o.make then return o.make(spec) end
-  if spec.kind == "coupling" then
-    local net = networks.coupling_cn(spec)
-    networks.start_coupling_cn(net, config.init, rng)
-    return net
-  end
-  spec.channels, spec.width = o.channels, o.width
-  local net = networks.cn(spec)
-  networks.start_cn(net, config.init, rng, spec.kind == "invconv" and spec.y[1] or nil)
-  return net
-end
-
-local function outputs(kind, c, h, w)
-  if kind == "actnorm" then return 2 * c end
-  if kind == "invconv" then return c * c end
-  return { c // 2, h, w }
+  local make = config[kinds[spec.kind].settings].make
+  if make then return make(spec) end
+  return kinds[spec.kind].network(config, spec, rng)
 end
 
 --- Can v be the network of a part's condition? Raises when it cannot. Of
@@ -111,78 +97,80 @@ function M.check_network(fname, v, x, wanted, level)
   end
 end
 
-local function part(config, kind, at, c, h, w, rng)
-  local conditional = config.x ~= nil
-  local cn
-  if conditional then
-    local ok, result = pcall(network, config,
-      {
-        kind = kind, level = at.level, step = at.step,
-        x = config.x, y = { c, h, w }, outputs = outputs(kind, c, h, w),
-      }, rng)
-    if not ok then
-      error(("cglow.Model: level %d, step %d, %s: %s"):format(at.level, at.step, kind, result), 5)
-    end
-    cn = result
-    M.check_network(("cglow.Model: level %d, step %d, %s"):format(at.level, at.step, kind), cn,
-      config.x, outputs(kind, c, h, w), 6)
-  end
-  local flow
-  if kind == "actnorm" then
-    flow = core.flow.actnorm(c, conditional)
-  elseif kind == "invconv" then
-    flow = core.flow.invconv(c, conditional)
-    if not conditional then networks.start_invconv(flow, c, rng) end
-  else
-    flow = core.flow.coupling(c, conditional and c // 2 or 0, config.coupling.width)
-    networks.start_coupling(flow, rng)
-  end
-  return { kind = kind, flow = flow, cn = cn, standard = flow, outputs = outputs(kind, c, h, w) }
+local function conditioning_network(config, layer, rng)
+  local where = ("level %d, step %d, %s"):format(layer.level, layer.step, layer.kind)
+  local ok, cn = pcall(network, config, {
+    kind = layer.kind, level = layer.level, step = layer.step,
+    x = config.x, y = layer.shape, outputs = layer.outputs,
+  }, rng)
+  if not ok then error(("cglow.Model: %s: %s"):format(where, cn), 6) end
+  M.check_network("cglow.Model: " .. where, cn, config.x, layer.outputs, 7)
+  return cn
 end
 
-local function step(config, at, c, h, w, rng)
-  local s = {}
-  for i, kind in ipairs { "actnorm", "invconv", "coupling" } do
-    s[i] = part(config, kind, at, c, h, w, rng)
-    s[kind] = s[i]
+-- Give a layer its flow and its place at the end of the list.
+local function add(layers, layer, config, rng)
+  layer.flow = kinds[layer.kind].make(config, layer.shape, rng)
+  layer.index = #layers + 1
+  layers[layer.index] = layer
+  return layer
+end
+
+local function add_part(layers, part, config, rng)
+  part.name = ("level.%d.step.%d.%s"):format(part.level, part.step, part.kind)
+  part.outputs = kinds[part.kind].outputs(table.unpack(part.shape))
+  if config.x then part.cn = conditioning_network(config, part, rng) end
+  part.standard_cn = not config[kinds[part.kind].settings].make and part.cn or nil
+  part.standard = add(layers, part, config, rng).flow
+  return part
+end
+
+-- A level's squeeze and steps.
+local function add_level(layers, l, shape, config, rng)
+  add(layers, { kind = "squeeze", level = l, name = ("level.%d.squeeze"):format(l), shape = shape }, config, rng)
+  local level = { shape = shape, steps = {} }
+  for k = 1, config.depth do
+    level.steps[k] = {}
+    for i, kind in ipairs(kinds.STEP) do
+      local part = add_part(layers, { kind = kind, level = l, step = k, shape = shape }, config, rng)
+      level.steps[k][i], level.steps[k][kind] = part, part
+    end
   end
-  return s
+  return level
 end
 
 --- Build the layers.
 -- @tparam table config from `check`
 -- @tparam Rng rng
--- @treturn {table,...} levels
--- @return prior
+-- @treturn {table,...} layers in the order in which y passes them; see `cglow.model.kinds`
+-- @treturn {table,...} the same by levels, each with `shape` = {C, H, W} after its squeeze, `steps`, a list of
+-- {actnorm =, invconv =, coupling =}, and `split`
 -- @treturn {table,...} latents' shapes {C, H, W}, level 1 first
-function M.levels(config, rng)
-  local levels, latents = {}, {}
+function M.layers(config, rng)
+  local layers, levels, latents = {}, {}, {}
   local c, h, w = table.unpack(config.y)
   for l = 1, config.levels do
     c, h, w = c * 4, h // 2, w // 2
-    local level = { squeeze = core.flow.squeeze(), steps = {}, shape = { c, h, w } }
-    for k = 1, config.depth do
-      level.steps[k] = step(config, { level = l, step = k }, c, h, w, rng)
-    end
+    levels[l] = add_level(layers, l, { c, h, w }, config, rng)
     if l < config.levels then
-      level.split = core.flow.split(c)
-      networks.start_split(level.split, rng)
+      local split = { kind = "split", level = l, name = ("level.%d.split"):format(l), shape = { c, h, w } }
+      levels[l].split = add(layers, split, config, rng)
       latents[l] = { c - c // 2, h, w }
       c = c // 2
     end
-    levels[l] = level
   end
-  latents[#latents + 1] = { c, h, w }
-  return levels, core.flow.prior(c, h, w, config.learned_prior), latents
+  latents[config.levels] = { c, h, w }
+  add(layers, { kind = "prior", level = config.levels, name = "prior", shape = { c, h, w } }, config, rng)
+  return layers, levels, latents
 end
 
 --- Let all couplings share one store for their hidden layers (recompute).
--- @tparam {table,...} parts
-function M.share_stores(parts)
+-- @tparam {table,...} layers
+function M.share_stores(layers)
   local first
-  for _, p in ipairs(parts) do
-    if core.type(p.flow) == "cglow.Coupling" then
-      if first then p.flow:share_store(first) else first = p.flow end
+  for _, layer in ipairs(layers) do
+    if core.type(layer.flow) == "cglow.Coupling" then
+      if first then layer.flow:share_store(first) else first = layer.flow end
     end
   end
 end
@@ -212,7 +200,7 @@ function M.describe(model)
     config.levels, config.depth, thousands(model:parameter_count()))
   for l, level in ipairs(model.levels) do
     line("  level %d: squeeze to %s", l, shape(level.shape))
-    for _, kind in ipairs { "actnorm", "invconv", "coupling" } do
+    for _, kind in ipairs(kinds.STEP) do
       local own, cn = 0, 0
       for _, s in ipairs(level.steps) do
         own = own + count(s[kind].flow:parameters())
@@ -224,7 +212,7 @@ function M.describe(model)
     end
     if level.split then
       line("    split: %s leave, %s parameters", shape(model.latent_shapes[l]),
-        thousands(count(level.split:parameters())))
+        thousands(count(level.split.flow:parameters())))
     end
   end
   line("  prior: %s on %s", config.learned_prior and "learned Gaussian" or "N(0, 1)",

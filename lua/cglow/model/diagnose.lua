@@ -4,6 +4,8 @@
 -- finite, the next one is given what that one was given. See `Model:diagnose`.
 -- @module cglow.model.diagnose
 local core = require "cglow.core"
+local kinds = require "cglow.model.kinds"
+local walk = require "cglow.model.walk"
 
 local M = {}
 
@@ -33,33 +35,12 @@ end
 
 local function count_non_finite(t) return t:isfinite() and 0 or count_bad(t:totable()) end
 
-local function range(t) return { min = (t:min()), max = (t:max()) } end
-
--- Factors that a layer multiplies by, where it has such: actnorm's e^s, and the
--- coupling's σ at its y1, by moving what they multiply from 0 to 1.
-local scales = {}
-
-local function both(t) return t:clone():fill(0), t:clone():fill(1) end
-
-function scales.actnorm(flow, y, cond)
-  local zeros, ones = both(y)
-  local z = flow:forward(zeros, cond, false):clone()
-  return range((flow:forward(ones, cond, false) - z):abs())
-end
-
-function scales.coupling(flow, y, cond)
-  local keep, change = y:size(2) // 2, y:size(2) - y:size(2) // 2
-  local y1, zeros, ones = y:narrow(2, 1, keep), both(y:narrow(2, keep + 1, change))
-  local z = flow:forward(core.cat({ y1, zeros }, 2), cond, false):clone()
-  local moved = flow:forward(core.cat({ y1, ones }, 2), cond, false)
-  return range((moved - z):abs():narrow(2, keep + 1, change))
-end
-
--- The deviations that a split or prior samples with: m + e^s·1 less m + e^s·0.
-local function deviations(sample, like)
-  local zeros, ones = both(like)
-  local mean = sample(zeros):clone()
-  return range((sample(ones) - mean):abs())
+-- The smallest and the largest of the factors that a layer multiplies by.
+local function range_of_factors(layer, y, cond)
+  local factors = kinds[layer.kind].factors
+  if not factors or type(layer.flow) ~= "userdata" then return nil end -- a user's own layer may do anything
+  local t = factors(layer.flow, y, cond)
+  return { min = (t:min()), max = (t:max()) }
 end
 
 local function round_trip(flow, y, z, cond)
@@ -68,57 +49,54 @@ local function round_trip(flow, y, z, cond)
   return (back - y):abs():max() / math.max(y:abs():max(), 1e-30)
 end
 
-local function measure_part(part, y, cond)
-  local z, logdet = part.flow:forward(y, cond, false)
+local function copy(list) return table.move(list, 1, #list, 1, {}) end
+
+-- Each visitor adds a row and returns what the next layer is given.
+local measuring = {}
+
+function measuring.squeeze(layer, y) return layer.flow:forward(y):clone() end
+
+function measuring.part(layer, y, s)
+  local flow, cond = layer.flow, s.conds[layer.index]
+  local z, logdet = flow:forward(y, cond, false)
   z = z:clone()
   local row = {
-    name = part.name, kind = part.kind, logdet = table.move(logdet, 1, #logdet, 1, {}),
+    name = layer.name, kind = layer.kind, logdet = copy(logdet),
     non_finite = count_non_finite(z) + count_bad(logdet) + (cond and count_non_finite(cond) or 0),
   }
-  if not z:isfinite() then return row, y end
-  row.round_trip = round_trip(part.flow, y, z, cond)
-  local built_in = type(part.flow) == "userdata"
-  if built_in and scales[part.kind] then row.scale = scales[part.kind](part.flow, y, cond) end
-  if part.flow.diagnose then
-    local _, rcond = part.flow:diagnose(cond)
+  s.rows[#s.rows + 1] = row
+  if not z:isfinite() then return y end
+  row.round_trip = round_trip(flow, y, z, cond)
+  row.scale = range_of_factors(layer, y, cond)
+  if flow.diagnose then
+    local _, rcond = flow:diagnose(cond)
     row.rcond = math.min(table.unpack(rcond))
   end
-  return row, z
+  return z
 end
 
-local function measure_split(level, y)
-  local z1, z2, logp = level.split:forward(y)
-  z1, z2 = z1:clone(), z2:clone()
-  local row = {
-    name = level.split_name, kind = "split", logp = table.move(logp, 1, #logp, 1, {}),
-    non_finite = count_bad(logp),
-    round_trip = (level.split:inverse(z1, z2) - y):abs():max(),
-    scale = deviations(function(eps)
-      return level.split:sample(z1, eps, 1):narrow(2, z1:size(2) + 1, z2:size(2)):clone()
-    end, z2),
+function measuring.split(layer, y, s)
+  local z1, z2, logp = layer.flow:forward(y)
+  z1, z2, logp = z1:clone(), z2:clone(), copy(logp)
+  s.rows[#s.rows + 1] = {
+    name = layer.name, kind = layer.kind, logp = logp, non_finite = count_bad(logp),
+    round_trip = (layer.flow:inverse(z1, z2) - y):abs():max(), scale = range_of_factors(layer, y),
   }
-  return row, z1
+  return z1
 end
 
-local function measure_prior(prior, z)
-  local logp = prior:log_prob(z)
-  return {
-    name = "prior", kind = "prior", logp = table.move(logp, 1, #logp, 1, {}), non_finite = count_bad(logp),
-    scale = deviations(function(eps) return prior:sample(eps, 1) end, z),
+function measuring.prior(layer, z, s)
+  local logp = copy(layer.flow:log_prob(z))
+  s.rows[#s.rows + 1] = {
+    name = layer.name, kind = layer.kind, logp = logp, non_finite = count_bad(logp),
+    scale = range_of_factors(layer, z),
   }
+  return z
 end
 
 local function measure(model, y, conds)
-  local rows, i, z = {}, 0, y
-  for _, level in ipairs(model.levels) do
-    z = level.squeeze:forward(z):clone()
-    for _ = 1, #level.steps * 3 do
-      i = i + 1
-      rows[#rows + 1], z = measure_part(model.parts[i], z, conds[i])
-    end
-    if level.split then rows[#rows + 1], z = measure_split(level, z) end
-  end
-  rows[#rows + 1] = measure_prior(model.prior, z)
+  local rows = {}
+  walk.up(model.layers, y, measuring, { rows = rows, conds = conds })
   return rows
 end
 

@@ -3,18 +3,19 @@
 -- A model is L levels; a level squeezes, runs K steps and (but for the last)
 -- splits. A step is three parts, actnorm, invconv and coupling; a part is a flow
 -- layer `flow` and the network `cn` that reads its condition off x
--- (design section 2; Lu & Huang 2020, section 3).
+-- (Lu & Huang 2020, section 3). `model.layers` lists all of them, and the prior, in
+-- the order in which y passes them.
 -- @classmod cglow.Model
 local core = require "cglow.core"
-local options = require "cglow.util.options"
 local build = require "cglow.model.build"
+local check = require "cglow.util.check"
 local diagnose = require "cglow.model.diagnose"
 local file = require "cglow.model.file"
-local check = require "cglow.util.check"
-local inference = require "cglow.model.inference"
-
-local function is_net(v) return core.type(v) == "cglow.Net" end
-local function is_tensor(v) return core.type(v) == "cglow.Tensor" end
+local kinds = require "cglow.model.kinds"
+local maximize = require "cglow.model.maximize"
+local options = require "cglow.util.options"
+local passes = require "cglow.model.passes"
+local sample = require "cglow.model.sample"
 
 local Model = {}
 Model.__index = Model
@@ -22,28 +23,11 @@ Model.__name = "cglow.Model"
 
 local LN2 = math.log(2)
 
--- Collect parts, networks and parameters anew; after a part was exchanged too.
+-- What is gathered from the layers; anew after one of them was exchanged.
 local function refresh(self)
-  local parts, in_c, at = {}, {}, {}
-  for l, level in ipairs(self.levels) do
-    for k, step in ipairs(level.steps) do
-      for _, part in ipairs(step) do
-        parts[#parts + 1] = part
-        part.name = ("level.%d.step.%d.%s"):format(l, k, part.kind)
-        if part.cn and is_net(part.cn) then
-          in_c[#in_c + 1] = part.cn
-          at[#at + 1] = #parts
-        end
-      end
-    end
-    if level.split then level.split_name = ("level.%d.split"):format(l) end
-  end
-  self.parts = parts
-  self.bundle = #in_c > 0 and core.net.group(in_c) or nil
-  self.bundled, self.bundle_grads = at, {}
-  self.conditions, self.condition_grads = {}, {}
+  passes.gather_networks(self)
   self.parameter_list = nil
-  if self.config.recompute then build.share_stores(parts) end
+  if self.config.recompute then build.share_stores(self.layers) end
 end
 
 --- A conditional Glow.
@@ -64,7 +48,7 @@ end
 function Model.new(opts)
   local config, rng = build.check(opts)
   local self = setmetatable({ config = config }, Model)
-  self.levels, self.prior, self.latent_shapes = build.levels(config, rng)
+  self.layers, self.levels, self.latent_shapes = build.layers(config, rng)
   self.dimensions = config.y[1] * config.y[2] * config.y[3]
   refresh(self)
   return self
@@ -75,16 +59,10 @@ local function collect_parameters(self)
   local function add(object, prefix)
     for _, p in ipairs(object:parameters(prefix)) do all[#all + 1] = p end
   end
-  for l, level in ipairs(self.levels) do
-    for _, step in ipairs(level.steps) do
-      for _, part in ipairs(step) do
-        if part.cn then add(part.cn, part.name .. ".cn.") end
-        add(part.flow, part.name .. ".")
-      end
-    end
-    if level.split then add(level.split, ("level.%d.split."):format(l)) end
+  for _, layer in ipairs(self.layers) do
+    if layer.cn then add(layer.cn, layer.name .. ".cn.") end
+    if layer.kind ~= "squeeze" then add(layer.flow, layer.name .. ".") end
   end
-  add(self.prior, "prior.")
   return all
 end
 
@@ -134,7 +112,7 @@ function Model:replace(where)
   local o = options.check("Model:replace", where, {
     level = { type = "integer", required = true, min = 1, max = #self.levels },
     step = { type = "integer", required = true, min = 1, max = self.config.depth },
-    part = { type = "string", required = true, one_of = { "actnorm", "invconv", "coupling" } },
+    part = { type = "string", required = true, one_of = kinds.STEP },
     cn = {}, flow = {},
   })
   local part = self.levels[o.level].steps[o.step][o.part]
@@ -156,73 +134,6 @@ function Model:replace(where)
     refresh(self)
     error("Model:replace: " .. message, 2)
   end
-end
-
--- Conditions of all parts for x, in the order of self.parts.
-local function conditions(self, x)
-  local conds = self.conditions
-  if self.bundle then
-    for i, out in ipairs(self.bundle:forward(x)) do conds[self.bundled[i]] = out end
-  end
-  for i, part in ipairs(self.parts) do
-    if part.cn and not is_net(part.cn) then
-      conds[i] = part.cn:forward(x)
-      if not is_tensor(conds[i]) then
-        error(("%s: its network's forward must return a tensor, got %s"):format(part.name, options.show(conds[i])), 0)
-      end
-    end
-  end
-  return conds
-end
-
-local function add(total, terms)
-  for n = 1, #total do total[n] = total[n] + terms[n] end
-end
-
--- y to latents. visit(name, tensor, logdet), when given, sees what every layer
--- made; it may return true to stop.
-local function encode(self, y, conds, keep, visit)
-  local logp, latents, i, z = {}, {}, 0, y
-  local ld
-  for n = 1, y:size(1) do logp[n] = 0.0 end
-  for _, level in ipairs(self.levels) do
-    z = level.squeeze:forward(z)
-    for _ = 1, #level.steps * 3 do
-      i = i + 1
-      z, ld = self.parts[i].flow:forward(z, conds[i], keep)
-      if not (is_tensor(z) and type(ld) == "table" and #ld == #logp) then
-        error(("%s: its forward must return a tensor and a list of %d log-determinants, got %s and %s"):format(
-          self.parts[i].name, #logp, options.show(z), options.show(ld)), 0)
-      end
-      add(logp, ld)
-      if visit and visit(self.parts[i].name, z, ld) then return end
-    end
-    if level.split then
-      z, latents[#latents + 1], ld = level.split:forward(z)
-      add(logp, ld)
-      if visit and visit(level.split_name, z, ld) then return end
-    end
-  end
-  latents[#latents + 1] = z
-  ld = self.prior:log_prob(z)
-  add(logp, ld)
-  if visit then visit("prior", z, ld) end
-  return logp, latents
-end
-
--- Names the first layer that made a number that is not finite.
-local function first_sick(self, y, conds)
-  local sick
-  encode(self, y, conds, false, function(name, z, ld)
-    local finite = z:isfinite()
-    for _, v in ipairs(ld) do finite = finite and v - v == 0 end
-    if not finite then sick = name end
-    return sick ~= nil
-  end)
-  for i, part in ipairs(self.parts) do
-    if part.name == sick and conds[i] and not conds[i]:isfinite() then return sick .. ".cn" end
-  end
-  return sick or "prior"
 end
 
 local function check_x(self, fname, x, up)
@@ -249,7 +160,7 @@ end
 -- the last z
 function Model:log_prob(x, y)
   check_batch(self, "Model:log_prob", x, y)
-  local logp, latents = encode(self, y, conditions(self, x), false)
+  local logp, latents = passes.encode(self, y, passes.conditions(self, x), false)
   for l, z in ipairs(latents) do latents[l] = z:clone() end
   return core.tensor(logp), latents
 end
@@ -264,47 +175,12 @@ function Model:decode(x, latents)
     error(("Model:decode: latents: %d tensors expected, got %d"):format(#self.levels, #latents), 2)
   end
   check_x(self, "Model:decode", x)
-  local n = x and x:size(1) or is_tensor(latents[1]) and latents[1]:size(1) or "N"
+  local first = core.type(latents[1]) == "cglow.Tensor" and latents[1]
+  local n = x and x:size(1) or first and first:size(1) or "N"
   for l, z in ipairs(latents) do
     check.shape("Model:decode", ("latents[%d]"):format(l), z, { n, table.unpack(self.latent_shapes[l]) })
   end
-  local conds, i, z = conditions(self, x), #self.parts, latents[#latents]
-  for l = #self.levels, 1, -1 do
-    local level = self.levels[l]
-    if level.split then z = level.split:inverse(z, latents[l]) end
-    for _ = 1, #level.steps * 3 do
-      z = self.parts[i].flow:inverse(z, conds[i])
-      i = i - 1
-    end
-    z = level.squeeze:inverse(z)
-  end
-  return z:clone()
-end
-
--- Gradient of Σ g·log p through the flow; fills self.condition_grads.
-local function backward(self, g)
-  local dz, i, dconds = self.prior:backward(g), #self.parts, self.condition_grads
-  for l = #self.levels, 1, -1 do
-    local level = self.levels[l]
-    if level.split then dz = level.split:backward(dz, g) end
-    for _ = 1, #level.steps * 3 do
-      dz, dconds[i] = self.parts[i].flow:backward(dz, g)
-      i = i - 1
-    end
-    dz = level.squeeze:backward(dz)
-  end
-  return dz
-end
-
-local function backward_conditions(self)
-  local dconds = self.condition_grads
-  if self.bundle then
-    for i, at in ipairs(self.bundled) do self.bundle_grads[i] = dconds[at] end
-    self.bundle:backward(self.bundle_grads)
-  end
-  for i, part in ipairs(self.parts) do
-    if part.cn and not is_net(part.cn) then part.cn:backward(dconds[i]) end
-  end
+  return passes.decode(self, latents, passes.conditions(self, x)):clone()
 end
 
 local CELL = { cell_width = { type = "number", default = 1, min = 1e-30, max = 1e30 } }
@@ -323,16 +199,16 @@ function Model:loss_and_grad(x, y, opts)
   local o = options.check("Model:loss_and_grad", opts, CELL)
   if x and not x:isfinite() then return nil, "x is not finite" end
   if not y:isfinite() then return nil, "y is not finite" end
-  local conds = conditions(self, x)
-  local logp = encode(self, y, conds, true)
+  local conds = passes.conditions(self, x)
+  local logp = passes.encode(self, y, conds, true)
   local sum, n = 0, #logp
   for i = 1, n do sum = sum + logp[i] end
   local loss = -sum / (n * self.dimensions * LN2)
   if loss - loss ~= 0 then
-    return nil, ("loss is not finite; the first layer to blame is %s"):format(first_sick(self, y, conds))
+    return nil, ("loss is not finite; the first layer to blame is %s"):format(passes.first_not_finite(self, y, conds))
   end
-  local dy = backward(self, -1 / (n * self.dimensions * LN2))
-  backward_conditions(self)
+  local dy = passes.backward(self, -1 / (n * self.dimensions * LN2))
+  passes.backward_conditions(self)
   return loss - math.log(o.cell_width) / LN2, dy
 end
 
@@ -341,7 +217,7 @@ end
 -- @treturn Condition for `sample`
 function Model:condition(x)
   check_x(self, "Model:condition", x)
-  return inference.condition(self, x, self.config.x and conditions(self, x) or {})
+  return sample.condition(self, x, self.config.x and passes.conditions(self, x) or {})
 end
 
 --- Draw samples of y.
@@ -350,11 +226,11 @@ end
 -- latents, `rng`
 -- @treturn Tensor N·n × C×H×W: the n samples of the first x, then of the second, …
 function Model:sample(cond, opts)
-  if not inference.is_condition(cond) then
+  if not sample.is_condition(cond) then
     check_x(self, "Model:sample", cond)
     cond = self:condition(cond)
   end
-  return inference.sample(self, cond, opts)
+  return sample.sample(self, cond, opts)
 end
 
 --- Predict y as the mean of samples (Lu & Huang 2020, section 3.3).
@@ -363,7 +239,7 @@ end
 -- @treturn Tensor N×C×H×W
 function Model:predict(x, opts)
   check_x(self, "Model:predict", x)
-  return inference.predict(self, x, opts)
+  return sample.predict(self, x, opts)
 end
 
 --- Predict y by climbing log p(y|x) with Adam on y. Parameter gradients are
@@ -375,7 +251,7 @@ end
 -- what was not finite
 function Model:maximize(x, opts)
   check_x(self, "Model:maximize", x)
-  return inference.maximize(self, x, opts)
+  return maximize(self, x, opts)
 end
 
 --- A table of what each layer does to y given x; see `cglow.model.diagnose`.
@@ -384,7 +260,7 @@ end
 -- @treturn Diagnosis printable
 function Model:diagnose(x, y)
   check_batch(self, "Model:diagnose", x, y)
-  return diagnose.run(self, x, y, conditions(self, x))
+  return diagnose.run(self, x, y, passes.conditions(self, x))
 end
 
 --- Write parameters and configuration as a safetensors file.

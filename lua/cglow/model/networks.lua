@@ -49,6 +49,41 @@ function M.coupling_cn(s)
   }
 end
 
+-- Multiply-adds of a network in which each weight meets `pixels(layer)` pixels.
+local function madds(net, pixels)
+  local n = 0
+  for _, p in ipairs(net:parameters("")) do
+    local layer = p.name:match("(%w+)%.weight$")
+    if layer then n = n + p.value:count() * pixels(layer) end
+  end
+  return n
+end
+
+local SHRUNK_BY <const> = { conv1 = 2, conv2 = 4, conv3 = 8 }
+
+--- Multiply-adds of a network from `cn` on one x.
+-- @tparam Net net
+-- @tparam {int,...} x its shape {C, H, W}
+-- @treturn int
+function M.cn_madds(net, x)
+  return madds(net, function(layer)
+    local by = SHRUNK_BY[layer]
+    return by and (x[2] // by) * (x[3] // by) or 1
+  end)
+end
+
+--- Multiply-adds of a network from `coupling_cn` on one x.
+-- @tparam Net net
+-- @tparam {int,...} x its shape {C, H, W}
+-- @tparam {int,...} outputs the shape of what it makes
+-- @treturn int
+function M.coupling_cn_madds(net, x, outputs)
+  return madds(net, function(layer)
+    local at = layer == "conv1" and x or outputs
+    return at[2] * at[3]
+  end)
+end
+
 local function normal(rng, t, std)
   rng:fill_normal(t)
   t:mul(std)

@@ -1,8 +1,10 @@
---- Sampling and prediction.
--- @module cglow.model.inference
+--- Sampling, and prediction by the mean of samples.
+-- @module cglow.model.sample
 local check = require "cglow.util.check"
 local core = require "cglow.core"
+local kinds = require "cglow.model.kinds"
 local options = require "cglow.util.options"
+local walk = require "cglow.model.walk"
 
 local M = {}
 
@@ -11,7 +13,7 @@ Condition.__index = Condition
 Condition.__name = "cglow.Condition"
 
 function Condition:__tostring()
-  return ("cglow.Condition of %d samples: %d layers prepared"):format(self.n, #self.model.parts)
+  return ("cglow.Condition of %d samples: %d layers prepared"):format(self.n, self.count)
 end
 
 --- Is v what `condition` makes?
@@ -31,11 +33,13 @@ end
 -- @tparam {Tensor,...} conds from the conditioning networks
 -- @treturn Condition
 function M.condition(model, x, conds)
-  local prepared = {}
-  for i, part in ipairs(model.parts) do
-    prepared[i] = prepare(part, conds[i])
+  local prepared, count = {}, 0
+  for _, layer in ipairs(model.layers) do
+    if kinds[layer.kind].role == "part" then
+      prepared[layer.index], count = prepare(layer, conds[layer.index]), count + 1
+    end
   end
-  return setmetatable({ model = model, prepared = prepared, n = x and x:size(1) or 1 }, Condition)
+  return setmetatable({ model = model, prepared = prepared, count = count, n = x and x:size(1) or 1 }, Condition)
 end
 
 local function invert(part, z, prepared)
@@ -56,22 +60,20 @@ local function noise(model, l, n, rng)
   return buffers[l]
 end
 
+local function latent(layer, s) return noise(s.model, layer.level, s.total, s.rng) end
+
+local drawing = {
+  prior = function(layer, _, s) return layer.flow:sample(latent(layer, s), s.temperature) end,
+  split = function(layer, z, s) return layer.flow:sample(z, latent(layer, s), s.temperature) end,
+  part = function(layer, z, s) return invert(layer, z, s.prepared[layer.index]) end,
+  squeeze = function(layer, z) return layer.flow:inverse(z) end,
+}
+
 -- Overwritten by the next call.
 local function draw(model, cond, n, temperature, rng)
-  local total = cond.n * n
-  local top = #model.levels
-  local z = model.prior:sample(noise(model, top, total, rng), temperature)
-  local i = #model.parts
-  for l = top, 1, -1 do
-    local level = model.levels[l]
-    if level.split then z = level.split:sample(z, noise(model, l, total, rng), temperature) end
-    for _ = 1, #level.steps * 3 do
-      z = invert(model.parts[i], z, cond.prepared[i])
-      i = i - 1
-    end
-    z = level.squeeze:inverse(z)
-  end
-  return z
+  return walk.down(model.layers, nil, drawing, {
+    model = model, prepared = cond.prepared, total = cond.n * n, temperature = temperature, rng = rng,
+  })
 end
 
 local TEMPERATURE = { type = "number", default = 1, min = 0, max = 1e9 }
@@ -106,33 +108,6 @@ function M.predict(model, x, opts)
   local y = model.config.y
   local grouped = ys:reshape(cond.n, o.samples, y[1] * y[2] * y[3])
   return grouped:mean(2):reshape(cond.n, table.unpack(y))
-end
-
-local MAXIMIZE = {
-  steps = { type = "integer", default = 200, min = 1 },
-  lr = { type = "number", default = 0.01, min = 0, max = 1e9 },
-  start = { type = "tensor" },
-}
-
---- See `Model:maximize`.
-function M.maximize(model, x, opts)
-  local o = options.check("Model:maximize", opts, MAXIMIZE, 1)
-  local n = x and x:size(1) or o.start and o.start:size(1) or 1
-  if o.start then
-    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(model.config.y) }, 1)
-  end
-  local y = core.Param(o.start or core.zeros(n, table.unpack(model.config.y)), "y")
-  local adam = require("cglow.optim").Adam({ y }, { lr = o.lr })
-  for _ = 1, o.steps do
-    local loss, dy = model:loss_and_grad(x, y.value)
-    model:zero_grad()
-    if not loss then return nil, dy end
-    y.grad:copy(dy)
-    local moved, why = adam:step()
-    if not moved then return nil, why end
-  end
-  local logp = model:log_prob(x, y.value)
-  return y.value:clone(), logp:mean()
 end
 
 return M

@@ -1,0 +1,143 @@
+--- The kinds of layers that a flow is made of: what the rest of the model asks
+-- about each of them stands here, and nowhere else.
+--
+-- A layer of a model is a table with `kind`, one of these names, `name` ("level.1.step.2.coupling"), `flow`, the
+-- layer in C or one of the user's, `level`, and `index`, its place in the model's list of layers. A part of a step
+-- has more: `step`, `cn` (the network from x to its condition; nil in plain Glow), `standard` and
+-- `standard_cn` (the flow and the network that the library built for it), and `outputs`, the shape of its condition.
+--
+-- A kind has
+--
+-- * `role`: "squeeze", "part" (of a step), "split" or "prior": what a walk over the layers does with it
+-- * `make(config, shape, rng)`: a started flow layer for inputs of this shape, {C, H, W}
+-- * `madds(flow, shape)`: multiply-adds of a pass over one sample, but for what is done number by number
+-- * `factors(flow, y, cond)`: the numbers that it multiplies by, where it has such, as a tensor
+--
+-- and a part of a step
+--
+-- * `outputs(c, h, w)`: the shape of its condition, a number or {C, H, W}
+-- * `settings`: the name of the options for its network: "cn" or "coupling"
+-- * `network(config, spec, rng)`: its standard network, started
+-- * `network_madds(net, x, outputs)`: multiply-adds of that on one x
+-- @module cglow.model.kinds
+local core = require "cglow.core"
+local networks = require "cglow.model.networks"
+
+local M = {}
+
+--- The parts of a step, in the order in which y passes them.
+M.STEP = { "actnorm", "invconv", "coupling" }
+
+local function nothing() return 0 end
+
+-- Each weight meets every pixel once.
+local function weights_at_pixels(flow, shape)
+  local n = 0
+  for _, p in ipairs(flow:parameters()) do
+    if p.name:find "weight$" then n = n + p.value:count() end
+  end
+  return n * shape[2] * shape[3]
+end
+
+local function both(t) return t:clone():fill(0), t:clone():fill(1) end
+
+-- ---- the parts of a step ------------------------------------------------------
+
+local function resizing_network(config, spec, rng, rotated)
+  spec.channels, spec.width = config.cn.channels, config.cn.width
+  local net = networks.cn(spec)
+  networks.start_cn(net, config.init, rng, rotated)
+  return net
+end
+
+M.actnorm = {
+  role = "part", settings = "cn",
+  make = function(config, shape) return core.flow.actnorm(shape[1], config.x ~= nil) end,
+  outputs = function(c) return 2 * c end,
+  network = function(config, spec, rng) return resizing_network(config, spec, rng) end,
+  network_madds = networks.cn_madds,
+  madds = nothing,
+  -- e^s, found by moving what it multiplies from 0 to 1
+  factors = function(flow, y, cond)
+    local zeros, ones = both(y)
+    local z = flow:forward(zeros, cond, false):clone()
+    return (flow:forward(ones, cond, false) - z):abs()
+  end,
+}
+
+M.invconv = {
+  role = "part", settings = "cn",
+  make = function(config, shape, rng)
+    local flow = core.flow.invconv(shape[1], config.x ~= nil)
+    if not config.x then networks.start_invconv(flow, shape[1], rng) end
+    return flow
+  end,
+  outputs = function(c) return c * c end,
+  network = function(config, spec, rng) return resizing_network(config, spec, rng, spec.y[1]) end,
+  network_madds = networks.cn_madds,
+  madds = function(_, shape) return shape[1] * shape[1] * shape[2] * shape[3] end,
+}
+
+M.coupling = {
+  role = "part", settings = "coupling",
+  make = function(config, shape, rng)
+    local flow = core.flow.coupling(shape[1], config.x and shape[1] // 2 or 0, config.coupling.width)
+    networks.start_coupling(flow, rng)
+    return flow
+  end,
+  outputs = function(c, h, w) return { c // 2, h, w } end,
+  network = function(config, spec, rng)
+    local net = networks.coupling_cn(spec)
+    networks.start_coupling_cn(net, config.init, rng)
+    return net
+  end,
+  network_madds = networks.coupling_cn_madds,
+  madds = weights_at_pixels,
+  -- σ at this y1
+  factors = function(flow, y, cond)
+    local keep, change = y:size(2) // 2, y:size(2) - y:size(2) // 2
+    local y1, zeros, ones = y:narrow(2, 1, keep), both(y:narrow(2, keep + 1, change))
+    local z = flow:forward(core.cat({ y1, zeros }, 2), cond, false):clone()
+    local moved = flow:forward(core.cat({ y1, ones }, 2), cond, false)
+    return (moved - z):abs():narrow(2, keep + 1, change)
+  end,
+}
+
+-- ---- around the steps ---------------------------------------------------------
+
+M.squeeze = { role = "squeeze", make = function() return core.flow.squeeze() end, madds = nothing }
+
+-- The deviations that a split or prior samples with: m + e^s·1 less m + e^s·0.
+local function deviations(sample, like)
+  local zeros, ones = both(like)
+  local mean = sample(zeros):clone()
+  return sample(ones) - mean
+end
+
+M.split = {
+  role = "split",
+  make = function(_, shape, rng)
+    local flow = core.flow.split(shape[1])
+    networks.start_split(flow, rng)
+    return flow
+  end,
+  madds = weights_at_pixels,
+  factors = function(flow, y)
+    local z1, z2 = flow:forward(y)
+    z1 = z1:clone()
+    return deviations(function(eps)
+      return flow:sample(z1, eps, 1):narrow(2, z1:size(2) + 1, z2:size(2)):clone()
+    end, z2)
+  end,
+}
+
+M.prior = {
+  role = "prior",
+  make = function(config, shape) return core.flow.prior(shape[1], shape[2], shape[3], config.learned_prior) end,
+  madds = nothing,
+  factors = function(flow, z)
+    return deviations(function(eps) return flow:sample(eps, 1) end, z)
+  end,
+}
+
+return M

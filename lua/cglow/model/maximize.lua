@@ -1,0 +1,32 @@
+--- `Model:maximize`: the y of the highest density, by Adam on y.
+-- @module cglow.model.maximize
+local check = require "cglow.util.check"
+local core = require "cglow.core"
+local optim = require "cglow.optim"
+local options = require "cglow.util.options"
+
+local MAXIMIZE = {
+  steps = { type = "integer", default = 200, min = 1 },
+  lr = { type = "number", default = 0.01, min = 0, max = 1e9 },
+  start = { type = "tensor" },
+}
+
+return function(model, x, opts)
+  local o = options.check("Model:maximize", opts, MAXIMIZE, 1)
+  local n = x and x:size(1) or o.start and o.start:size(1) or 1
+  if o.start then
+    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(model.config.y) }, 1)
+  end
+  local y = core.Param(o.start or core.zeros(n, table.unpack(model.config.y)), "y")
+  local adam = optim.Adam({ y }, { lr = o.lr })
+  for _ = 1, o.steps do
+    local loss, dy = model:loss_and_grad(x, y.value)
+    model:zero_grad()
+    if not loss then return nil, dy end
+    y.grad:copy(dy)
+    local moved, why = adam:step()
+    if not moved then return nil, why end
+  end
+  local logp = model:log_prob(x, y.value)
+  return y.value:clone(), logp:mean()
+end

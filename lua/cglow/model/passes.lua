@@ -1,0 +1,172 @@
+--- The passes over a model: conditions of x, y to latents, latents to y, and the
+-- gradients back.
+-- @module cglow.model.passes
+local core = require "cglow.core"
+local options = require "cglow.util.options"
+local walk = require "cglow.model.walk"
+
+local M = {}
+
+local function is_net(v) return core.type(v) == "cglow.Net" end
+local function is_tensor(v) return core.type(v) == "cglow.Tensor" end
+
+-- ---- conditions ----------------------------------------------------------------
+
+--- Gather the networks of a model's layers: those in C run as one group. Called
+-- anew after one was exchanged.
+-- @tparam Model model
+function M.gather_networks(model)
+  local in_c, at = {}, {}
+  for _, layer in ipairs(model.layers) do
+    if is_net(layer.cn) then in_c[#in_c + 1], at[#at + 1] = layer.cn, layer.index end
+  end
+  model.net_group = #in_c > 0 and core.net.group(in_c) or nil
+  model.grouped, model.group_grads = at, {}
+  model.conditions, model.condition_grads = {}, {}
+end
+
+--- Conditions of all layers for x.
+-- @tparam Model model
+-- @tparam Tensor x
+-- @treturn {[int]=Tensor} by the index of the layer; overwritten by the next call
+function M.conditions(model, x)
+  local conds = model.conditions
+  if model.net_group then
+    for i, out in ipairs(model.net_group:forward(x)) do conds[model.grouped[i]] = out end
+  end
+  for _, layer in ipairs(model.layers) do
+    local i = layer.index
+    if layer.cn and not is_net(layer.cn) then
+      conds[i] = layer.cn:forward(x)
+      if not is_tensor(conds[i]) then
+        error(("%s: its network's forward must return a tensor, got %s"):format(layer.name, options.show(conds[i])), 0)
+      end
+    end
+  end
+  return conds
+end
+
+--- Gradients of the networks' parameters, from `model.condition_grads`, which
+-- `backward` has filled.
+-- @tparam Model model
+function M.backward_conditions(model)
+  local dconds = model.condition_grads
+  if model.net_group then
+    for i, at in ipairs(model.grouped) do model.group_grads[i] = dconds[at] end
+    model.net_group:backward(model.group_grads)
+  end
+  for _, layer in ipairs(model.layers) do
+    if layer.cn and not is_net(layer.cn) then layer.cn:backward(dconds[layer.index]) end
+  end
+end
+
+-- ---- y to latents --------------------------------------------------------------
+
+-- Count a layer's log-determinants or log-densities in; let `visit` see what it made.
+local function note(s, layer, z, terms)
+  local total = s.logp
+  for n = 1, #total do total[n] = total[n] + terms[n] end
+  if s.visit and s.visit(layer, z, terms) then return nil end
+  return z
+end
+
+local encoding = {}
+
+function encoding.squeeze(layer, z) return layer.flow:forward(z) end
+
+function encoding.part(layer, z, s)
+  local out, logdet = layer.flow:forward(z, s.conds[layer.index], s.keep)
+  if not (is_tensor(out) and type(logdet) == "table" and #logdet == #s.logp) then
+    error(("%s: its forward must return a tensor and a list of %d log-determinants, got %s and %s"):format(
+      layer.name, #s.logp, options.show(out), options.show(logdet)), 0)
+  end
+  return note(s, layer, out, logdet)
+end
+
+function encoding.split(layer, z, s)
+  local z1, z2, logp = layer.flow:forward(z)
+  s.latents[layer.level] = z2
+  return note(s, layer, z1, logp)
+end
+
+function encoding.prior(layer, z, s)
+  s.latents[layer.level] = z
+  return note(s, layer, z, layer.flow:log_prob(z))
+end
+
+--- y to latents.
+-- @tparam Model model
+-- @tparam Tensor y
+-- @tparam {[int]=Tensor} conds
+-- @bool keep will `backward` follow?
+-- @tparam[opt] function visit is called with each layer but the squeezes, what it made and its
+-- log-determinants or log-densities; it may return true to end the walk
+-- @treturn {number,...} log p of each sample
+-- @treturn {Tensor,...} latents, overwritten by the next pass
+function M.encode(model, y, conds, keep, visit)
+  local s = { logp = {}, latents = {}, conds = conds, keep = keep, visit = visit }
+  for n = 1, y:size(1) do s.logp[n] = 0.0 end
+  walk.up(model.layers, y, encoding, s)
+  return s.logp, s.latents
+end
+
+--- The name of the first layer that makes a number which is not finite; with
+-- ".cn" when its condition is not, and "prior" when all are finite but their sum.
+-- @tparam Model model
+-- @tparam Tensor y
+-- @tparam {[int]=Tensor} conds
+-- @treturn string
+function M.first_not_finite(model, y, conds)
+  local found
+  M.encode(model, y, conds, false, function(layer, z, terms)
+    local finite = z:isfinite()
+    for _, v in ipairs(terms) do finite = finite and v - v == 0 end
+    if not finite then found = layer end
+    return not finite
+  end)
+  if not found then return "prior" end
+  local cond = conds[found.index]
+  return cond and not cond:isfinite() and found.name .. ".cn" or found.name
+end
+
+-- ---- latents to y ----------------------------------------------------------------
+
+local decoding = {
+  prior = function(layer, _, s) return s.latents[layer.level] end,
+  split = function(layer, z, s) return layer.flow:inverse(z, s.latents[layer.level]) end,
+  part = function(layer, z, s) return layer.flow:inverse(z, s.conds[layer.index]) end,
+  squeeze = function(layer, z) return layer.flow:inverse(z) end,
+}
+
+--- Latents to y.
+-- @tparam Model model
+-- @tparam {Tensor,...} latents
+-- @tparam {[int]=Tensor} conds
+-- @treturn Tensor y, overwritten by the next pass
+function M.decode(model, latents, conds)
+  return walk.down(model.layers, nil, decoding, { latents = latents, conds = conds })
+end
+
+-- ---- gradients -------------------------------------------------------------------
+
+local going_back = {
+  prior = function(layer, _, s) return layer.flow:backward(s.g) end,
+  split = function(layer, dz, s) return layer.flow:backward(dz, s.g) end,
+  part = function(layer, dz, s)
+    local dy
+    dy, s.dconds[layer.index] = layer.flow:backward(dz, s.g)
+    return dy
+  end,
+  squeeze = function(layer, dz) return layer.flow:backward(dz) end,
+}
+
+--- Gradient of Σ g·log p through the flow, after `encode` with `keep`; fills
+-- `model.condition_grads`.
+-- @tparam Model model
+-- @number g
+-- @treturn Tensor the gradient with respect to y, overwritten by the next pass
+function M.backward(model, g)
+  return walk.down(model.layers, nil, going_back, { g = g, dconds = model.condition_grads })
+end
+
+return M
