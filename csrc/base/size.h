@@ -14,6 +14,7 @@ static inline bool checked_add(size_t a, size_t b, size_t *out) {
 }
 
 static inline size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+static inline size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Reals up to the next multiple of 64 bytes (128 in double): where one buffer follows
  * another in the same block, both are aligned. */

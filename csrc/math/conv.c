@@ -4,6 +4,8 @@
 
 #include "base/size.h"
 #include "base/threads.h"
+#include "math/conv_winograd.h"
+#include "math/elementwise.h"
 #include "math/gemm.h"
 
 /* Columns that one piece of work handles: enough to keep a GEMM busy, few
@@ -79,7 +81,12 @@ static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out,
   return act_cnhw((real *)cols, out->n, kernel_size(g, in->c), out->h, out->w);
 }
 
+static bool by_winograd(const ConvGeometry *g, const Act *in, size_t out) {
+  return g->kh == 3 && g->kw == 3 && same_stride1(g) && conv_winograd_pays(in, out);
+}
+
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
+  if (by_winograd(g, in, out->c)) return conv_winograd_scratch(in, out, threads);
   Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
   size_t tile_columns = t.rows_per_tile * t.ow;
   if (same_stride1(g))
@@ -113,6 +120,11 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
   if (cols != NULL) {
     Act view = columns_act(in, g, out, cols);
     conv_forward(&view, weight, bias, &one_by_one, out, NULL, scratch, threads);
+    return;
+  }
+  if (by_winograd(g, in, out->c)) {
+    Filters f = {weight, in->c * 9, 9, false};
+    conv_winograd(in, f, bias, out, scratch, threads);
     return;
   }
   Tiling t = tile(out);
@@ -158,13 +170,6 @@ static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act
     }
     to.weight_beta = to.bias_beta = 1;
   }
-}
-
-CLONES static void join_parts(const real *parts, size_t stride, size_t count,
-                              size_t nparts, real beta, real *restrict out) {
-  for (size_t i = 0; i < count; i++) out[i] = (beta == 0 ? 0 : out[i]) + parts[i];
-  for (size_t p = 1; p < nparts; p++)
-    for (size_t i = 0; i < count; i++) out[i] += parts[p * stride + i];
 }
 
 static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
@@ -252,6 +257,13 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    const Act *dout, const Act *din, real *dweight, real weight_beta,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads) {
+  if (cols == NULL && by_winograd(g, in, dout->c)) {
+    conv_winograd_gradient(in, dout, dweight, weight_beta, dbias, bias_beta, scratch,
+                           threads);
+    Filters f = {weight, 9, in->c * 9, true};
+    if (din != NULL) conv_winograd(dout, f, NULL, din, scratch, threads);
+    return;
+  }
   Act view = columns_act(in, g, dout, cols);
   weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout,
                   (GradientTarget){dweight, dbias, weight_beta, bias_beta},

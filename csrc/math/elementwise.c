@@ -78,6 +78,13 @@ CLONES void axpy_range(real *y, const real *x, real scale, size_t n) {
   for (size_t i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
+CLONES void join_parts(const real *parts, size_t stride, size_t count, size_t nparts,
+                       real beta, real *restrict out) {
+  for (size_t i = 0; i < count; i++) out[i] = (beta == 0 ? 0 : out[i]) + parts[i];
+  for (size_t p = 1; p < nparts; p++)
+    for (size_t i = 0; i < count; i++) out[i] += parts[p * stride + i];
+}
+
 /* Sixteen partial sums, so that the loop vectorises without reordering: the
  * result does not depend on the instruction set. */
 #define PARTS 16

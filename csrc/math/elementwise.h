@@ -33,6 +33,11 @@ void fill_range(real *out, real v, size_t n);
 /* y += scale·x; y may be x. */
 void axpy_range(real *y, const real *x, real scale, size_t n);
 
+/* out[count] = beta·out + parts, which lie `stride` apart, in their order; beta is 0
+ * or 1. */
+void join_parts(const real *parts, size_t stride, size_t count, size_t nparts, real beta,
+                real *restrict out);
+
 double reduce_sum(const real *a, size_t n);
 /* Sum of (a − centre)². */
 double reduce_squares(const real *a, double centre, size_t n);

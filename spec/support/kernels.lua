@@ -46,6 +46,12 @@ local GEOMETRIES = {
   { 1, 1, 1, 1, 1, 1, 0, 0 }, { 5, 3, 1, 1, 1, 1, 0, 0 }, { 3, 2, 1, 1, 2, 3, 0, 0 },
   { 3, 2, 2, 2, 2, 2, 0, 0 }, { 2, 3, 4, 3, 2, 1, 0, 0 }, { 1, 4, 5, 3, 2, 3, 2, 0 }, { 2, 2, 2, 2, 1, 1, 1, 1 },
 }
+-- Enough channels for Winograd's form: a block of 32 or several, whole or not. The
+-- numbers of a square of 4×4 pixels share their roundings, which are 2.6 times a plain
+-- sum's in the mean and more where few pixels lie inside; so the scale is the largest of
+-- the result and the factor 16.
+local WIDE = { { 16, 16, 3, 3, 1, 1, 1, 1 }, { 40, 33, 3, 3, 1, 1, 1, 1 }, { 70, 130, 3, 3, 1, 1, 1, 1 } }
+local WIDE_IMAGES = { { 3, 4 }, { 7, 11 }, { 13, 37 }, { 2, 263 } }
 local IMAGES = { { 1, 1 }, { 1, 7 }, { 5, 1 }, { 3, 4 }, { 7, 11 }, { 13, 37 }, { 2, 263 } }
 local BATCHES = { 1, 3, 5 }
 
@@ -64,7 +70,8 @@ local function fill(params, rng)
   for _, p in ipairs(params) do rng:fill_normal(p.value) end
 end
 
-local function check_conv(g, batch, image, rng)
+-- With `factor`, the largest number of a scale is that of all.
+local function check_conv(g, batch, image, rng, factor)
   local net = conv_net(g)
   local weight, bias = table.unpack(net:parameters())
   fill({ weight, bias }, rng)
@@ -76,13 +83,16 @@ local function check_conv(g, batch, image, rng)
   local dx, dw, db = reference.conv_backward(x, weight.value, dy, table.unpack(g, 5))
   local sx, sw, sb = reference.conv_backward(x:abs(), weight.value:abs(), dy:abs(), table.unpack(g, 5))
   local pixels = dy:count() // g[2]
+  if factor then
+    for _, s in ipairs { scale, sx, sw, sb } do s:fill(largest(s)) end
+  end
   on_threads(function()
     weight:zero_grad()
     bias:zero_grad()
-    close("y", net:forward(x), want, terms, scale, 4)
-    close("dx", net:backward(dy), dx, g[2] * g[3] * g[4], sx, 4)
-    close("dweight", weight.grad, dw, pixels, sw, 4)
-    close("dbias", bias.grad, db, pixels, sb, 4)
+    close("y", net:forward(x), want, terms, scale, factor or 4)
+    close("dx", net:backward(dy), dx, g[2] * g[3] * g[4], sx, factor or 4)
+    close("dweight", weight.grad, dw, pixels, sw, factor or 4)
+    close("dbias", bias.grad, db, pixels, sb, factor or 4)
   end)
 end
 
@@ -414,6 +424,13 @@ local function define(level)
           for _, batch in ipairs(BATCHES) do
             if fits(g, image) then check_conv(g, batch, image, rng) end
           end
+        end
+      end)
+    end
+    for _, g in ipairs(WIDE) do
+      it(("conv2d of many channels, %d -> %d"):format(g[1], g[2]), function()
+        for _, image in ipairs(WIDE_IMAGES) do
+          for _, batch in ipairs { 1, 3 } do check_conv(g, batch, image, rng, 16) end
         end
       end)
     end

@@ -2,5 +2,6 @@
  * its vectors are, and how many rows of two vectors its registers hold as sums: of a
  * plain product, and of math/winograd.h's. */
 #include "math/isa/gemm_kernels.h"
+#include "math/isa/conv_winograd_kernels.h"
 #include "math/isa/peak_kernels.h"
 #include "math/isa/winograd_kernels.h"

@@ -1,0 +1,238 @@
+/* The kernels of math/conv_winograd.h for one instruction set. */
+#ifndef CGLOW_MATH_ISA_CONV_WINOGRAD_KERNELS_H
+#define CGLOW_MATH_ISA_CONV_WINOGRAD_KERNELS_H
+
+#include "math/conv_winograd.h"
+#include "math/isa/gemm_kernels.h"
+
+/*      1   0  −5/2   0   1  0               1    0    0
+ *      0 −2r   −2    r   1  0             −2/3 −2/3r −1/3
+ * Bᵀ = 0  2r   −2   −r   1  0        G =  −2/3  2/3r −1/3        r = 1/√2
+ *      0  −r  −1/2  2r   1  0              1/6  1/3r  1/3
+ *      0   r  −1/2 −2r   1  0              1/6 −1/3r  1/3
+ *      0   1    0  −5/2  0  1               0    0    1
+ *
+ *      1  1    1    1    1   0
+ * Aᵀ = 0  r   −r   2r  −2r   0
+ *      0 1/2  1/2   2    2   0
+ *      0 r/2 −r/2  4r  −4r   1
+ *
+ * Each of these functions applies one of them along one axis. */
+#define ROOT ((real)0.70710678118654752)
+
+ALWAYS_INLINE void patch_axis(const Vector *d, Vector *u) {
+  Vector even = d[4] - 2 * d[2], odd = ROOT * (d[3] - 2 * d[1]);
+  u[0] = d[0] - (real)2.5 * d[2] + d[4];
+  u[1] = even + odd;
+  u[2] = even - odd;
+  even = d[4] - (real)0.5 * d[2], odd = (2 * ROOT) * (d[3] - (real)0.5 * d[1]);
+  u[3] = even + odd;
+  u[4] = even - odd;
+  u[5] = d[1] - (real)2.5 * d[3] + d[5];
+}
+
+ALWAYS_INLINE void square_axis(const Vector *m, Vector *y) {
+  Vector s1 = m[1] + m[2], d1 = ROOT * (m[1] - m[2]);
+  Vector s2 = m[3] + m[4], d2 = ROOT * (m[3] - m[4]);
+  y[0] = m[0] + s1 + s2;
+  y[1] = d1 + 2 * d2;
+  y[2] = (real)0.5 * s1 + 2 * s2;
+  y[3] = m[5] + (real)0.5 * d1 + 4 * d2;
+}
+
+ALWAYS_INLINE void spread_axis(const Vector *y, Vector *m) {
+  Vector even = y[0] + (real)0.5 * y[2], odd = ROOT * (y[1] + (real)0.5 * y[3]);
+  m[0] = y[0];
+  m[1] = even + odd;
+  m[2] = even - odd;
+  even = y[0] + 2 * y[2], odd = (2 * ROOT) * (y[1] + 2 * y[3]);
+  m[3] = even + odd;
+  m[4] = even - odd;
+  m[5] = y[3];
+}
+
+ALWAYS_INLINE void filter_axis4(const Vector *g, Vector *u) {
+  const real third = (real)1 / 3;
+  Vector even = -third * (2 * g[0] + g[2]), odd = (-2 * third * ROOT) * g[1];
+  u[0] = g[0];
+  u[1] = even + odd;
+  u[2] = even - odd;
+  even = third * ((real)0.5 * g[0] + g[2]), odd = (third * ROOT) * g[1];
+  u[3] = even + odd;
+  u[4] = even - odd;
+  u[5] = g[2];
+}
+
+ALWAYS_INLINE void filter_axis4_back(const Vector *u, Vector *g) {
+  const real third = (real)1 / 3;
+  Vector s1 = third * (u[1] + u[2]), d1 = (third * ROOT) * (u[1] - u[2]);
+  Vector s2 = third * (u[3] + u[4]), d2 = (third * ROOT) * (u[3] - u[4]);
+  g[0] = u[0] - 2 * s1 + (real)0.5 * s2;
+  g[1] = d2 - 2 * d1;
+  g[2] = u[5] - s1 + s2;
+}
+
+void FOR_ISA(conv_filter)(FILTER_ARGS) {
+  for (size_t l = 0; l < PANEL; l += LANES) {
+    Vector half[3][6]; /* [column][row of u] */
+#pragma GCC unroll 3
+    for (size_t j = 0; j < 3; j++) {
+      Vector g[3];
+#pragma GCC unroll 3
+      for (size_t i = 0; i < 3; i++)
+        g[i] = CONST_VECTOR_AT(rows + (3 * i + j) * PANEL + l);
+      filter_axis4(g, half[j]);
+    }
+#pragma GCC unroll 6
+    for (size_t i = 0; i < 6; i++) {
+      Vector g[3] = {half[0][i], half[1][i], half[2][i]}, whole[6];
+      filter_axis4(g, whole);
+#pragma GCC unroll 6
+      for (size_t j = 0; j < 6; j++) VECTOR_AT(u.p + (6 * i + j) * u.step + l) = whole[j];
+    }
+  }
+}
+
+void FOR_ISA(conv_filter_back)(FILTER_ARGS) {
+  for (size_t l = 0; l < PANEL; l += LANES) {
+    Vector half[6][3]; /* [column of u][row] */
+#pragma GCC unroll 6
+    for (size_t j = 0; j < 6; j++) {
+      Vector column[6];
+#pragma GCC unroll 6
+      for (size_t i = 0; i < 6; i++)
+        column[i] = CONST_VECTOR_AT(u.p + (6 * i + j) * u.step + l);
+      filter_axis4_back(column, half[j]);
+    }
+#pragma GCC unroll 3
+    for (size_t i = 0; i < 3; i++) {
+      Vector row[6], g[3];
+#pragma GCC unroll 6
+      for (size_t j = 0; j < 6; j++) row[j] = half[j][i];
+      filter_axis4_back(row, g);
+#pragma GCC unroll 3
+      for (size_t j = 0; j < 3; j++) VECTOR_AT(rows + (3 * i + j) * PANEL + l) = g[j];
+    }
+  }
+}
+
+/* Squares whose columns wait in the first-level cache, between the two axes. */
+#define SOME_SQUARES ((size_t)8)
+
+/* Columns of LANES channels, transformed along the first axis. */
+typedef struct Strip {
+  real u[6][(4 * SOME_SQUARES + 2) * LANES];
+} Strip;
+
+/* Column k of the strip from `count` pixels, one above the other, of column x. */
+ALWAYS_INLINE void strip_column(const size_t count, const PixelRow *row, ptrdiff_t x,
+                                size_t w, size_t k, Strip *strip, Vector *sum) {
+  Vector d[6], u[6] = {{0}};
+  if (x >= 0 && x < (ptrdiff_t)w) {
+#pragma GCC unroll 6
+    for (size_t i = 0; i < count; i++)
+      d[i] = CONST_VECTOR_AT(row[i].p + (size_t)x * row[i].step);
+    if (count == 6) {
+      patch_axis(d, u);
+    } else {
+      spread_axis(d, u);
+      *sum += (d[0] + d[1]) + (d[2] + d[3]);
+    }
+  }
+#pragma GCC unroll 6
+  for (size_t i = 0; i < 6; i++) VECTOR_AT(strip->u[i] + k * LANES) = u[i];
+}
+
+/* Square `at` of the strip along the other axis, to v. */
+ALWAYS_INLINE void strip_square(const size_t count, const Strip *strip, size_t at,
+                                Positions v) {
+#pragma GCC unroll 6
+  for (size_t i = 0; i < 6; i++) {
+    Vector d[6], u[6];
+#pragma GCC unroll 6
+    for (size_t j = 0; j < count; j++)
+      d[j] = CONST_VECTOR_AT(strip->u[i] + (4 * at + j) * LANES);
+    if (count == 6)
+      patch_axis(d, u);
+    else
+      spread_axis(d, u);
+#pragma GCC unroll 6
+    for (size_t j = 0; j < 6; j++) VECTOR_AT(v.p + (6 * i + j) * v.step) = u[j];
+  }
+}
+
+/* From so many rows of pixels and as many columns, of which `before` lie before a
+ * square's first. */
+ALWAYS_INLINE void square_row(const size_t count, const ptrdiff_t before,
+                              const PixelRow *row, size_t w, size_t squares, Positions v,
+                              size_t next, real *sums) {
+  Strip strip;
+  for (size_t l = 0; l < PANEL; l += LANES) {
+    PixelRow from[6];
+    Vector sum = {0};
+    for (size_t i = 0; i < count; i++) from[i] = (PixelRow){row[i].p + l, row[i].step};
+    for (size_t s = 0, some; s < squares; s += some) {
+      some = squares - s < SOME_SQUARES ? squares - s : SOME_SQUARES;
+      for (size_t k = 0; k < 4 * some + (count - 4); k++)
+        strip_column(count, from, (ptrdiff_t)(4 * s + k) - before, w, k, &strip, &sum);
+      for (size_t k = 0; k < some; k++)
+        strip_square(count, &strip, k, (Positions){v.p + (s + k) * next + l, v.step});
+    }
+    if (sums != NULL) VECTOR_AT(sums + l) = CONST_VECTOR_AT(sums + l) + sum;
+  }
+}
+
+void FOR_ISA(conv_patches)(PATCHES_ARGS) {
+  square_row(6, 1, row, w, squares, v, next, NULL);
+}
+
+void FOR_ISA(conv_spread)(SPREAD_ARGS) {
+  square_row(4, 0, row, w, squares, v, next, sums);
+}
+
+void FOR_ISA(conv_squares)(SQUARES_ARGS) {
+  for (size_t l = 0; l < PANEL; l += LANES) {
+    const Vector b = CONST_VECTOR_AT(bias + l);
+    for (size_t s = 0; s < squares; s++) {
+      const real *from = m.p + s * PANEL + l;
+      size_t columns = w - 4 * s;
+      Vector half[6][4]; /* [column][row] */
+#pragma GCC unroll 6
+      for (size_t j = 0; j < 6; j++) {
+        Vector column[6];
+#pragma GCC unroll 6
+        for (size_t i = 0; i < 6; i++)
+          column[i] = CONST_VECTOR_AT(from + (6 * i + j) * m.step);
+        square_axis(column, half[j]);
+      }
+#pragma GCC unroll 4
+      for (size_t i = 0; i < 4; i++) {
+        Vector line[6], y[4];
+        real *to = pixels + (i * w + 4 * s) * PANEL + l;
+        if (i >= rows) continue;
+#pragma GCC unroll 6
+        for (size_t j = 0; j < 6; j++) line[j] = half[j][i];
+        square_axis(line, y);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++)
+          if (j < columns) VECTOR_AT(to + j * PANEL) = y[j] + b;
+      }
+    }
+  }
+}
+
+void FOR_ISA(conv_products)(POSITION_PRODUCTS_ARGS) {
+  for (size_t p = 0; p < WINOGRAD_POSITIONS; p++)
+    product(NARROW_ROWS, 2, squares, PANEL, channels, left_rows(v.p + p * v.step, ld),
+            right_rows(u.p + p * u.step, PANEL), NULL, m.p + p * m.step, PANEL);
+}
+
+void FOR_ISA(conv_sums)(POSITION_SUMS_ARGS) {
+  for (size_t p = 0; p < WINOGRAD_POSITIONS; p++) {
+    real *to = u.p + p * u.step;
+    product(NARROW_ROWS, 2, channels, PANEL, squares, left_columns(v.p + p * v.step, ld),
+            right_rows(m.p + p * m.step, ldm), add ? to : NULL, to, PANEL);
+  }
+}
+
+#endif
