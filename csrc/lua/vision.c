@@ -3,6 +3,7 @@
  * lua/cglow/image/vision.lua. */
 #include <lauxlib.h>
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/threads.h"
@@ -203,6 +204,40 @@ static int vision_window(lua_State *L) {
   return 1;
 }
 
+#define VALUES ((size_t)1 << 24) /* whole numbers that float32 tells apart */
+
+/* values(tensor, most) → the whole numbers from 0 on that occur in it, in
+ * ascending order; nil when there are more than `most` of them. */
+static int vision_values(lua_State *L) {
+  const Tensor *t = tensor_check(L, 1);
+  size_t most = check_count(L, 2, "most", 1), found = 0;
+  for (size_t i = 0; i < t->count; i++) {
+    real v = t->data[i];
+    if (!(v >= 0 && v < (real)VALUES) || v != (real)(size_t)v)
+      luaL_argerror(L, 1, lua_pushfstring(L, "whole numbers from 0 to %d expected, got %f",
+                                          (int)VALUES - 1, (LUAI_UACNUMBER)v));
+  }
+  uint8_t *seen = lua_newuserdatauv(L, VALUES / 8, 0);
+  memset(seen, 0, VALUES / 8);
+  for (size_t i = 0; i < t->count && found <= most; i++) {
+    size_t v = (size_t)t->data[i];
+    uint8_t bit = (uint8_t)(1u << v % 8);
+    found += !(seen[v / 8] & bit);
+    seen[v / 8] |= bit;
+  }
+  if (found > most) {
+    luaL_pushfail(L);
+    return 1;
+  }
+  lua_createtable(L, (int)found, 0);
+  for (size_t v = 0, n = 0; n < found; v++)
+    if (seen[v / 8] & 1u << v % 8) {
+      lua_pushinteger(L, (lua_Integer)v);
+      lua_rawseti(L, -2, (lua_Integer)++n);
+    }
+  return 1;
+}
+
 /* A tensor of one number for each plane, or NULL when there is none. */
 static const real *check_per_plane(lua_State *L, int arg, size_t planes) {
   if (lua_isnoneornil(L, arg)) return NULL;
@@ -236,7 +271,7 @@ static const luaL_Reg functions[] = {{"augment", vision_augment},
                                      {"fill_diffusion", vision_fill_diffusion},
                                      {"reproject", vision_reproject},
                                      {"fuse", vision_fuse},
-                                     {"window", vision_window},
+                                     {"window", vision_window}, {"values", vision_values},
                                      {NULL, NULL}};
 
 void open_vision(lua_State *L) {

@@ -77,7 +77,9 @@ describe("data.celeba", function()
     assert.equal(("celeba: no photo in %s/empty (looked there and for %s/empty/img_align_celeba)"):format(dir, dir),
       (select(2, data.celeba(dir .. "/empty"))))
     assert.matches("20 photos are too few to hold 25 out", message {held_out = 20})
-    assert.matches("22x18, too small for a crop of 108", (select(2, data.celeba(dir):get(1))))
+    assert.matches("22x18, too small for a crop of 20", (select(2, data.celeba(dir, {crop = 20}):get(1))))
+    assert.matches("is 22x18 .*, not 218x178 as the aligned photos are: .* by 'crop'",
+      (select(2, data.celeba(dir):get(1))))
     for text, expected in pairs {
       ["000001.png 3"] = "part '3' of 000001.png is none of 0, 1, 2", ["000001.png"] = "2 words expected, got 1",
       ["../000001.png 0"] = "no file name", [""] = "the list is empty",

@@ -102,8 +102,8 @@ describe("data.pairs", function()
 
   it("refuses options that make no sense", function()
     local cases = {
-      {"option 'classes' is required for kind", function() data.pairs(dir, {kind = "labels"}) end},
-      {"option 'classes' is .* and only for it", function() data.pairs(dir, {classes = 3}) end},
+      {"option 'classes' .* is required for kind", function() data.pairs(dir, {kind = "labels"}) end},
+      {"option 'classes' .* and only for it", function() data.pairs(dir, {classes = 3}) end},
       {"option 'size' must be an integer or {height, width}", function() data.pairs(dir, {size = {3}}) end},
       {"option 'y_size' must be", function() data.pairs(dir, {y_size = 0}) end},
       {"option 'kind' must be one of", function() data.pairs(dir, {kind = "depth"}) end},

@@ -7,6 +7,7 @@ local fail = require "cglow.cli.fail"
 local evaluation = require "cglow.tasks.evaluation"
 local session_of = require "cglow.cli.session"
 local validation = require "cglow.train.validation"
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local SHOWN = 6 -- images on the contact sheet
 
@@ -20,7 +21,7 @@ local function names_in(results)
       end
     end
   end
-  table.sort(names)
+  sort_by_bytes(names)
   return names
 end
 

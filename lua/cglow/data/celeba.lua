@@ -2,7 +2,8 @@
 --
 --     DIR/000001.jpg …               photos of 178×218
 --     DIR/list_eval_partition.txt    "000001.jpg 0" in each line: 0 train, 1 valid, 2 test;
---                                    optional, also one folder up or in ../Eval
+--                                    optional, also one folder up or in ../Eval; or .csv, with
+--                                    a comma and a line of titles
 -- @module cglow.data.celeba
 local image = require "cglow.image"
 local options = require "cglow.util.options"
@@ -13,47 +14,66 @@ local transform = require "cglow.data.transform"
 local OPTIONS = source.options {
   split = {type = "string", default = "train", one_of = {"train", "valid", "test"}},
   size = {type = "integer", default = 64, min = 2, max = 4096},
-  crop = {type = "integer", default = 108, min = 1, max = 4096},
+  crop = {type = "integer", min = 1, max = 4096},
   held_out = {type = "integer", min = 1},
   seed = {type = "integer", default = 0},
 }
 
 local FOLDER <const> = "img_align_celeba"
-local PARTITION <const> = "list_eval_partition.txt"
+local LISTS <const> = {"list_eval_partition.txt", "list_eval_partition.csv"}
 local PART = {["0"] = "train", ["1"] = "valid", ["2"] = "test"}
+
+local CROP <const> = 108 -- of the aligned photos, and of no others
+local WIDTH <const>, HEIGHT <const> = 178, 218
 
 local function find_partition(root)
   for _, place in ipairs {"", "..", "../Eval"} do
-    local path = files.join(root, place, PARTITION)
-    if files.is_file(path) then return path end
+    for _, list in ipairs(LISTS) do
+      local path = files.join(root, place, list)
+      if files.is_file(path) then return path end
+    end
   end
 end
 
+local function say_partial(path, listed, found, count)
+  if found == listed and found == count then return end
+  files.notify_once(("%s lists %d photos, of which %d are here; %d photos here are in no list and are passed over")
+    :format(path, listed, found, count - found))
+end
+
 -- Photos of a part that are there; a part of the download is as good as all of it.
-local function from_partition(path, split, there)
-  local rows, message = files.read_list(path, 2)
+-- Copies of the set have their photos as PNG, too, so names are those without extensions.
+local function from_partition(path, split, names)
+  local rows, message = files.read_list(path, 2, {commas = path:find "%.csv$" ~= nil, titles = "image_id"})
   if not rows then return nil, message end
-  local names = {}
+  local there, part, found = {}, {}, 0
+  for _, name in ipairs(names) do there[files.stem(name)] = name end
   for _, row in ipairs(rows) do
     if not PART[row[2]] then return nil, ("%s: part '%s' of %s is none of 0, 1, 2"):format(path, row[2], row[1]) end
-    if PART[row[2]] == split and there[row[1]] then names[#names + 1] = row[1] end
+    local name = there[files.stem(row[1])]
+    found = found + (name and 1 or 0)
+    if name and PART[row[2]] == split then part[#part + 1] = name end
   end
-  return names
+  say_partial(path, #rows, found, #names)
+  return part
 end
 
 -- The paper holds 2,000 out; of a small part of the set a fifth has to do. A
 -- quarter as many again are for validation.
-local function from_seed(names, o)
+local function from_seed(root, names, o)
   local order = files.shuffled(names, o.seed)
   local test = o.held_out or math.min(2000, #order // 5)
   local valid = test // 4
   if test + valid >= #order then
     return nil, ("celeba: %d photos are too few to hold %d out"):format(#order, test + valid)
   end
+  files.notify_once(("%s: %s; of its %d photos %d are taken for train, %d for valid, %d for test, by their names")
+    :format(root, o.held_out and "no list is used" or "no " .. LISTS[1] .. " or .csv was found", #order,
+      #order - test - valid, valid, test))
   local first = {test = 1, valid = test + 1, train = test + valid + 1}
   local last = {test = test, valid = test + valid, train = #order}
   local part = table.move(order, first[o.split], last[o.split], 1, {})
-  table.sort(part)
+  files.sort(part)
   return part
 end
 
@@ -64,10 +84,8 @@ local function names_of(dir, root, o)
     return nil, ("celeba: no photo in %s (looked there and for %s)"):format(dir, files.join(dir, FOLDER))
   end
   local partition = not o.held_out and find_partition(root)
-  if not partition then return from_seed(names, o) end
-  local there = {}
-  for _, name in ipairs(names) do there[name] = true end
-  return from_partition(partition, o.split, there)
+  if not partition then return from_seed(root, names, o) end
+  return from_partition(partition, o.split, names)
 end
 
 local function centre_crop(photo, side, path)
@@ -78,11 +96,21 @@ local function centre_crop(photo, side, path)
   return image.crop(photo, (height - side) // 2 + 1, (width - side) // 2 + 1, side, side)
 end
 
+-- Where the face is, is known of the aligned photos alone.
+local function check_aligned(photo, path, crop)
+  local height, width = photo:size(2), photo:size(3)
+  if crop or (height == HEIGHT and width == WIDTH) then return true end
+  return nil, ("%s is %dx%d (rows x columns), not %dx%d as the aligned photos are: which middle part shows the face "
+    .. "must be said by 'crop'"):format(path, height, width, HEIGHT, WIDTH)
+end
+
 local function read(item, o)
-  local photo, face, message
+  local photo, face, ok, message
   photo, message = image.load(item.photo, {channels = 3})
   if not photo then return nil, message end
-  face, message = centre_crop(photo, o.crop, item.photo)
+  ok, message = check_aligned(photo, item.photo, o.crop)
+  if not ok then return nil, message end
+  face, message = centre_crop(photo, o.crop or CROP, item.photo)
   if not face then return nil, message end
   return {x = image.resize(face, o.size, o.size), name = item.name}
 end
@@ -97,11 +125,11 @@ end
 -- @string dir folder with the photos, or the one above `img_align_celeba`
 -- @tparam[opt] table opts
 --
--- * `split` = "train", "valid" or "test", by list_eval_partition.txt; without it (or with
+-- * `split` = "train", "valid" or "test", by list_eval_partition.txt or .csv; without it (or with
 --   `held_out`), `held_out` photos are "test" (2000, or a fifth of fewer than 10,000), a quarter
 --   as many "valid", the rest "train", in an order that depends on the file names and `seed`
 -- * `size` = 64: height and width of x; y has half of it
--- * `crop` = 108: side of the middle part that is used
+-- * `crop`: side of the middle part that is used; 108 for photos of 178×218, required for others
 -- * `seed` = 0
 -- * `cache` = "memory", "disk" or "none"
 -- @treturn[1] Dataset x: 3×size×size, 0 in the hidden block; y: the block, in [0, 1];
@@ -121,7 +149,8 @@ return function(dir, opts)
   for i, name in ipairs(names) do items[i] = {name = files.stem(name), photo = files.join(root, name)} end
   local ds = source.dataset {
     name = "celeba " .. o.split, items = items, paths = {"photo"}, cache = o.cache,
-    recipe = ("celeba 1 size %d crop %d"):format(o.size, o.crop), read = function(item) return read(item, o) end,
+    recipe = ("celeba 2 size %d crop %d"):format(o.size, o.crop or CROP),
+    read = function(item) return read(item, o) end,
     info = {cell_width = 1 / 256},
   }
   return ds:map(transform.hide_centre {height = o.size // 2, width = o.size // 2}):map(transform.quantise())

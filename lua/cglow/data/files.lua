@@ -4,6 +4,8 @@
 -- it was looked for.
 -- @module cglow.data.files
 local lfs = require "lfs"
+local bytes = require "cglow.util.bytes"
+local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 
 local M = {}
@@ -11,6 +13,19 @@ local M = {}
 --- Called with one line of text about each thing that a person should know but
 -- that stops nothing (a black photo, a damaged cache).
 function M.notify(text) io.stderr:write("cglow: ", text, "\n") end
+
+--- Sort names by their bytes, whatever the locale says of letters.
+M.sort = bytes.sort
+
+local told = {}
+
+--- The same, but a text is told once only in a process: parts of a set that are
+-- read one after the other share their folders.
+function M.notify_once(text)
+  if told[text] then return end
+  told[text] = true
+  M.notify(text)
+end
 
 --- Join parts of a path.
 function M.join(...)
@@ -58,35 +73,95 @@ function M.list(dir, pattern)
   for name in iterate, state, first, close do
     if name:find(pattern) then names[#names + 1] = name end
   end
-  table.sort(names)
+  M.sort(names)
   return names
 end
 
-local EXTENSIONS <const> = {"png", "jpg", "jpeg", "ppm", "pgm", "PNG", "JPG", "JPEG", "PPM", "PGM"}
-local IS_IMAGE = {}
-for _, extension in ipairs(EXTENSIONS) do IS_IMAGE[extension] = true end
+local IS_PICTURE = {}
+for word in ("png jpg jpeg jpe jfif ppm pgm pnm"):gmatch "%a+" do IS_PICTURE[word] = true end
+
+-- Lists and descriptions that lie beside pictures; nobody expects them to be shown.
+local IS_TEXT = {txt = true, csv = true, json = true, md = true}
+
+local function extension_of(name) return (name:match "%.(%w+)$" or ""):lower() end
 
 --- A name without its last extension.
 function M.stem(name) return (name:gsub("%.%w+$", "")) end
 
---- The image files of a folder, sorted.
+-- What a name that says nothing holds: the signatures of PNG, JPEG and PNM.
+local function holds_picture(path)
+  if not M.is_file(path) then return false end
+  local file <close> = io.open(path, "rb")
+  local head = file and file:read(8) or ""
+  return head == "\x89PNG\r\n\x1a\n" or head:sub(1, 3) == "\xff\xd8\xff" or head:find "^P[2356][%s#]" ~= nil
+end
+
+local function is_picture(dir, name)
+  return IS_PICTURE[extension_of(name)] or holds_picture(M.join(dir, name))
+end
+
+--- Say once how many things were passed over, and name the first few.
+-- @string what as in "files in DIR are no pictures"
+-- @tparam {string,...} names
+function M.passed_over(what, names)
+  if #names == 0 then return end
+  M.notify_once(("%d %s and are passed over: %s%s"):format(#names, what,
+    table.concat(names, ", ", 1, math.min(3, #names)), #names > 3 and ", …" or ""))
+end
+
+--- The picture files of a folder, sorted: PNG, JPEG and PNM, by their extension in any
+-- case, or where that says nothing, by their contents. What is passed over is said
+-- with its number, but for lists and other texts.
+-- @treturn[1] {string,...} names
+-- @treturn[2] nil when the folder cannot be read, or two pictures differ in their extension alone
+-- @treturn[2] string message
 function M.images(dir)
   local names, message = M.list(dir, "^[^.]")
   if not names then return nil, message end
-  local images = {}
+  local images, others, by_stem = {}, {}, {}
   for _, name in ipairs(names) do
-    if IS_IMAGE[name:match("%.(%w+)$")] then images[#images + 1] = name end
+    if is_picture(dir, name) then
+      local stem = M.stem(name)
+      if by_stem[stem] then
+        return nil, ("%s has %s and %s: which of them is meant by '%s'?"):format(dir, by_stem[stem], name, stem)
+      end
+      by_stem[stem], images[#images + 1] = name, name
+    elseif not IS_TEXT[extension_of(name)] and not M.is_folder(M.join(dir, name)) then
+      others[#others + 1] = name
+    end
   end
+  M.passed_over(("files in %s are no pictures that can be read"):format(dir), others)
   return images
 end
 
---- The image dir/name, or one of another kind with the same stem; nil when there is none.
-function M.find_image(dir, name)
-  local path = M.join(dir, name)
-  if IS_IMAGE[name:match("%.(%w+)$")] and M.is_file(path) then return path end
-  for _, extension in ipairs(EXTENSIONS) do
-    path = M.join(dir, M.stem(name) .. "." .. extension)
-    if M.is_file(path) then return path end
+-- stem → {names of pictures}
+local function index_of(dir)
+  local index = {}
+  for _, name in ipairs(M.list(dir, "^[^.]") or {}) do
+    if IS_PICTURE[extension_of(name)] then
+      local stem = M.stem(name)
+      index[stem] = index[stem] or {}
+      table.insert(index[stem], name)
+    end
+  end
+  return index
+end
+
+--- A function that finds pictures by the names that a list gives them.
+-- @treturn function(dir, name): the path of the picture of that name, or else of the one
+-- with another extension (in any case); nil when there is none, nil and a message
+-- when there are several
+function M.finder()
+  local folders = {}
+  return function(dir, name)
+    local path = M.join(dir, name)
+    if IS_PICTURE[extension_of(name)] and M.is_file(path) then return path end
+    folders[dir] = folders[dir] or index_of(dir)
+    local found = folders[dir][name] or folders[dir][M.stem(name)] or {}
+    if #found > 1 then
+      return nil, ("%s has %s: which of them is meant by '%s'?"):format(dir, table.concat(found, " and "), name)
+    end
+    return found[1] and M.join(dir, found[1])
   end
 end
 
@@ -97,25 +172,35 @@ end
 
 local LARGEST <const> = 1 << 26 -- bytes of a list; the largest published one has 4 MB
 
---- The text of a list, a pose and the like.
-function M.read_whole(path) return read_file(path, LARGEST) end
+--- The text of a list, a pose and the like, without the mark that some editors put
+-- before UTF-8.
+function M.read_whole(path)
+  local text, message, code = read_file(path, LARGEST)
+  if not text then return nil, message, code end
+  return (text:gsub("^\xef\xbb\xbf", ""))
+end
+
+local LIST = {commas = {type = "boolean"}, titles = {type = "string"}}
 
 --- A split list: words between white space, a fixed number of them in each line.
--- Blank lines are passed over; any kind of line end will do.
+-- Blank lines and a byte order mark are passed over; any kind of line end will do.
 -- @string path
 -- @tparam integer words how many each line must have
+-- @tparam[opt] table opts `commas` = true: words stand between commas; `titles`: a first
+-- line that begins with this word is passed over
 -- @treturn[1] {{string,...},...} the words of each line
 -- @treturn[2] nil when it cannot be read or a line is malformed
 -- @treturn[2] string message
-function M.read_list(path, words)
+function M.read_list(path, words, opts)
+  local o = options.check("files.read_list", opts, LIST)
   local text, message = M.read_whole(path)
   if not text then return nil, message end
-  local rows, line = {}, 0
+  local rows, line, word_pattern = {}, 0, o.commas and "[^ \t\r\f\v,]+" or "[^ \t\r\f\v]+"
   for row in text:gmatch("([^\n]*)\n?") do
     line = line + 1
     local found = {}
-    for word in row:gmatch("[^ \t\r\f\v]+") do found[#found + 1] = word end
-    if #found > 0 then
+    for word in row:gmatch(word_pattern) do found[#found + 1] = word end
+    if #found > 0 and not (line == 1 and o.titles and found[1] == o.titles) then
       if #found ~= words then return nil, ("%s:%d: %d words expected, got %d"):format(path, line, words, #found) end
       for _, word in ipairs(found) do
         if not is_safe(word) then return nil, ("%s:%d: that is no file name"):format(path, line) end

@@ -8,6 +8,7 @@ local core = require "cglow.core"
 local image = require "cglow.image"
 local options = require "cglow.util.options"
 local files = require "cglow.data.files"
+local labels = require "cglow.data.labels"
 local source = require "cglow.data.source"
 
 local OPTIONS = source.options {
@@ -19,14 +20,16 @@ local OPTIONS = source.options {
 -- other two, in an order that looks random and never changes.
 local LEARN <const> = 200
 
-local function without_lists(names, split)
+local function without_lists(root, names, split)
   local order = files.shuffled(names)
   local learn = math.min(LEARN, (#order * 3 + 3) // 4)
   local middle = learn + (#order - learn) // 2
   local first = {train = 1, valid = learn + 1, test = middle + 1}
   local last = {train = learn, valid = middle, test = #order}
   local part = table.move(order, first[split], last[split], 1, {})
-  table.sort(part)
+  files.sort(part)
+  files.notify_once(("%s has no train.txt, valid.txt and test.txt: of its %d photos %d are taken for train, "
+    .. "%d for valid, %d for test, by their names"):format(root, #order, learn, middle - learn, #order - middle))
   return part
 end
 
@@ -40,14 +43,17 @@ local function names_of(root, split)
   end
   if #lists > 0 then return nil, ("horses: there is no %s (but %s)"):format(path, table.concat(lists, ", ")) end
   local names, message = files.images(files.join(root, "rgb"))
-  return names and without_lists(names, split), message
+  return names and without_lists(root, names, split), message
 end
 
 local function find_pairs(root, names)
-  local found, missing = {}, {}
+  local found, missing, find = {}, {}, files.finder()
   for i, name in ipairs(names) do
-    local photo = files.find_image(files.join(root, "rgb"), name)
-    local mask = files.find_image(files.join(root, "figure_ground"), name)
+    local photo, twice = find(files.join(root, "rgb"), name)
+    if twice then return nil, "horses: " .. twice end
+    local mask
+    mask, twice = find(files.join(root, "figure_ground"), name)
+    if twice then return nil, "horses: " .. twice end
     if not photo then missing[#missing + 1] = files.join(root, "rgb", name) end
     if not mask then missing[#missing + 1] = files.join(root, "figure_ground", name) end
     found[i] = {name = files.stem(name), photo = photo, mask = mask}
@@ -60,11 +66,13 @@ end
 -- The mask is resized first and then cut at one half, so a pixel is horse when
 -- more than half of its area is.
 local function read(pair, size)
-  local photo, mask, message
+  local photo, mask, ok, message
   photo, message = image.load(pair.photo, {channels = 3})
   if not photo then return nil, message end
-  mask, message = image.load(pair.mask, {channels = 1})
+  mask, message = labels.mask(pair.mask)
   if not mask then return nil, message end
+  ok, message = labels.same_scene(pair.photo, photo, pair.mask, mask)
+  if not ok then return nil, message end
   if photo:max() < 8 / 255 and not pair.told then
     pair.told = true
     files.notify(("%s is black; it is used as it is"):format(pair.photo))
@@ -73,7 +81,19 @@ local function read(pair, size)
   return {x = image.resize(photo, size, size), y = core.cat({inside, inside, inside}, 1), name = pair.name}
 end
 
---- Weizmann horses, or any set in their layout.
+-- `read`, with an eye on whether any mask of the part has a foreground.
+local function reader(root, split, count, size)
+  local watch = labels.watch(("horses %s in %s"):format(split, root), count)
+  return function(pair, i)
+    local sample, message = read(pair, size)
+    if sample then watch(i, sample.y) end
+    return sample, message
+  end
+end
+
+--- Weizmann horses, or any set in their layout. A mask's own values say what is
+-- horse (`cglow.data.labels`): 0 and 255 of the published ones, but 0 and 1, a
+-- palette or two colours, too.
 -- @function horses
 -- @string dir folder with `rgb` and `figure_ground`, or the one above it
 -- @tparam[opt] table opts
@@ -97,7 +117,7 @@ return function(dir, opts)
   if not pairs_found then return nil, message end
   return source.dataset {
     name = "horses " .. o.split, items = pairs_found, paths = {"photo", "mask"}, cache = o.cache,
-    recipe = "horses 1 size " .. o.size, read = function(pair) return read(pair, o.size) end,
+    recipe = "horses 2 size " .. o.size, read = reader(root, o.split, #pairs_found, o.size),
     info = {cell_width = 1, classes = {"background", "horse"}},
   }
 end

@@ -14,6 +14,7 @@ local metrics = require "cglow.metrics"
 local options = require "cglow.util.options"
 local vision = require "cglow.image.vision"
 local files = require "cglow.data.files"
+local labels = require "cglow.data.labels"
 local source = require "cglow.data.source"
 
 local CLASSES <const> = 3
@@ -29,10 +30,10 @@ local OPTIONS = source.options {
 
 local LIST = {train = "parts_train.txt", valid = "parts_validation.txt", test = "parts_test.txt"}
 
-local function find_label(root, name)
+local function find_label(find, root, name)
   for _, folder in ipairs(LABEL_FOLDERS) do
-    local path = files.find_image(files.join(root, folder), name)
-    if path then return path end
+    local path, twice = find(files.join(root, folder), name)
+    if path or twice then return path, twice end
   end
 end
 
@@ -43,23 +44,26 @@ local function name_of(row, list)
   return ("%s_%04d"):format(row[1], tonumber(number))
 end
 
-local function find_item(root, person, name)
+local function find_item(find, root, person, name)
   local superpixels = files.join(root, SUPERPIXELS, person, name .. ".dat")
+  local photo, twice = find(files.join(root, "lfw_funneled", person), name)
+  local label, label_twice = find_label(find, root, name)
+  if twice or label_twice then return nil, twice or label_twice end
   return {
-    name = name, photo = files.find_image(files.join(root, "lfw_funneled", person), name),
-    label = find_label(root, name), superpixels = files.is_file(superpixels) and superpixels or nil,
+    name = name, photo = photo, label = label, superpixels = files.is_file(superpixels) and superpixels or nil,
   }
 end
 
 local function find_items(root, list)
   local rows, message = files.read_list(list, 2)
   if not rows then return nil, message end
-  local items, missing = {}, {}
+  local items, missing, find = {}, {}, files.finder()
   for i, row in ipairs(rows) do
     local name
     name, message = name_of(row, list)
     if not name then return nil, message end
-    items[i] = find_item(root, row[1], name)
+    items[i], message = find_item(find, root, row[1], name)
+    if not items[i] then return nil, message end
     if not items[i].photo then missing[#missing + 1] = files.join(root, "lfw_funneled", row[1], name .. ".jpg") end
     if not items[i].label then
       missing[#missing + 1] = ("%s/{%s}/%s.{ppm,png}"):format(root, table.concat(LABEL_FOLDERS, ","), name)
@@ -71,22 +75,32 @@ local function find_items(root, list)
   return items
 end
 
--- One plane for each class, from colours or from palette indices.
+-- Red is hair, green is face, blue is background in the published pictures; in some
+-- copies the colours are not quite full.
 local function planes_of(path)
-  local t, message = image.load(path, {raw = true})
-  if not t then return nil, message end
-  if #t == 3 then return core.stack {t[3]:gt(127), t[2]:gt(127), t[1]:gt(127)} end
-  return metrics.one_hot(t[1] + 1, CLASSES)
+  local info, message = image.info(path)
+  if not info then return nil, message end
+  if info.palette or info.channels <= 2 then
+    local map
+    map, message = labels.map(path, CLASSES)
+    return map and metrics.one_hot(map + 1, CLASSES), message
+  end
+  local t
+  t, message = image.load(path)
+  return t and core.stack {t[3]:gt(0.5), t[2]:gt(0.5), t[1]:gt(0.5)}, message
 end
 
 -- y: each class's share of a pixel's area decides, the largest one wins.
-local function read_label(path, size)
+local function read_label(path, photo_path, photo, size)
   local planes, message = planes_of(path)
   if not planes then return nil, message end
   local per_pixel = planes:sum(1)
   if per_pixel:min() ~= 1 or per_pixel:max() ~= 1 then
     return nil, path .. ": labels must be red, green and blue, or palette indices from 0 to 2"
   end
+  local ok
+  ok, message = labels.same_scene(photo_path, photo, path, planes)
+  if not ok then return nil, message end
   return metrics.one_hot(metrics.argmax(image.resize(planes, size, size)), CLASSES)
 end
 
@@ -109,27 +123,36 @@ end
 -- Of the photo in full size, then the label at each pixel's centre.
 local function superpixels_of(item, photo, o)
   local height, width = photo:size(2), photo:size(3)
-  local labels, message
+  local regions, message
   if item.superpixels then
-    labels, message = read_matrix(item.superpixels, height, width)
-    if not labels then return nil, message end
+    regions, message = read_matrix(item.superpixels, height, width)
+    if not regions then return nil, message end
   else
-    labels = vision.slic(photo, {segments = o.segments})
+    regions = vision.slic(photo, {segments = o.segments})
   end
-  return image.resize(labels, o.size, o.size, {method = "nearest"})
+  return image.resize(regions, o.size, o.size, {method = "nearest"})
 end
 
 local function read(item, o)
   local photo, message = image.load(item.photo, {channels = 3})
   if not photo then return nil, message end
   local y, superpixels
-  y, message = read_label(item.label, o.size)
+  y, message = read_label(item.label, item.photo, photo, o.size)
   if not y then return nil, message end
   if o.superpixels then
     superpixels, message = superpixels_of(item, photo, o)
     if not superpixels then return nil, message end
   end
   return {x = image.resize(photo, o.size, o.size), y = y, name = item.name, superpixels = superpixels}
+end
+
+-- A set without any is told by the task's own notes beside its metrics.
+local function say_without_superpixels(root, items, split)
+  local without = 0
+  for _, item in ipairs(items) do without = without + (item.superpixels and 0 or 1) end
+  if without == 0 or without == #items then return end
+  files.notify_once(("lfw %s in %s: SLIC's super-pixels are taken for %d of %d photos, which have none published")
+    :format(split, root, without, #items))
 end
 
 --- LFW part labels, or any set in their layout.
@@ -155,9 +178,10 @@ return function(dir, opts)
   local items
   items, message = find_items(root, files.join(root, list))
   if not items then return nil, "lfw: " .. message end
+  if o.superpixels then say_without_superpixels(root, items, o.split) end
   return source.dataset {
     name = "lfw " .. o.split, items = items, paths = {"photo", "label", "superpixels"}, cache = o.cache,
-    recipe = ("lfw 1 size %d superpixels %s segments %d"):format(o.size, o.superpixels, o.segments),
+    recipe = ("lfw 2 size %d superpixels %s segments %d"):format(o.size, o.superpixels, o.segments),
     read = function(item) return read(item, o) end,
     info = {cell_width = 1, classes = {"background", "face", "hair"}},
   }

@@ -9,6 +9,7 @@ local image = require "cglow.image"
 local metrics = require "cglow.metrics"
 local options = require "cglow.util.options"
 local files = require "cglow.data.files"
+local labels = require "cglow.data.labels"
 local source = require "cglow.data.source"
 
 local CHANNELS = {type = "integer", one_of = {1, 3}}
@@ -23,27 +24,30 @@ local OPTIONS = source.options {
   y_channels = CHANNELS,
   kind = {type = "string", default = "image", one_of = {"image", "mask", "labels", "continuous"}},
   classes = {type = "integer", min = 2, max = 256},
+  colours = {type = "table"},
   held_out = {type = "number", default = 0.2, above = 0, below = 1},
   seed = {type = "integer", default = 0},
 }
 
 -- ---- which pairs -----------------------------------------------------------
 
--- name → path of the x's (or y's), and the names in order; nil when there is no such layout.
+-- Each gives name → path of the x's (or y's), the names in order, and the files that
+-- are neither; nil and a message when the folder is at fault.
 local function in_folder(dir, which)
   local folder = files.join(dir, which)
-  if not files.is_folder(folder) then return nil end
+  local list, message = files.images(folder)
+  if not list then return nil, message end
   local paths, names = {}, {}
-  for _, file in ipairs(files.images(folder)) do
+  for _, file in ipairs(list) do
     local name = files.stem(file)
     paths[name], names[#names + 1] = files.join(folder, file), name
   end
   return paths, names
 end
 
-local function by_ending(dir, which)
+local function by_ending(dir, list, which)
   local paths, names, ending = {}, {}, "_" .. which
-  for _, file in ipairs(files.images(dir) or {}) do
+  for _, file in ipairs(list) do
     local stem = files.stem(file)
     if #stem > #ending and stem:sub(-#ending) == ending then
       local name = stem:sub(1, -#ending - 1)
@@ -53,14 +57,46 @@ local function by_ending(dir, which)
   return paths, names
 end
 
-local function find_all(dir, o)
+-- x, y (name → path) and the names of the x's.
+local function both_folders(dir, o)
   local x, names = in_folder(dir, o.x)
-  local y = in_folder(dir, o.y)
-  local folders = x and y
-  if not folders then
-    x, names = by_ending(dir, o.x)
-    y = by_ending(dir, o.y)
+  if not x then return nil, names end
+  local y, message = in_folder(dir, o.y)
+  if not y then return nil, message end
+  return x, y, names
+end
+
+local function both_endings(dir, o)
+  local list, message = files.images(dir)
+  if not list then return nil, message end
+  local x, names = by_ending(dir, list, o.x)
+  local y, others = by_ending(dir, list, o.y), {}
+  local known = {}
+  for _, paths in ipairs {x, y} do
+    for _, path in pairs(paths) do known[path] = true end
   end
+  for _, file in ipairs(list) do
+    if not known[files.join(dir, file)] then others[#others + 1] = file end
+  end
+  if #names > 0 then
+    files.passed_over(("pictures in %s end in neither _%s nor _%s"):format(dir, o.x, o.y), others)
+  end
+  return x, y, names
+end
+
+local function say_single(y, x, dir, o)
+  local single = {}
+  for name in pairs(y) do
+    if not x[name] then single[#single + 1] = name end
+  end
+  files.sort(single)
+  files.passed_over(("images (%s) in %s have no partner (%s)"):format(o.y, dir, o.x), single)
+end
+
+local function find_all(dir, o)
+  local folders = files.is_folder(files.join(dir, o.x)) and files.is_folder(files.join(dir, o.y))
+  local x, y, names = (folders and both_folders or both_endings)(dir, o)
+  if not x then return nil, y end
   if #names == 0 then
     return nil, ("no pairs in %s (looked for images in %s/ and %s/, and for NAME_%s and NAME_%s)"):format(
       dir, files.join(dir, o.x), files.join(dir, o.y), o.x, o.y)
@@ -71,7 +107,9 @@ local function find_all(dir, o)
     items[i] = {name = name, x = x[name], y = y[name]}
   end
   local ok, message = files.none_missing(("partners (%s) of images (%s)"):format(o.y, o.x), missing, #names)
-  return ok and items, message
+  if not ok then return nil, message end
+  say_single(y, x, dir, o)
+  return items
 end
 
 local function listed(path, items)
@@ -102,6 +140,12 @@ local function dealt(items, o)
   return part
 end
 
+local function say_dealt(dir, items, o)
+  local valid = math.floor(o.held_out * #items + 0.5)
+  files.notify_once(("%s has no %s.txt: of its %d pairs %d are taken for train, %d for valid, by their names"):format(
+    dir, o.split, #items, #items - valid, valid))
+end
+
 local function find_items(dir, o)
   if not files.is_folder(dir) then return nil, "there is no folder " .. dir end
   local items, message = find_all(dir, o)
@@ -110,6 +154,7 @@ local function find_items(dir, o)
   if files.is_file(list) then return listed(list, items) end
   local part = dealt(items, o)
   if #part == 0 then return nil, ("%d pairs are too few for a part '%s'"):format(#items, o.split) end
+  say_dealt(dir, items, o)
   return part
 end
 
@@ -119,42 +164,62 @@ local function resized(t, size)
   return size and image.resize(t, size[1], size[2]) or t
 end
 
--- Each gives y of a file: function(path, o) → tensor, or nil and a message.
-local read_y = {}
+-- Each gives y of a file as it is there, and y as the model wants it:
+-- function(path, o) → tensor, or nil and a message; function(tensor, o) → tensor.
+local kinds = {}
 
-function read_y.continuous(path, o)
-  local t, message = image.load(path, {channels = o.y_channels})
-  return t and resized(t, o.y_size), message
-end
+local function load_picture(path, o) return image.load(path, {channels = o.y_channels}) end
 
-function read_y.image(path, o)
-  local t, message = read_y.continuous(path, o)
-  return t and (t * 255):round() / 255, message
-end
+kinds.continuous = {load = load_picture, make = function(t, o) return resized(t, o.y_size) end}
 
-function read_y.mask(path, o)
-  local t, message = image.load(path, {channels = 1})
-  if not t then return nil, message end
-  local mask = resized(t, o.y_size):gt(0.5)
-  return o.y_channels == 3 and core.cat({mask, mask, mask}, 1) or mask
-end
+kinds.image = {load = load_picture, make = function(t, o) return (resized(t, o.y_size) * 255):round() / 255 end}
 
-function read_y.labels(path, o)
-  local t, message = image.load(path, {channels = 1, raw = true})
-  if not t then return nil, message end
-  if t:max() >= o.classes then
-    return nil, ("%s: label %d where %d classes go from 0 to %d"):format(path, t:max() // 1, o.classes, o.classes - 1)
-  end
-  return metrics.one_hot(metrics.argmax(resized(metrics.one_hot(t[1] + 1, o.classes), o.y_size)), o.classes)
+kinds.mask = {
+  load = labels.mask,
+  make = function(t, o)
+    local mask = resized(t, o.y_size):gt(0.5)
+    return o.y_channels == 3 and core.cat({mask, mask, mask}, 1) or mask
+  end,
+}
+
+kinds.labels = {
+  load = function(path, o)
+    local map, message = labels.map(path, o.classes, o.colours)
+    return map and metrics.one_hot(map + 1, o.classes), message
+  end,
+  make = function(t, o)
+    return o.y_size and metrics.one_hot(metrics.argmax(resized(t, o.y_size)), o.classes) or t
+  end,
+}
+
+-- Is y to have another shape than x, because the options say so?
+local function differs_on_purpose(o)
+  return o.size and o.y_size and o.size[1] * o.y_size[2] ~= o.size[2] * o.y_size[1]
 end
 
 local function read(item, o)
-  local x, y, message
+  local kind = kinds[o.kind]
+  local x, y, ok, message
   x, message = image.load(item.x, {channels = o.x_channels})
   if not x then return nil, message end
-  y, message = read_y[o.kind](item.y, o)
+  y, message = kind.load(item.y, o)
   if not y then return nil, message end
-  return {x = resized(x, o.size), y = y, name = item.name}
+  if not differs_on_purpose(o) then
+    ok, message = labels.same_scene(item.x, x, item.y, y)
+    if not ok then return nil, message end
+  end
+  return {x = resized(x, o.size), y = kind.make(y, o), name = item.name}
+end
+
+-- `read`; of masks with an eye on whether any of them has a foreground.
+local function reader(dir, count, o)
+  if o.kind ~= "mask" then return function(item) return read(item, o) end end
+  local watch = labels.watch(("pairs %s in %s"):format(o.split, dir), count)
+  return function(item, i)
+    local sample, message = read(item, o)
+    if sample then watch(i, sample.y) end
+    return sample, message
+  end
 end
 
 local function sides(name, size)
@@ -168,6 +233,29 @@ local function sides(name, size)
   return list
 end
 
+local BYTE = {type = "integer", min = 0, max = 255}
+
+-- The number of labels, from the option or from the table of colours.
+local function check_labels(o)
+  if o.kind ~= "labels" and (o.classes or o.colours) or o.kind == "labels" and not (o.classes or o.colours) then
+    error("data.pairs: option 'classes' (or 'colours') is required for kind = \"labels\", and only for it", 3)
+  end
+  for i, colour in ipairs(o.colours or {}) do
+    options.arg("data.pairs", 2, ("colours[%d]"):format(i), colour, {type = "table", length = 3, each = BYTE}, 1)
+  end
+  if o.colours and (#o.colours < 2 or o.classes and o.classes ~= #o.colours) then
+    error(("data.pairs: option 'colours' must be a colour for each class, got %d"):format(#o.colours), 3)
+  end
+  return o.classes or o.colours and #o.colours
+end
+
+local function shown_colours(o)
+  if not o.colours then return "none" end
+  local list = {}
+  for i, c in ipairs(o.colours) do list[i] = ("%02x%02x%02x"):format(c[1], c[2], c[3]) end
+  return table.concat(list, " ")
+end
+
 local CELL_WIDTH = {image = 1 / 256, mask = 1, labels = 1}
 
 --- Any folder of image pairs.
@@ -178,10 +266,13 @@ local CELL_WIDTH = {image = 1 / 256, mask = 1, labels = 1}
 -- * `x` = "x", `y` = "y": names of the two folders, or endings after an underscore
 -- * `size`: height and width of x and y, an integer or {height, width}; by default as in the
 --   files, which then must all be alike
--- * `y_size`: of y, when it is another
--- * `kind` = what y is: "image": 8-bit values in [0, 1]; "mask": 0 or 1, cut at one half;
---   "labels": whole numbers from 0 on (grey or palette), one-hot; "continuous": not to be dequantised
+-- * `y_size`: of y, when it is another; unless both sizes say otherwise, the files of a pair
+--   must have sides in the same proportion, as two pictures of one scene have
+-- * `kind` = what y is: "image": 8-bit values in [0, 1]; "mask": 0 or 1, by the mask's own values
+--   (`cglow.data.labels`); "labels": whole numbers from 0 on (grey or palette), or colours by a
+--   table, one-hot; "continuous": not to be dequantised
 -- * `classes`: how many labels there are (for "labels")
+-- * `colours`: {{red, green, blue},…} of the labels 0, 1, …, each from 0 to 255, for labels in colours
 -- * `x_channels`, `y_channels`: 1 or 3; by default as in the files (1 for a mask)
 -- * `split` = "all", "train" or "valid": by DIR/train.txt and DIR/valid.txt where there are such lists,
 --   else `held_out` = 0.2 of the pairs are "valid", chosen by their names and `seed` = 0
@@ -192,9 +283,7 @@ local CELL_WIDTH = {image = 1 / 256, mask = 1, labels = 1}
 return function(dir, opts)
   options.arg("data.pairs", 1, "dir", dir, {type = "string", path = true})
   local o = options.check("data.pairs", opts, OPTIONS)
-  if (o.kind == "labels") ~= (o.classes ~= nil) then
-    error("data.pairs: option 'classes' is required for kind = \"labels\", and only for it", 2)
-  end
+  o.classes = check_labels(o)
   o.size = sides("size", o.size)
   o.y_size = sides("y_size", o.y_size) or o.size
   local items, message = find_items(dir, o)
@@ -202,8 +291,8 @@ return function(dir, opts)
   local function shown(size) return size and table.concat(size, "x") or "own" end
   return source.dataset {
     name = ("pairs %s"):format(o.split), items = items, paths = {"x", "y"}, cache = o.cache,
-    recipe = ("pairs 1 %s x %s %s y %s %s classes %s"):format(o.kind, shown(o.size), o.x_channels, shown(o.y_size),
-      o.y_channels, o.classes),
-    read = function(item) return read(item, o) end, info = {cell_width = CELL_WIDTH[o.kind]},
+    recipe = ("pairs 2 %s x %s %s y %s %s classes %s colours %s"):format(o.kind, shown(o.size), o.x_channels,
+      shown(o.y_size), o.y_channels, o.classes, shown_colours(o)),
+    read = reader(dir, #items, o), info = {cell_width = CELL_WIDTH[o.kind]},
   }
 end

@@ -7,6 +7,7 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local options = require "cglow.util.options"
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local window <const> = core.vision.window
 
@@ -50,7 +51,7 @@ local function image_fields(sample)
   for key, value in pairs(sample) do
     if is_image(value) then fields[#fields + 1] = key end
   end
-  table.sort(fields)
+  sort_by_bytes(fields)
   return fields
 end
 

@@ -1,6 +1,8 @@
 --- Elements of a page as values, so that what is written is always well formed
 -- and every text is escaped.
 -- @module cglow.report.html
+local sort_by_bytes = require("cglow.util.bytes").sort
+
 local M = {}
 
 local ESCAPES = {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;"}
@@ -28,7 +30,7 @@ end
 local function attributes(given)
   local names, text = {}, {}
   for name in pairs(given) do names[#names + 1] = name end
-  table.sort(names)
+  sort_by_bytes(names)
   for i, name in ipairs(names) do text[i] = (' %s="%s"'):format(name, M.escape(given[name])) end
   return table.concat(text)
 end

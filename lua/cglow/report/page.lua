@@ -4,6 +4,7 @@ local html = require "cglow.report.html"
 local assets = require "cglow.report.assets"
 local chart = require "cglow.report.chart"
 local format = require "cglow.run.format"
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
@@ -244,7 +245,7 @@ local function setting_rows(runs)
       end
     end
   end
-  table.sort(names)
+  sort_by_bytes(names)
   local rows = {}
   for k, name in ipairs(names) do
     local differs = false

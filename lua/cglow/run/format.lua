@@ -1,5 +1,7 @@
 --- Durations, sizes and metrics of a run as people read them.
 -- @module cglow.run.format
+local sort_by_bytes = require("cglow.util.bytes").sort
+
 local M = {}
 
 local MOST_SECONDS <const> = 1e12
@@ -25,7 +27,7 @@ end
 function M.metrics(metrics)
   local names = {}
   for name in pairs(metrics) do if name ~= "nll" then names[#names + 1] = name end end
-  table.sort(names)
+  sort_by_bytes(names)
   if metrics.nll then table.insert(names, 1, "nll") end
   for i, name in ipairs(names) do names[i] = ("%s %.4g"):format(name, metrics[name]) end
   return table.concat(names, ", ")

@@ -10,6 +10,7 @@ local dkjson = require "dkjson"
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 local EBADMSG = require "cglow.core".file.EBADMSG
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
@@ -235,7 +236,7 @@ local function sorted_keys(value)
     if type(key) ~= "string" then return nil, ("a key of type %s"):format(type(key)) end
     keys[#keys + 1] = key
   end
-  table.sort(keys)
+  sort_by_bytes(keys)
   return keys
 end
 

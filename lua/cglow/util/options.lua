@@ -21,6 +21,7 @@ local TENSOR = "cglow.Tensor"
 local MAX_SHOWN = 100 -- bytes of a string in a message
 
 local type_name = require("cglow.core").type
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 -- Kinds that are more than a `type` of Lua: the value as it is passed on, or nil.
 local kinds = {
@@ -117,7 +118,7 @@ end
 local function names_of(spec)
   local names = {}
   for name in pairs(spec) do names[#names + 1] = name end
-  table.sort(names)
+  sort_by_bytes(names)
   return names
 end
 
