@@ -57,6 +57,9 @@ want_test() {
   want program luarocks luarocks luarocks luarocks
   want program unzip unzip unzip unzip
   want program zip zip zip zip
+  # Open MPI, because the specs name its options; another one that is there is not replaced.
+  want program mpicc libopenmpi-dev openmpi-devel open-mpi
+  want program mpirun openmpi-bin openmpi open-mpi
 }
 
 case ${1:-} in

@@ -16,6 +16,7 @@ void open_net(lua_State *L);
 void open_flow(lua_State *L);
 void open_optim(lua_State *L);
 void open_average(lua_State *L);
+void open_shared(lua_State *L);
 void open_vision(lua_State *L);
 void open_system(lua_State *L);
 #ifdef CGLOW_REFERENCE

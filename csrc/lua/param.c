@@ -61,6 +61,19 @@ void param_ensure_grad(lua_State *L, int idx) {
   p->grad = g->data;
 }
 
+void param_move_grad(lua_State *L, int idx, int flat, size_t at) {
+  idx = lua_absindex(L, idx);
+  flat = lua_absindex(L, flat);
+  Param *p = lua_touserdata(L, idx);
+  lua_getiuservalue(L, idx, UV_VALUE);
+  const Tensor *value = lua_touserdata(L, -1);
+  Tensor *g = tensor_view(L, flat, value->ndim, value->dim, at);
+  if (p->dense) memcpy(g->data, p->grad, p->count * sizeof *p->grad);
+  lua_setiuservalue(L, idx, UV_GRAD);
+  lua_pop(L, 1);
+  p->grad = g->data;
+}
+
 static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   Param *p = lua_touserdata(L, idx);
   if (p->pending_room >= n) return;

@@ -146,4 +146,37 @@ add { "core_Average:swap", self = average }
 add { "core_Average:tensors", self = average }
 add { "core_Optimizer:moments", self = optimizer }
 add { "core_Optimizer:set_steps", K.int(3, 0), self = optimizer }
+-- ---- gradients for other processes ----
+local function weight()
+  local l = core.net.linear(3, 2)
+  return l:parameters("")[1]
+end
+local outer = K.list(function() return { weight() } end, { { "no parameters", function() return {} end },
+  { "a number inside", function() return { 1 } end },
+  { "a bias", function() return { core.net.linear(3, 2):parameters("")[2] } end } })
+local factor_count = K.int(2, 1, 1 << 20)
+local function factors() return core.gradient_factors({ weight() }, 2, 3) end
+local function flat() return core.gradient_flat { weight() } end
+add { "core.is_outer_product", K.object(weight, "cglow.Param") }
+add { "core.gradient_factors", outer, factor_count, K.int(3, 1, 65536) }
+add { "core.gradient_flat", K.list(function() return { weight() } end, { { "no parameters", function() return {} end },
+  { "a number inside", function() return { 1 } end } }) }
+add { "GradientFactors:tensors", self = factors }
+add { "GradientFactors:begin", self = factors }
+add { "GradientFactors:pack", K.num(0.5, {}, true), self = factors, wrong = { { label = "another number of samples",
+  self = function()
+    local l = core.net.linear(3, 2)
+    local f = core.gradient_factors({ l:parameters("")[1] }, 2, 3)
+    l:forward(core.zeros(1, 3))
+    l:backward(core.zeros(1, 2))
+    return f
+  end, args = { 1 }, says = "no outer product of as many samples" } } }
+add { "GradientFactors:unpack", self = function()
+  local f = factors()
+  f:begin()
+  return f
+end, wrong = { { label = "before begin", self = factors, args = {}, says = "touched since begin" } } }
+add { "GradientFlat:tensor", self = flat }
+add { "GradientFlat:complete", self = flat }
+
 return rows

@@ -484,6 +484,63 @@ on every thread, for the given time.
 @function peak_flops
 @number[opt=0.2] seconds to measure
 @treturn number flop/s of the library's scalar type, all threads together */
+/***
+Gradients that several processes share.
+@module cglow.core
+*/
+/***
+Is the gradient of a parameter an outer product of as many rows as there are samples?
+Those of fully connected layers' weights are, and are kept as their factors.
+@function is_outer_product
+@tparam Param p
+@treturn boolean
+*/
+/***
+The factors of gradients of n samples in each of several processes: each packs its own,
+gets all, and unpacks them; then the gradients are those of all samples.
+@function gradient_factors
+@tparam {Param,...} params for all of which `is_outer_product` is true
+@tparam integer n samples in each process
+@tparam integer processes
+@treturn GradientFactors
+*/
+/***
+What is sent and what comes.
+@function GradientFactors:tensors
+@treturn Tensor this process's factors
+@treturn Tensor processes × as many: those of all
+*/
+/***
+To be called when the gradients count as zero, before they are computed: they will be kept
+as factors although Lua may have seen them. Whoever holds a `p.grad` asks for it anew.
+@function GradientFactors:begin
+*/
+/***
+Write this process's factors into its tensor.
+@function GradientFactors:pack
+@tparam number scale what the gradients are multiplied by, e.g. 1/processes for a mean
+@raise when a gradient is none of n samples
+*/
+/***
+Make the gradients those of all processes' samples.
+@function GradientFactors:unpack
+*/
+/***
+The dense gradients of parameters as one flat tensor, in which they lie from now on.
+@function gradient_flat
+@tparam {Param,...} params
+@treturn GradientFlat
+*/
+/***
+The flat tensor; numbers between the parameters are 0.
+@function GradientFlat:tensor
+@treturn Tensor
+*/
+/***
+See that the tensor holds the gradients, also those that count as zero or are kept as
+factors.
+@function GradientFlat:complete
+*/
 ]====],
 ["cglow.core.file"] = [====[
 /*** Files that hold tensors: written whole or not at all, read without trust.
@@ -648,6 +705,123 @@ Use it as `local catch <close> = system.catch_interrupt()`.
 at most 255 bytes
 @treturn Catch
 @raise when a catch is open already
+*/
+]====],
+["cglow.mpi"] = [====[
+/***
+Message passing between the processes that train together, started with `mpirun`
+or `srun`: each has a rank from 0 to size − 1. Loading the module starts MPI.
+
+Every function but `rank`, `size` and their like must be called by all ranks, in the
+same order. Sums are added up in the order of ranks, so that equal ranks give equal
+bits, on every rank and with every MPI. An error of MPI's is raised and names the
+function and the rank.
+
+MPI ends with `close`, at the end of the block of a local variable that is `<close>` and
+holds the module, or with the process. A process that ends with a failure ends all others,
+because they would wait for it for ever.
+
+@module cglow.mpi
+*/
+/***
+This process's number.
+@function rank
+@treturn integer from 0 on
+*/
+/***
+How many processes there are.
+@function size
+@treturn integer
+*/
+/***
+How many of them run on this machine.
+@function host_ranks
+@treturn integer
+*/
+/***
+Which MPI this is, e.g. "Open MPI v4.1.4".
+@function library
+@treturn string
+*/
+/***
+Wait until all ranks have come here.
+@function barrier
+*/
+/***
+One rank's numbers or text for all.
+@function broadcast
+@tparam Tensor|string what a tensor, the same shape everywhere, is overwritten; of text
+only the root's counts
+@tparam[opt=0] integer root
+@treturn Tensor|string the tensor, or the root's text
+*/
+/***
+Sums of a few numbers over all ranks, in double precision. Allocates nothing.
+@function sum
+@tparam number ... up to 16
+@treturn number ... as many sums
+*/
+/***
+Every rank's text for all.
+@function gather
+@tparam string text
+@treturn {string,...} rank 0's first
+*/
+/***
+Add up a tensor over all ranks, and go on while that happens.
+
+The tensor must be left alone until the transfer is done. Sums move on when `progress` or
+a method of any transfer is called.
+@function iallreduce
+@tparam Tensor t of one shape everywhere; becomes the sum
+@tparam[opt=1] number scale what the sum is multiplied by
+@treturn Transfer under way; it may be started again when it is done
+*/
+/***
+Add up a tensor over all ranks.
+@function allreduce
+@tparam Tensor t of one shape everywhere; becomes the sum
+@tparam[opt=1] number scale what the sum is multiplied by
+@treturn Tensor t
+*/
+/***
+Every rank's tensor for all, and go on while that happens.
+@function igather
+@tparam Tensor own of one shape everywhere
+@tparam Tensor all as many numbers as all ranks' together, rank 0's first
+@treturn Transfer under way
+*/
+/***
+Let what is under way move on; to be called now and then while something is computed.
+@function progress
+*/
+/***
+A sum or a gathering.
+@type Transfer
+*/
+/***
+Do the same once more, with the numbers that are there now.
+@function Transfer:start
+@raise when it is under way
+*/
+/***
+Let what is under way move on.
+@function Transfer:test
+@treturn boolean is this one done?
+*/
+/***
+Wait until it is done.
+@function Transfer:wait
+*/
+/***
+End MPI, together with all others. Later calls of this module are errors.
+@function close
+@raise when a transfer is under way
+*/
+/***
+End the processes of all ranks at once, because this one cannot go on.
+@function abort
+@tparam[opt=1] integer status their exit status, from 1 to 255
 */
 ]====],
 }

@@ -1,0 +1,210 @@
+/* Sums and gatherings that go on while others compute. */
+#include "mpi/transfer.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* Tags may be used again when those who had them are done: MPI keeps the messages of two
+ * ranks with one tag in order. */
+#define TAGS 32000
+
+static int next_tag;
+
+static size_t others_count(void) { return (size_t)world.size - 1; }
+
+/* An even number of requests, so that statuses are aligned behind them. */
+size_t transfer_bytes(void) {
+  return sizeof(Transfer) +
+         2 * others_count() * (sizeof(MPI_Request) + sizeof(MPI_Status));
+}
+
+size_t transfer_most(void) { return INT_MAX; }
+
+/* Whole cache lines, so that no two ranks' chunks share one. */
+static size_t chunk_room(size_t count) {
+  size_t each = (count + (size_t)world.size - 1) / (size_t)world.size;
+  return (each + 15) & ~(size_t)15;
+}
+
+size_t transfer_inbox(size_t count) { return chunk_room(count) * others_count(); }
+
+void transfer_init(Transfer *t, TransferKind kind, size_t count, real *own, real *others,
+                   real scale) {
+  *t = (Transfer){
+      .kind = kind, .count = count, .own = own, .others = others, .scale = scale};
+  t->status = (MPI_Status *)(void *)(t->request + 2 * others_count());
+  t->tag = next_tag;
+  next_tag = (next_tag + 1) % TAGS;
+}
+
+typedef struct Chunk {
+  size_t first;
+  int n;
+} Chunk;
+
+static Chunk chunk_of(const Transfer *t, int rank) {
+  size_t room = chunk_room(t->count), first = room * (size_t)rank;
+  if (first >= t->count) return (Chunk){t->count, 0};
+  return (Chunk){first, (int)(t->count - first < room ? t->count - first : room)};
+}
+
+/* The rank `step` places further on: all begin with another one. */
+static int peer(int step) { return (world.rank + step) % world.size; }
+
+static int receive(Transfer *t, real *to, int n, int from) {
+  return CALL(MPI_Irecv(to, n, MPI_REAL_TYPE, from, t->tag, world.comm,
+                        &t->request[t->started++]));
+}
+
+static int send(Transfer *t, const real *from, int n, int to) {
+  return CALL(MPI_Isend(from, n, MPI_REAL_TYPE, to, t->tag, world.comm,
+                        &t->request[t->started++]));
+}
+
+static real *inbox(const Transfer *t, int rank) {
+  size_t place = (size_t)(rank < world.rank ? rank : rank - 1);
+  return t->others + place * chunk_room(t->count);
+}
+
+/* Each rank's chunk to it, and ours from all. */
+static int scatter(Transfer *t) {
+  int rc = MPI_SUCCESS;
+  Chunk mine = chunk_of(t, world.rank);
+  for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++)
+    rc = receive(t, inbox(t, peer(world.size - i)), mine.n, peer(world.size - i));
+  for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++) {
+    Chunk theirs = chunk_of(t, peer(i));
+    rc = send(t, t->own + theirs.first, theirs.n, peer(i));
+  }
+  return rc;
+}
+
+/* Our chunk to all, and theirs from them. */
+static int share(Transfer *t) {
+  int rc = MPI_SUCCESS;
+  Chunk mine = chunk_of(t, world.rank);
+  for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++) {
+    Chunk theirs = chunk_of(t, peer(world.size - i));
+    rc = receive(t, t->own + theirs.first, theirs.n, peer(world.size - i));
+  }
+  for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++)
+    rc = send(t, t->own + mine.first, mine.n, peer(i));
+  return rc;
+}
+
+static int gather(Transfer *t) {
+  int rc = MPI_SUCCESS, n = (int)t->count;
+  memcpy(t->others + (size_t)world.rank * t->count, t->own, t->count * sizeof *t->own);
+  for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++) {
+    int from = peer(world.size - i);
+    rc = receive(t, t->others + (size_t)from * t->count, n, from);
+  }
+  for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++)
+    rc = send(t, t->own, n, peer(i));
+  return rc;
+}
+
+#define BLOCK ((size_t)1024)
+
+CLONES static void add_block(real *restrict sum, const real *restrict more, size_t n) {
+  for (size_t i = 0; i < n; i++) sum[i] += more[i];
+}
+
+CLONES static void scale_block(real *restrict out, const real *restrict sum, size_t n,
+                               real scale) {
+  for (size_t i = 0; i < n; i++) out[i] = sum[i] * scale;
+}
+
+/* What a rank has sent for our chunk. */
+static const real *chunk_from(const Transfer *t, int rank, size_t first) {
+  return rank == world.rank ? t->own + first : inbox(t, rank);
+}
+
+/* Our chunk of the sum, in the order of ranks. */
+static void add_up(const Transfer *t) {
+  Chunk mine = chunk_of(t, world.rank);
+  real sum[BLOCK];
+  for (size_t at = 0, left = (size_t)mine.n, n; left > 0; left -= n, at += n) {
+    n = left < BLOCK ? left : BLOCK;
+    memcpy(sum, chunk_from(t, 0, mine.first) + at, n * sizeof *sum);
+    for (int rank = 1; rank < world.size; rank++)
+      add_block(sum, chunk_from(t, rank, mine.first) + at, n);
+    scale_block(t->own + mine.first + at, sum, n, t->scale);
+  }
+}
+
+/* ---- going on --------------------------------------------------------------- */
+
+static Transfer *active;
+
+bool transfer_any(void) { return active != NULL; }
+
+static void enter(Transfer *t) {
+  t->next = active;
+  t->link = &active;
+  if (active != NULL) active->link = &t->next;
+  active = t;
+}
+
+static void leave(Transfer *t) {
+  *t->link = t->next;
+  if (t->next != NULL) t->next->link = t->link;
+  t->phase = TRANSFER_IDLE;
+}
+
+int transfer_start(Transfer *t) {
+  t->phase = TRANSFER_FIRST;
+  t->started = 0;
+  enter(t);
+  return t->kind == TRANSFER_SUM ? scatter(t) : gather(t);
+}
+
+/* What went wrong with one of several messages. */
+static int error_of(const Transfer *t, int rc) {
+  for (int i = 0; i < t->started && rc == MPI_ERR_IN_STATUS; i++) {
+    int error = t->status[i].MPI_ERROR;
+    if (error != MPI_SUCCESS && error != MPI_ERR_PENDING) rc = error;
+  }
+  return rc;
+}
+
+/* The messages of this phase have come. */
+static int end_phase(Transfer *t) {
+  t->started = 0;
+  if (t->phase == TRANSFER_SECOND || t->kind == TRANSFER_GATHER) {
+    leave(t);
+    return MPI_SUCCESS;
+  }
+  add_up(t);
+  t->phase = TRANSFER_SECOND;
+  return share(t);
+}
+
+static int advance(Transfer *t) {
+  int come = 0;
+  int rc = CALL(MPI_Testall(t->started, t->request, &come, t->status));
+  if (rc != MPI_SUCCESS) return error_of(t, rc);
+  return come ? end_phase(t) : MPI_SUCCESS;
+}
+
+int transfer_progress(void) {
+  int rc = MPI_SUCCESS;
+  for (Transfer *t = active, *next; t != NULL && rc == MPI_SUCCESS; t = next) {
+    next = t->next;
+    rc = advance(t);
+  }
+  return rc;
+}
+
+/* The only one: MPI may wait as it likes. */
+static int wait_alone(Transfer *t) {
+  int rc = CALL(MPI_Waitall(t->started, t->request, t->status));
+  return rc == MPI_SUCCESS ? end_phase(t) : error_of(t, rc);
+}
+
+int transfer_finish(const Transfer *t) {
+  int rc = MPI_SUCCESS;
+  while (t->phase != TRANSFER_IDLE && rc == MPI_SUCCESS)
+    rc = active->next == NULL ? wait_alone(active) : transfer_progress();
+  return rc;
+}

@@ -1,0 +1,62 @@
+-- Ranks with a batch each make the steps of one process with all of their samples: every
+-- parameter's gradient, and after a few clipped steps of Adam every weight.
+local cglow = require "cglow"
+local mpi <close> = require "cglow.mpi"
+local exchange = require "cglow.train.exchange"
+
+local batch = tonumber(arg[1])
+local rank, size = mpi.rank(), mpi.size()
+exchange.BUCKET = 2000 -- so that there are many
+
+local function model()
+  return cglow.Model {x = {3, 16, 16}, y = {3, 16, 16}, levels = 2, depth = 2, cn = {channels = 8, width = 16},
+    coupling = {width = 16}, rng = require "cglow.core".Rng(1)}
+end
+
+local mine, one = model(), model()
+cglow.seed(5)
+local x, y = cglow.rand(size * batch, 3, 16, 16), cglow.rand(size * batch, 3, 16, 16)
+local own_x, own_y = x:narrow(1, rank * batch + 1, batch), y:narrow(1, rank * batch + 1, batch)
+local shared = exchange.new(mpi, mine, batch)
+local options = {lr = 1e-3, clip_norm = 1}
+local adam, adam_of_one = cglow.optim.Adam(mine:parameters(), options), cglow.optim.Adam(one:parameters(), options)
+
+-- Largest difference of two parameters' numbers, relative to the largest of them.
+local function apart(a, b) return (a - b):abs():max() / (b:abs():max() + 1e-30) end
+
+local function compare(what, field, most)
+  local ps, qs = mine:parameters(), one:parameters()
+  for i, p in ipairs(ps) do
+    local d = apart(p[field], qs[i][field])
+    if d > most or d ~= d then error(("step %s: %s of %s is %g apart"):format(what, field, p.name, d), 0) end
+  end
+end
+
+local function step(number)
+  mine:zero_grad()
+  shared:begin()
+  local loss = assert(mine:loss_and_grad(own_x, own_y, {done = mine.gradient_parts and shared.done or nil}))
+  shared:send_rest()
+  shared:finish()
+  one:zero_grad()
+  local loss_of_one = assert(one:loss_and_grad(x, y))
+  -- the mean of losses in double precision, from densities in single
+  assert(math.abs(mpi.sum(loss) / size - loss_of_one) < 1e-5 * math.abs(loss_of_one))
+  -- Sums of thousands of products in another order; measured 1e-6 at most.
+  if number == 1 then compare(number, "grad", 1e-5) end
+  local norm, norm_of_one = assert(adam:step()), assert(adam_of_one:step())
+  assert(math.abs(norm - norm_of_one) < 1e-5 * norm_of_one)
+end
+
+for number = 1, 3 do step(number) end
+-- Adam divides by the gradient's size, so what is near 0 may take a step the other way.
+compare("3", "value", 3 * 2 * options.lr)
+
+-- All ranks have the same bits.
+local numbers = {}
+for i, p in ipairs(mine:parameters()) do
+  numbers[i] = string.pack(("f"):rep(p.value:count()), table.unpack(p.value:totable()))
+end
+local all = mpi.gather(table.concat(numbers))
+for r = 2, size do assert(all[r] == all[1]) end
+print(("rank %d of %d: equal, %d bytes"):format(rank, size, shared:bytes()))
