@@ -133,6 +133,10 @@ describe("command line", function()
       {"too many threads", "train --threads 5000", "--threads expects an integer from 1 to 1024"},
       {"unknown initialisation", "train --init best", "argument for option '--init' must be one of"},
       {"unknown setting", "train --config deep=3", "unknown setting 'deep'"},
+      {"setting without effect", "train --config head.weight=1", "head.weight makes no difference: only an"},
+      {"setting of no word", "train --config schedule=3", "schedule must be a word, got '3'"},
+      {"schedule that is none", "train --config schedule=steps --config fall=1", "'constant', 'linear', 'cosine'"},
+      {"list that is none", "train --config encoder.channels=8,,8", "must be a list like 32,64,128, got '8,,8'"},
       {"setting without a value", "train --config depth", "--config expects NAME=VALUE, got 'depth'"},
       {"setting of another kind", "train --config depth=x", "depth must be an integer from 0 on, got 'x'"},
       {"setting that is no truth", "train --config learned_prior=1", "learned_prior must be true or false"},
@@ -249,6 +253,39 @@ describe("command line", function()
     assert.equal(log_of "whole", log_of "run")
     assert.equal(toy.read(folder .. "/whole/best.safetensors"), toy.read(folder .. "/run/best.safetensors"))
     assert.equal(1, #assert(json.read(folder .. "/run/config.json")).resumed)
+  end)
+
+  it("goes on in the same way with averages, augmentation, accumulation and a schedule", function()
+    local recipe = "--config ema=0.9 --config schedule=cosine --config fall=0.5 --config accumulate=2 "
+      .. "--config augment.mirror=true --config augment.shift=0.1 --config augment.gain=0.2 "
+      .. "--config optimizer.weight_decay=0.01 --config optimizer.clip_norm=1 --config warmup=2"
+    assert.equal(0, (run(TOY, ("train --quiet --run '%s/whole' %s"):format(folder, recipe))))
+    assert.equal(130, (train(recipe, "TOY_INTERRUPT=40")))
+    assert.equal(0, (train "--resume"))
+    assert.equal(log_of "whole", log_of "run")
+    for _, name in ipairs {"best", "model"} do
+      assert.equal(toy.read(("%s/whole/%s.safetensors"):format(folder, name)),
+        toy.read(("%s/run/%s.safetensors"):format(folder, name)))
+    end
+    local _, out = run(TOY, ("evaluate --json --run '%s/run'"):format(folder))
+    assert.matches("run/best.safetensors", json.decode(out).model, 1, true)
+  end)
+
+  it("goes on with a run from before there were recipes as it was", function()
+    assert.equal(0, (train "--recipe paper --steps 4"))
+    local path = folder .. "/run/config.json"
+    local config = assert(json.read(path))
+    for name in pairs(config.settings) do
+      if name:find "^augment%." or name:find "^head%." then config.settings[name] = nil end
+    end
+    for _, name in ipairs {"recipe", "ema", "fall", "schedule", "accumulate", "patience"} do
+      config.settings[name] = nil
+    end
+    assert(core.file.write(path, json.encode(config)))
+    local _, _, err = train "--resume --recipe encoder"
+    assert.matches("--recipe: the run was started with paper, not encoder", err, 1, true)
+    assert.equal(0, (train "--resume --steps 6"))
+    assert.equal("paper", assert(json.read(path)).settings.recipe)
   end)
 
   it("resumes with the run's own settings, and for longer when asked to", function()

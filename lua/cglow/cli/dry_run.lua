@@ -25,7 +25,9 @@ local function measure(options)
       last = now
     end,
   }
-  for _, name in ipairs {"model", "train", "batch", "seed", "optimizer", "cell_width"} do o[name] = options[name] end
+  for _, name in ipairs {"model", "train", "batch", "accumulate", "seed", "optimizer", "cell_width", "ema", "head"} do
+    o[name] = options[name]
+  end
   local outcome = fail.try(train.Trainer, o):run()
   if outcome.reason ~= "done" then fail.misuse("the trial steps ended early: " .. outcome.message) end
   return median(times)

@@ -37,7 +37,7 @@ local function execute(task, argv)
   local ok, args = parser(task):pparse(argv)
   if not ok then fail.misuse(("%s ('%s --help' shows how)"):format((args:gsub("\n", ". ")), task.name)) end
   if wants_settings(args) then
-    print(settings.describe(task))
+    print(settings.describe(task, args.recipe))
     return 0
   end
   check_paths(args)

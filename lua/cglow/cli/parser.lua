@@ -1,6 +1,7 @@
 --- The options of a task's commands: train, evaluate, predict and sample.
 -- @module cglow.cli.parser
 local argparse = require "argparse"
+local settings = require "cglow.tasks.settings"
 
 local MAX_THREADS <const> = 1024 -- what cglow.threads takes
 
@@ -61,8 +62,10 @@ local function add_train(parser, task)
     :description(("Height and width, as in %s."):format(sizes_of(task)))
   c:option("--steps"):argname "N":convert(integer("--steps", 1))
     :description(("Training steps (%d)."):format(task.steps))
+  c:option("--recipe"):argname "NAME":choices {"encoder", "paper"}
+    :description(("Model and training: encoder or paper (%s)."):format(settings.RECIPE))
   c:option("--init"):argname "HOW":choices {"paper", "orthogonal", "live"}
-    :description(("Initialisation: paper, orthogonal or live (%s)."):format(task.init))
+    :description(("Start of the paper's model: paper, orthogonal or live (%s)."):format(task.init))
   c:option("--config"):argname "NAME=VALUE":count "*"
     :description "Override a setting; '--config help' lists them all."
   c:option("--run"):argname "DIR"

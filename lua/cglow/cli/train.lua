@@ -8,20 +8,34 @@ local evaluation = require "cglow.tasks.evaluation"
 local runfolder = require "cglow.run.folder"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
+local transform = require "cglow.data.transform"
 local train = require "cglow.train"
 local version = require "cglow.util.version"
 
 local SHOWN = 6        -- images on the contact sheets
 local FLAGS = {"data", "size", "steps", "init", "seed"}
 
+-- A run that is resumed keeps its recipe; those from before there were any followed the paper.
+local function recipe_of(args, saved)
+  if not args.resume then return args.recipe end
+  local recipe = saved.recipe or "paper"
+  if args.recipe and args.recipe ~= recipe then
+    fail.misuse(("--recipe: the run was started with %s, not %s"):format(recipe, args.recipe))
+  end
+  return recipe
+end
+
 -- The task's defaults, then the resumed run's settings, then the command line.
 local function resolve(task, args, saved)
-  local s = settings.defaults(task)
-  s.steps, s.init, s.seed = task.steps, task.init, 1
+  local s = settings.defaults(task, recipe_of(args, saved))
+  s.steps, s.seed = task.steps, 1
   for name, value in pairs(saved) do s[name] = value end
   for _, name in ipairs(FLAGS) do if args[name] ~= nil then s[name] = args[name] end end
   for name, value in pairs(args.config) do s[name] = value end
   s.size = s.size or (s.data and task.size or task.sample_size)
+  if not s["encoder.channels"] then s.init = s.init or task.init end
+  local idle = settings.idle(args.config, s)
+  if idle then fail.misuse(idle) end
   return s
 end
 
@@ -89,8 +103,13 @@ local function trainer_options(task, args, s, model, data)
   local function prediction(indices)
     return {samples = s.samples, rng = core.Rng(s.seed), indices = indices, cell_width = valid.info.cell_width}
   end
-  local o = settings.trainer(s)
-  o.model, o.train, o.valid = model, data.train:dequantise(), valid:dequantise()
+  local o, augment = settings.trainer(s), settings.augment(s)
+  o.model, o.train, o.valid = model, data.train, valid -- the trainer adds noise to a discrete y
+  if augment then
+    augment.y = task.augment_y
+    o.train = o.train:map(fail.try(transform.augment, augment))
+  end
+  if model.config.head then o.head = {target = task.head.target, weight = s["head.weight"]} end
   o.validate = function() return evaluation.score(task, model, valid, prediction()) end
   o.picture = function()
     return evaluation.sheet(task, model, valid, prediction(evaluation.spread(valid, SHOWN)))
@@ -104,17 +123,18 @@ local function say(args, ...)
   if not (args.quiet or args.json) then print((...):format(select(2, ...))) end
 end
 
-local EXIT = {done = 0, failed = 2, diverged = 1, interrupted = 130}
+local EXIT = {done = 0, stopped = 0, failed = 2, diverged = 1, interrupted = 130}
 
 local function conclude(task, args, folder, outcome)
-  if outcome.message then io.stderr:write(task.name, ": ", outcome.message, "\n") end
+  if outcome.message and outcome.reason ~= "stopped" then io.stderr:write(task.name, ": ", outcome.message, "\n") end
+  if outcome.reason == "stopped" then say(args, "%s", outcome.message) end
   local script = arg and arg[0] or task.name
   if outcome.reason == "interrupted" then
     io.stderr:write(("saved %s; go on with\n  lua5.4 %s train --resume --run %s\n"):format(
       outcome.checkpoint, script, word(folder.path)))
     return outcome.signal == "TERM" and 143 or 130
   end
-  if outcome.reason == "done" then
+  if outcome.reason == "done" or outcome.reason == "stopped" then
     say(args, "run folder: %s (report.html, samples/, best.safetensors)", folder.path)
     say(args, "next: lua5.4 %s evaluate --run %s", script, word(folder.path))
   end

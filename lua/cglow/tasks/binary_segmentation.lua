@@ -37,7 +37,15 @@ return require("cglow.tasks.define").define {
   title = "Binary segmentation: c-Glow learns the masks of photographs.",
   predicts = "Write a mask for each photograph, in its own size.",
   sizes = {32, 64, 128}, size = 32,
-  x = three_channels, y = three_channels,
+  x = three_channels, y = three_channels, augment_y = "mask",
+  recipe = {
+    ["augment.mirror"] = true, ["augment.shift"] = 0.06, ["augment.zoom"] = 0.1, ["augment.stretch"] = 0.05,
+    ["augment.gain"] = 0.1, ["augment.tint"] = 0.05,
+  },
+  head = {
+    outputs = 2, loss = "cross_entropy", target = function(sample) return metrics.binarise(sample.y) end,
+    decide = metrics.argmax,
+  },
   data = function(dir, o) return horses(dir, {split = o.split, size = o.size}) end,
   decide = metrics.binarise,
   score = score,

@@ -17,7 +17,13 @@ local DEFINITION = {
   sample_size = {type = "integer", min = 1},
   steps = {type = "integer", default = 4000, min = 1},
   init = {type = "string", default = "live", one_of = {"paper", "orthogonal", "live"}},
-  defaults = {type = "table", default = {}},
+  defaults = {type = "table", default = {}}, recipe = {type = "table", default = {}},
+  augment_y = {type = "string", default = "image", one_of = {"image", "mask", "labels", "nearest"}},
+  head = {type = "table", fields = {
+    outputs = {type = "integer", required = true, min = 1},
+    loss = {type = "string", required = true, one_of = {"cross_entropy", "squared_error"}},
+    target = {type = "function", required = true}, decide = {type = "function", required = true},
+  }},
   x = {type = "function", required = true},
   y = {type = "function", required = true},
   data = {type = "function", required = true},
@@ -43,7 +49,12 @@ local DEFINITION = {
 -- * `samples`: name of the embedded sample set; the task's own name when absent
 -- * `sizes`, `size`: sizes worth naming, and the default; `sample_size`: the default for
 --   the embedded samples, when they are smaller; `steps`, `init`: defaults
--- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones
+-- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones;
+--   `recipe`: those that differ from the recipe "encoder"
+-- * `augment_y` = "image": what augmentation shall take y for (see `transform.augment`)
+-- * `head`: of an encoder: `outputs` (channels), `loss` ("cross_entropy" or "squared_error"),
+--   `target`: function(sample) that gives what it shall learn from y without noise (classes
+--   from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer
 -- * `x`, `y`: function(size) that gives the shape {C, H, W} of the condition and of the output
 -- * `data`: function(directory, {split =, size =, seed =}) that gives a data set, or nil
 --   and a message; "train" may be random, the others not; y is not dequantised
@@ -95,7 +106,7 @@ end
 -- @tparam table s flat settings
 -- @treturn table
 function M.model_options(task, s)
-  local o = settings.model(s)
+  local o = settings.model(s, task.head)
   o.x, o.y = task.x(s.size), task.y(s.size)
   return o
 end

@@ -98,6 +98,8 @@ return require("cglow.tasks.define").define {
   title = "Depth refinement: c-Glow learns to correct a Kinect's depth maps.",
   predicts = "Write a refined depth map (16-bit PNG, mm) for each raw one.",
   sizes = {32, 96}, size = 96, defaults = {["cn.channels"] = 8, ["cn.width"] = 32},
+  recipe = {["augment.mirror"] = true},
+  head = {outputs = 1, loss = "squared_error", target = function(sample) return sample.y end, decide = clean_of},
   x = function(size) return {3, size, size} end,
   y = function(size) return {1, size, size} end,
   data = function(dir, o)

@@ -43,6 +43,10 @@ local function mean_colour()
   return function(sample) return block(sample) - centre_of(sample.x) end
 end
 
+-- What the head says is so many times what the photograph has on top of the diffusion, which
+-- is of magnitude 1/4.
+local HEAD_SCALE <const> = 4
+
 -- PSNR of the hidden block of each image, averaged; the peak is 1.
 local function score()
   local sum, count = 0, 0
@@ -128,6 +132,11 @@ return require("cglow.tasks.define").define {
   title = "Inpainting: c-Glow learns what the hidden centre of a photograph shows.",
   predicts = "Fill the hole of each photograph: transparent, or white in --mask.",
   sizes = {64}, size = 64,
+  recipe = {["augment.mirror"] = true, ["head.weight"] = 1},
+  head = {
+    outputs = 3, loss = "squared_error", target = function(sample) return sample.y * HEAD_SCALE end,
+    decide = function(said, sample) return block_of(said / HEAD_SCALE, sample) end,
+  },
   x = function(size) return {3, size, size} end,
   y = function(size) return {3, size // 2, size // 2} end,
   data = function(dir, o)

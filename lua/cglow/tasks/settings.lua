@@ -2,16 +2,20 @@
 -- with, then the command line. One flat table, names as in `--config NAME=VALUE`.
 -- @module cglow.tasks.settings
 local options = require "cglow.util.options"
+local recipes = require "cglow.tasks.recipes"
 
 local M = {}
 
--- name → kind, what it is, default (a task may have another)
+-- name → kind, what it is, default of the recipe "paper" (a task may have another)
 local KNOWN = {
   {"levels", "integer", "levels of the flow, L", 3},
   {"depth", "integer", "steps in a level, K", 8},
   {"cn.channels", "integer", "channels of the conditioning networks' convolutions", 64},
   {"cn.width", "integer", "width of their fully connected layers", 128},
+  {"encoder.channels", "integers", "channels of one encoder of x at 1, 1/2, 1/4 … of its size"},
+  {"head.weight", "number", "weight of the loss of the encoder's head; 0: no head"},
   {"coupling.width", "integer", "channels inside the coupling networks", 256},
+  {"coupling.bound", "number", "with an encoder: their log-scales lie within ± this (1)"},
   {"learned_prior", "boolean", "learn the mean and scale of the last latent", false},
   {"recompute", "boolean", "compute steps again in the backward pass, to save memory", false},
   {"optimizer.lr", "number", "Adam's step size", 2e-4},
@@ -20,10 +24,26 @@ local KNOWN = {
   {"optimizer.eps", "number", "added to the root of the second", 1e-8},
   {"optimizer.clip_value", "number", "clip each gradient element to ± this; 0: do not", 0.25},
   {"optimizer.clip_norm", "number", "clip the whole gradient to this norm; 0: do not", 0},
+  {"optimizer.weight_decay", "number", "what a step takes off the weights, times the step size", 0},
   {"optimizer.cn_step", "number", "step of conditioning networks, as a factor (live: 0.05)"},
-  {"batch", "integer", "samples in a step", 2},
+  {"batch", "integer", "samples in a batch", 2},
+  {"accumulate", "integer", "batches in a step", 1},
+  {"schedule", "word", "how the step size falls: constant, linear or cosine", "linear"},
   {"warmup", "integer", "steps over which the step size grows to its full value", 0},
-  {"cooldown", "integer", "last steps, over which the step size falls to 0", 0},
+  {"fall", "number", "share of the steps, the last ones, over which it falls to 0", 0},
+  {"cooldown", "integer", "the same as a number of steps, in place of fall", 0},
+  {"ema", "number", "what a step keeps of the average of the weights; 0: no average", 0},
+  {"patience", "integer", "validations without a better one that end it; 0: none do", 0},
+  {"augment.mirror", "boolean", "exchange left and right of every second sample", false},
+  {"augment.transpose", "boolean", "exchange rows and columns of every second sample", false},
+  {"augment.shift", "number", "move samples by up to this share of their sides", 0},
+  {"augment.zoom", "number", "make them larger or smaller by up to this share", 0},
+  {"augment.stretch", "number", "and wider or narrower besides", 0},
+  {"augment.rotate", "number", "turn them by up to so many degrees", 0},
+  {"augment.contrast", "number", "change the contrast of x by up to this share", 0},
+  {"augment.brightness", "number", "make x brighter or darker by up to this much", 0},
+  {"augment.gain", "number", "multiply each channel of x by 1 ± this", 0},
+  {"augment.tint", "number", "add up to ± this to each channel of x", 0},
   {"samples", "integer", "samples averaged in a prediction, M", 10},
   {"log_every", "integer", "steps between log lines", 10},
   {"valid_every", "integer", "steps between validations", 250},
@@ -47,6 +67,16 @@ local parse = {
     local n = tonumber(text)
     return n and n >= 0 and n < math.huge and n or nil
   end,
+  word = function(text) return text:match("^%l+$") end,
+  integers = function(text)
+    local list = {}
+    for part in (text .. ","):gmatch "([^,]*)," do
+      local n = math.tointeger(tonumber(part) or 0)
+      if not n or n < 1 then return nil end
+      list[#list + 1] = n
+    end
+    return list
+  end,
   boolean = function(text)
     if text == "true" then return true end
     if text == "false" then return false end
@@ -54,7 +84,7 @@ local parse = {
 }
 
 local EXPECTED = {integer = "an integer from 0 on", number = "a number from 0 on", boolean = "true or false",
-  string = "a string"}
+  string = "a string", word = "a word", integers = "a list like 32,64,128"}
 
 --- Parse one `NAME=VALUE`.
 -- @tparam string text
@@ -74,14 +104,19 @@ end
 
 -- What has an option of its own, and what the baseline's command writes.
 local OTHERS = {
-  steps = "integer", seed = "integer", size = "integer", init = "string", data = "string",
+  steps = "integer", seed = "integer", size = "integer", init = "string", data = "string", recipe = "string",
   channels = "integer", lr = "number",
 }
 
 local function is_kind(value, kind)
   if kind == "integer" then return math.type(value) == "integer" and value >= 0 end
   if kind == "number" then return type(value) == "number" and value >= 0 end
-  return type(value) == kind
+  if kind == "word" then kind = "string" end
+  if kind ~= "integers" then return type(value) == kind end
+  for _, element in ipairs(type(value) == "table" and value or {}) do
+    if math.type(element) ~= "integer" or element < 1 then return false end
+  end
+  return type(value) == "table" and #value > 0
 end
 
 -- Fields of config.json that are used again.
@@ -109,26 +144,60 @@ function M.saved(config)
   return saved
 end
 
+--- The recipe of new runs.
+M.RECIPE = "paper"
+
 --- The defaults of a task.
--- @tparam table task its own `defaults` win
+-- @tparam table task its own `defaults` win, and its `recipe` for the recipe "encoder"
+-- @tparam[opt] string recipe by default `RECIPE`
 -- @treturn table name → value
-function M.defaults(task)
-  local settings = {}
+function M.defaults(task, recipe)
+  recipe = recipe or M.RECIPE
+  local settings = {recipe = recipe}
   for _, entry in ipairs(KNOWN) do settings[entry[1]] = entry[4] end
-  for name, value in pairs(task.defaults) do settings[name] = value end
+  for _, of in ipairs {task.defaults, recipes[recipe], recipe == "encoder" and task.recipe or {}} do
+    for name, value in pairs(of) do settings[name] = value end
+  end
   return settings
+end
+
+local function show(value)
+  if value == nil then return "" end
+  return type(value) == "table" and table.concat(value, ",") or ("%s"):format(value)
 end
 
 --- The list that `--config help` prints.
 -- @tparam table task
+-- @tparam[opt] string recipe
 -- @treturn string
-function M.describe(task)
-  local defaults, lines = M.defaults(task), {}
+function M.describe(task, recipe)
+  local defaults, lines = M.defaults(task, recipe), {}
   for i, entry in ipairs(KNOWN) do
-    local default = defaults[entry[1]]
-    lines[i] = ("  %-21s %-7s %s"):format(entry[1], default == nil and "" or ("%s"):format(default), entry[3])
+    lines[i] = ("  %-22s %-7s %s"):format(entry[1], show(defaults[entry[1]]), entry[3])
   end
   return table.concat(lines, "\n")
+end
+
+-- What makes no difference: prefix of settings, and whether they are in use.
+local IDLE <const> = {
+  {"^cn%.", function(s) return not s["encoder.channels"] end, "the model has an encoder in place of these networks"},
+  {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "the model has an encoder"},
+  {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
+  {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
+}
+
+--- Is one of these settings without effect beside the others?
+-- @tparam table given those that were asked for
+-- @tparam table settings all of them
+-- @treturn ?string a message that names the first one
+function M.idle(given, settings)
+  for _, entry in ipairs(KNOWN) do
+    for _, rule in ipairs(IDLE) do
+      if given[entry[1]] ~= nil and entry[1]:find(rule[1]) and not rule[2](settings) then
+        return ("--config: %s makes no difference: %s"):format(entry[1], rule[3])
+      end
+    end
+  end
 end
 
 -- Names without a dot, or with the given prefix, as nested options.
@@ -138,19 +207,42 @@ local function part(settings, prefix, names)
   return o
 end
 
+local AUGMENT <const> = {"mirror", "transpose", "shift", "zoom", "stretch", "rotate", "contrast", "brightness", "gain",
+  "tint"}
+
+--- Options of `transform.augment`, without the kind of y; nil when nothing is to be done.
+function M.augment(settings)
+  local o, any = part(settings, "augment.", AUGMENT), false
+  for _, value in pairs(o) do any = any or value == true or value ~= false and value > 0 end
+  return any and o or nil
+end
+
 --- The trainer's part of the settings.
 function M.trainer(settings)
-  local o = part(settings, "", {"steps", "batch", "seed", "warmup", "cooldown", "log_every", "valid_every",
-    "checkpoint_every", "keep", "calm", "give_up"})
-  o.optimizer = part(settings, "optimizer.", {"lr", "beta1", "beta2", "eps", "clip_value", "clip_norm", "cn_step"})
+  local o = part(settings, "", {"steps", "batch", "accumulate", "seed", "warmup", "cooldown", "patience", "log_every",
+    "valid_every", "checkpoint_every", "keep", "calm", "give_up"})
+  o.ema = settings.ema > 0 and settings.ema or nil
+  local constant, by_share = settings.schedule == "constant", settings.cooldown == 0 and settings.fall > 0
+  if constant or by_share or settings.cooldown > 0 then o.schedule = settings.schedule end
+  if by_share and not constant then o.fall = settings.fall end
+  o.optimizer = part(settings, "optimizer.", {"lr", "beta1", "beta2", "eps", "clip_value", "clip_norm", "weight_decay",
+    "cn_step"})
   return o
 end
 
 --- The model's part of the settings, without the shapes.
-function M.model(settings)
+-- @tparam table settings
+-- @tparam ?table head the task's: `outputs`, `loss`
+function M.model(settings, head)
   local o = part(settings, "", {"levels", "depth", "learned_prior", "recompute", "init"})
-  o.cn = part(settings, "cn.", {"channels", "width"})
-  o.coupling = part(settings, "coupling.", {"width"})
+  o.coupling = part(settings, "coupling.", {"width", "bound"})
+  if not settings["encoder.channels"] then
+    o.cn = part(settings, "cn.", {"channels", "width"})
+    return o
+  end
+  o.encoder = {channels = settings["encoder.channels"]}
+  local weight = settings["head.weight"] or 0
+  if head and weight > 0 then o.head = {outputs = head.outputs, loss = head.loss, weight = weight} end
   return o
 end
 
