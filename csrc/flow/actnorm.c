@@ -1,7 +1,10 @@
 #include "flow/actnorm.h"
 
+#include <math.h>
+
 #include "base/threads.h"
 #include "base/vmath.h"
+#include "math/elementwise.h"
 
 CLONES static void plane_forward(const real *y, real *z, size_t n, real b, real e) {
   for (size_t i = 0; i < n; i++) z[i] = (y[i] + b) * e;
@@ -67,4 +70,17 @@ void actnorm_backward(const Act *z, const ActNormRows *rows, const Act *dz,
       db[n * z->c + c] = (real)(sum * (double)e);
       ds[n * z->c + c] = (real)(dot + (double)dlogdet[n] * (double)hw);
     }
+}
+
+void actnorm_start(const Act *y, real *bias, real *logs) {
+  size_t hw = y->h * y->w;
+  for (size_t c = 0; c < y->c; c++) {
+    double sum = 0, squares = 0, count = (double)act_pixels(y);
+    for (size_t n = 0; n < y->n; n++) sum += reduce_sum(act_plane(y, n, c), hw);
+    for (size_t n = 0; n < y->n; n++)
+      squares += reduce_squares(act_plane(y, n, c), sum / count, hw);
+    double deviation = sqrt(squares / count);
+    bias[c] = (real)(-sum / count);
+    logs[c] = (real)-log(deviation > 1e-3 ? deviation : 1e-3);
+  }
 }

@@ -24,4 +24,8 @@ void actnorm_backward(const Act *z, const ActNormRows *rows, const Act *dz,
                       const real *dlogdet, const Act *dy, real *ds, real *db,
                       int threads);
 
+/* bias and logs that make each channel of the batch y of mean 0 and variance 1; one
+ * that does not vary is scaled by 1e3. */
+void actnorm_start(const Act *y, real *bias, real *logs);
+
 #endif

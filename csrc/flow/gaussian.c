@@ -51,3 +51,12 @@ CLONES void gaussian_sample(const real *m, const real *s, const real *eps,
   else
     for (size_t i = 0; i < n; i++) z[i] = m[i] + v_exp(s[i]) * temperature * eps[i];
 }
+
+CLONES void moments_bound(real *ms, size_t pairs, size_t hw, real bound) {
+  for (; pairs > 0; pairs--, ms += 2 * hw)
+    for (size_t i = hw; i < 2 * hw; i++) ms[i] = bound * v_tanh(ms[i] / bound);
+}
+
+CLONES void bound_backward(const real *s, real *d, size_t n, real bound) {
+  for (size_t i = 0; i < n; i++) d[i] *= 1 - (s[i] / bound) * (s[i] / bound);
+}

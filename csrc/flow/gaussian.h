@@ -16,4 +16,10 @@ void gaussian_backward(const real *z, const real *m, const real *s, real g, real
 void gaussian_sample(const real *m, const real *s, const real *eps, real temperature,
                      real *z, size_t n);
 
+/* Planes of hw numbers come in pairs, of m and of s: with a bound β > 0 what
+ * stands for s becomes β·tanh(·/β), and m stays. */
+void moments_bound(real *ms, size_t pairs, size_t hw, real bound);
+/* The gradient d of n such s becomes that of what they came from. */
+void bound_backward(const real *s, real *d, size_t n, real bound);
+
 #endif

@@ -56,6 +56,19 @@ static int inverse(lua_State *L) {
   return 1;
 }
 
+/*** Set the parameters of an unconditional layer so that each channel of a batch comes
+out with mean 0 and variance 1 (Glow, section 3.1).
+@function ActNorm:start
+@tparam Tensor y N×C×H×W */
+static int start(lua_State *L) {
+  ActNorm *a = check(L);
+  Act y = flow_act(flow_check_input(L, 2, a->c));
+  if (a->conditional)
+    return luaL_error(L, "start: the layer is conditional, it has no parameters");
+  actnorm_start(&y, a->bias->value, a->logs->value);
+  return 0;
+}
+
 /* Unconditional: every sample's gradient goes to the two parameters. */
 static void add_to_params(const ActNorm *a, const real *ds, const real *db, size_t n) {
   real beta_s, beta_b;
@@ -89,7 +102,8 @@ static int backward(lua_State *L) {
   Tensor *z = flow_kept(L, FLOW_Z);
   Tensor *dz = tensor_check_shape(L, 2, 4, z->dim);
   size_t n = z->dim[0], nc = n * a->c;
-  ActNormRows rows = {a->logs ? a->logs->value : NULL, a->bias ? a->bias->value : NULL, 0, 1};
+  ActNormRows rows = {a->logs ? a->logs->value : NULL, a->bias ? a->bias->value : NULL, 0,
+                      1};
   if (a->conditional) {
     Tensor *sb = flow_kept(L, FLOW_SAVED);
     if (sb->dim[0] != n)
@@ -144,11 +158,9 @@ static int to_string(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"forward", forward},
-                                   {"inverse", inverse},
-                                   {"backward", backward},
-                                   {"__tostring", to_string},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {{"forward", forward},      {"inverse", inverse},
+                                   {"backward", backward},    {"start", start},
+                                   {"__tostring", to_string}, {NULL, NULL}};
 static const luaL_Reg functions[] = {{"actnorm", new_actnorm}, {NULL, NULL}};
 
 void open_actnorm(lua_State *L) {

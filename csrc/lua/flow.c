@@ -89,9 +89,10 @@ Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const si
 
 void flow_check_no_condition(lua_State *L, int arg) {
   if (!lua_isnoneornil(L, arg))
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "nothing expected (the layer is unconditional), got %s",
-                                  luaL_typename(L, arg)));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "nothing expected (the layer is unconditional), got %s",
+                        luaL_typename(L, arg)));
 }
 
 bool flow_keep(lua_State *L, int arg) {
@@ -106,21 +107,23 @@ void flow_check_weights(lua_State *L, int arg, size_t n, real *out) {
   const Tensor *t = tensor_test(L, arg);
   size_t got = t ? t->count : lua_istable(L, arg) ? lua_rawlen(L, arg) : 0;
   if (got != n)
-    luaL_argerror(
-        L, arg,
-        t || lua_istable(L, arg)
-            ? lua_pushfstring(L, "number, or list or tensor of %d numbers expected, got %I",
-                              (int)n, (LUAI_UACINT)got)
-            : lua_pushfstring(L, "number, or list or tensor of %d numbers expected, got %s",
-                              (int)n, luaL_typename(L, arg)));
+    luaL_argerror(L, arg,
+                  t || lua_istable(L, arg)
+                      ? lua_pushfstring(
+                            L, "number, or list or tensor of %d numbers expected, got %I",
+                            (int)n, (LUAI_UACINT)got)
+                      : lua_pushfstring(
+                            L, "number, or list or tensor of %d numbers expected, got %s",
+                            (int)n, luaL_typename(L, arg)));
   for (size_t i = 0; i < n; i++) {
     if (t != NULL) {
       out[i] = t->data[i];
       continue;
     }
     if (lua_rawgeti(L, arg, (lua_Integer)i + 1) != LUA_TNUMBER)
-      luaL_argerror(L, arg, lua_pushfstring(L, "element [%d]: number expected, got %s",
-                                            (int)i + 1, luaL_typename(L, -1)));
+      luaL_argerror(L, arg,
+                    lua_pushfstring(L, "element [%d]: number expected, got %s",
+                                    (int)i + 1, luaL_typename(L, -1)));
     out[i] = (real)lua_tonumber(L, -1);
     lua_pop(L, 1);
   }
@@ -219,9 +222,9 @@ static int run_squeeze(lua_State *L, int uv) {
 static int run_unsqueeze(lua_State *L, int uv) {
   Tensor *z = flow_check_input(L, 2, 0);
   if (z->dim[1] % 4 != 0)
-    luaL_argerror(L, 2,
-                  lua_pushfstring(L, "a multiple of 4 channels expected, got %d",
-                                  (int)z->dim[1]));
+    luaL_argerror(
+        L, 2,
+        lua_pushfstring(L, "a multiple of 4 channels expected, got %d", (int)z->dim[1]));
   size_t dim[4] = {z->dim[0], z->dim[1] / 4, z->dim[2] * 2, z->dim[3] * 2};
   Tensor *y = reuse_tensor(L, 1, uv, 4, dim);
   Act in = flow_act(z), out = flow_act(y);
@@ -273,5 +276,6 @@ void open_flow(lua_State *L) {
   open_invconv(L);
   open_coupling(L);
   open_split(L);
+  open_features(L);
   lua_setfield(L, -2, "flow");
 }

@@ -84,5 +84,6 @@ void open_actnorm(lua_State *L);
 void open_invconv(lua_State *L);
 void open_coupling(lua_State *L);
 void open_split(lua_State *L);
+void open_features(lua_State *L);
 
 #endif

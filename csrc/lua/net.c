@@ -218,7 +218,8 @@ static int output_shape(lua_State *L) {
   int n = tensor_check_dims(L, 2, dim);
   if (n != 1 && n != 3)
     luaL_argerror(L, 2, lua_pushfstring(L, "{C, H, W} or {F} expected, got %d sizes", n));
-  Shape in = n == 1 ? (Shape){dim[0], 1, 1, true} : (Shape){dim[0], dim[1], dim[2], false};
+  Shape in =
+      n == 1 ? (Shape){dim[0], 1, 1, true} : (Shape){dim[0], dim[1], dim[2], false};
   Shape s;
   char why[NET_WHY];
   if (!net_output_shape(net, 1, &in, &s, why)) {
@@ -240,8 +241,8 @@ static void describe(lua_State *L, const Layer *l) {
   const ConvGeometry *g = &l->geometry;
   if (l->ops == &layer_conv2d)
     lua_pushfstring(L, "conv2d %d -> %d, %dx%d kernel, stride %dx%d, padding %dx%d%s",
-                    (int)l->in, (int)l->out, (int)g->kh, (int)g->kw, (int)g->sh, (int)g->sw,
-                    (int)g->ph, (int)g->pw, l->bias ? "" : ", no bias");
+                    (int)l->in, (int)l->out, (int)g->kh, (int)g->kw, (int)g->sh,
+                    (int)g->sw, (int)g->ph, (int)g->pw, l->bias ? "" : ", no bias");
   else if (l->ops == &layer_linear)
     lua_pushfstring(L, "linear %d -> %d", (int)l->in, (int)l->out);
   else if (l->ops == &layer_norm)
@@ -275,12 +276,10 @@ static int net_tostring(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"forward", forward},
-                                   {"backward", backward},
-                                   {"parameters", parameters},
-                                   {"output_shape", output_shape},
-                                   {"__tostring", net_tostring},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"forward", forward},         {"backward", backward},
+    {"parameters", parameters},   {"output_shape", output_shape},
+    {"__tostring", net_tostring}, {NULL, NULL}};
 
 void open_net(lua_State *L) {
   luaL_newmetatable(L, NET_TYPE);
@@ -293,5 +292,6 @@ void open_net(lua_State *L) {
   lua_newtable(L);
   open_layers(L);
   open_net_group(L);
+  open_unet(L);
   lua_setfield(L, -2, "net");
 }

@@ -12,7 +12,15 @@
 /* A network's user values.  LAYERS: list whose entry i keeps node i's layer
  * alive (its parameters by role for a layer of its own, or the network that it
  * came from).  NAMES: list of node names. */
-enum { NET_LAYERS = 1, NET_NAMES, NET_INPUT, NET_ARENA, NET_OUTPUT, NET_DINPUT, NET_COUNT = 6 };
+enum {
+  NET_LAYERS = 1,
+  NET_NAMES,
+  NET_INPUT,
+  NET_ARENA,
+  NET_OUTPUT,
+  NET_DINPUT,
+  NET_COUNT = 6
+};
 
 /* What a layer's parameters are called in the tables of LAYERS. */
 #define NET_ROLES 3
@@ -43,5 +51,6 @@ void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char
 /* Add to the table on top of the stack. */
 void open_layers(lua_State *L);
 void open_net_group(lua_State *L);
+void open_unet(lua_State *L);
 
 #endif

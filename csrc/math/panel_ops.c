@@ -101,3 +101,9 @@ CLONES void deinterleave_rows(const real *restrict src, size_t distance, size_t 
     for (size_t x = 0; x < n; x++) even[x] = src[2 * x], odd[x] = src[2 * x + 1];
   }
 }
+
+CLONES void interleave_rows(const real *restrict even, const real *restrict odd,
+                            size_t distance, size_t rows, size_t n, real *restrict dst) {
+  for (; rows > 0; rows--, dst += distance, even += PANEL, odd += PANEL)
+    for (size_t x = 0; x < n; x++) dst[2 * x] = even[x], dst[2 * x + 1] = odd[x];
+}

@@ -32,4 +32,8 @@ void add_shifted(real *dst, const real *left, const real *mid, const real *right
 void deinterleave_rows(const real *src, size_t distance, size_t rows, size_t n,
                        real *even, real *odd);
 
+/* The way back: rows that lie `distance` apart from those of two panels. */
+void interleave_rows(const real *even, const real *odd, size_t distance, size_t rows,
+                     size_t n, real *dst);
+
 #endif

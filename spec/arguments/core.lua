@@ -32,6 +32,8 @@ local freak = { "freak length", function() -- a border of the table far beyond i
 end }
 local hundred = K.optional(K.int(1, 1, 1024))
 
+local bound = K.optional(K.num(1, { -1, 81 })) -- of log-scales
+
 return {
   { "core.tensor", K.list({ 1, 2 }, { freak, { "a ragged table", function() return { { 1, 2 }, { 1 } } end },
     { "a hole", function() return { 1, nil, 3 } end }, { "a string inside", function() return { 1, "2" } end },
@@ -81,16 +83,27 @@ return {
   { "core.net.group", K.list(function() return { core.net.relu(), core.net.tanh() } end,
     { { "{1}", function() return { 1 } end }, { "a tensor", function() return { core.zeros(1) } end }, freak }) },
 
+  { "core.net.unet", K.int(2, 1, 4096), K.list({ 2, 3 }, { { "{}", function() return {} end },
+    { "a string", function() return { "2" } end }, { "0", function() return { 0 } end },
+    { "4097", function() return { 4097 } end }, { "17 scales", function()
+      local list = {}
+      for i = 1, 17 do list[i] = 1 end
+      return list
+    end } }), K.int(1, 1, 2) },
   { "core.flow.squeeze" },
   { "core.flow.actnorm", K.int(4, 1, (1 << 31) // 16 - 1), K.any(true) },
   { "core.flow.invconv", K.int(4, 1, 4096), K.any(true) },
   { "core.flow.coupling", K.int(4, 2, (1 << 31) // 16 - 1), K.int(2, 0, (1 << 31) // 16 - 1),
-    K.int(4, 1, (1 << 31) // 16 - 1),
-    wrong = { { args = { 100000000, 100000000, 100000000 }, label = "weights past all memory" } } },
-  { "core.flow.split", K.int(4, 2, (1 << 31) // 16 - 1) },
+    K.int(4, 1, (1 << 31) // 16 - 1), bound, K.any(false),
+    wrong = { { args = { 100000000, 100000000, 100000000 }, label = "weights past all memory" },
+      { args = { 4, 2, 4, 1, true }, label = "a condition beside features", says = "0 expected with features" } } },
+  { "core.flow.split", K.int(4, 2, (1 << 31) // 16 - 1), bound },
+  { "core.flow.features", K.int(4, 1, (1 << 31) // 16 - 1), K.str "a.weight", K.int(3, 1, (1 << 31) // 16 - 1),
+    K.optional(K.str "b.weight"), K.int(2, 1, (1 << 31) // 16 - 1) },
   { "core.flow.prior", K.int(4, 1, (1 << 31) // 16 - 1), K.int(2, 1, (1 << 31) // 16 - 1),
-    K.int(2, 1, (1 << 31) // 16 - 1), K.any(true),
-    wrong = { { args = { 134217727, 134217727, 134217727, true }, label = "parameters past 2^64" } } },
+    K.int(2, 1, (1 << 31) // 16 - 1), K.any(true), K.optional(K.num(0, { -1, 81, 1 })),
+    wrong = { { args = { 4, -1, 0, false }, label = "a negative side", says = "must be from 0" },
+      { args = { 134217727, 134217727, 134217727, true }, label = "parameters past 2^64" } } },
 
   { "core.optimizer", K.list(function() return { core.Param(core.zeros(2)) } end,
     { { "{1}", function() return { 1 } end }, { "twice the same", function()

@@ -85,6 +85,25 @@ end, wrong = { { label = "a condition for several samples", says = "forward's co
     return l
   end, args = { core.zeros(2, 4, 4, 4), 1 } } } }
 local function coupling() return flow.coupling(4, 2, 3) end
+add { "ActNorm:start", K.tensor({ 2, 4, 4, 4 }, y_bad), self = function() return flow.actnorm(4, false) end,
+  wrong = { { label = "a conditional layer", self = function() return flow.actnorm(4, true) end,
+    says = "the layer is conditional", args = { core.zeros(2, 4, 4, 4) } } } }
+local added_bad = { { 3 }, { 3, 2, 4 }, { 4, 2, 4, 4 }, { 3, 3, 4, 4 }, { 3, 4, 4, 4 }, { 3, 2, 2, 4 } }
+layer("Coupling", function() return flow.coupling(4, 0, 3, 1, true) end, K.tensor({ 3, 2, 4, 4 }, added_bad),
+  3, 2, 4, 4)
+local function features() return flow.features(3, "a.weight", 4, "b.weight", 2) end
+local sides = K.int(2, 1, 4)
+add { "Features:forward", K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 3, 4, 4 }, { 2, 2, 4, 4 } }), sides, sides,
+  self = features, wrong = { { label = "no middle", says = "have no middle of 3x2",
+    args = { core.zeros(2, 3, 4, 4), 3, 2 } } } }
+add { "Features:backward", K.tensor({ 6, 2, 2, 2 }, { { 6 }, { 6, 2, 2 }, { 5, 2, 2, 2 }, { 6, 1, 2, 2 } }),
+  self = function()
+    local f = features()
+    f:forward(core.zeros(2, 3, 4, 4), 2, 2)
+    return f
+  end,
+  wrong = { { label = "before forward", self = features, says = "call forward", args = { core.zeros(6, 2, 2, 2) } } } }
+add { "Features:parameters", prefix, self = features }
 add { "Coupling:prepare", K.tensor({ 2, 2, 4, 4 }, { { 2, 2 }, { 2, 3, 4, 4 } }), self = coupling }
 add { "Coupling:inverse_prepared", y, K.tensor({ 2, 3, 4, 4 }, { { 2, 3 }, { 2, 2, 4, 4 }, { 3, 3, 4, 4 }, { 2, 3, 2,
   4 } }),
@@ -96,9 +115,9 @@ local function split() return flow.split(4) end
 local half = K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 4, 4, 4 } })
 local half2 = K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 4, 4, 4 }, { 1, 2, 4, 4 }, { 2, 2, 4, 2 } })
 local temperature = K.num(1, nil, true)
-add { "Split:forward", y, self = split }
+add { "Split:forward", y, none, self = split }
 add { "Split:inverse", half, half2, self = split }
-add { "Split:sample", half, half2, temperature, self = split }
+add { "Split:sample", half, half2, temperature, none, self = split }
 add { "Split:backward", half2, weights, self = ran(split),
   wrong = { { label = "before forward", self = split, says = "call forward", args = { core.zeros(2, 2, 4, 4), 1 } } } }
 add { "Split:parameters", prefix, self = split }
@@ -112,6 +131,26 @@ add { "Prior:backward", weights, self = function()
   return p
 end, wrong = { { label = "before log_prob", self = prior, says = "call forward", args = { 1 } } } }
 add { "Prior:parameters", prefix, self = prior }
+-- With features of x.
+local function split_with() return flow.split(4, 1) end
+local added4 = K.tensor({ 4, 2, 4, 4 }, { { 4 }, { 4, 2, 4 }, { 3, 2, 4, 4 }, { 4, 3, 4, 4 }, { 4, 4, 4, 4 },
+  { 4, 2, 4, 2 } })
+add { "Split:forward", y, added4, self = split_with }
+add { "Split:sample", half, half2, temperature, added4, self = split_with }
+add { "Split:backward", half2, weights, added4, self = function()
+  local s = split_with()
+  s:forward(core.zeros(2, 4, 4, 4), core.zeros(4, 2, 4, 4))
+  return s
+end }
+local function prior_with() return flow.prior(2, 0, 0, false, 1) end
+local latent2 = K.tensor({ 2, 2, 4, 4 }, { { 4 }, { 2, 2 }, { 2, 3, 4, 4 } })
+add { "Prior:log_prob", latent2, added4, self = prior_with }
+add { "Prior:sample", latent2, temperature, added4, self = prior_with }
+add { "Prior:backward", weights, added4, self = function()
+  local p = prior_with()
+  p:log_prob(core.zeros(2, 2, 4, 4), core.zeros(4, 2, 4, 4))
+  return p
+end }
 
 local function net() return core.net.conv2d(2, 3, 3, 3, 1, 1, 1, 1, true) end
 local function net_ran()
@@ -126,6 +165,19 @@ add { "Net:parameters", prefix, self = net }
 add { "Net:output_shape", K.list({ 2, 4, 4 }, { { "two sizes", function() return { 2, 4 } end },
   { "{}", function() return {} end }, { "{0, 1, 1}", function() return { 0, 1, 1 } end },
   { "{-1}", function() return { -1 } end } }), self = net }
+local function unet() return core.net.unet(2, { 2, 3 }, 1) end
+local function unet_ran()
+  local n = unet()
+  n:forward(core.zeros(2, 2, 4, 4))
+  return n
+end
+add { "UNet:forward", K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 2 }, { 2, 3, 4, 4 }, { 2, 2, 3, 4 }, { 2, 2, 4, 5 } }),
+  self = unet }
+add { "UNet:backward", K.list(function() return { [0] = core.zeros(2, 2, 4, 4), core.zeros(2, 3, 2, 2) } end, {
+  { "another shape", function() return { core.zeros(2, 3, 4, 4) } end },
+  { "numbers", function() return { 1 } end } }), keep, self = unet_ran,
+  wrong = { { label = "before forward", self = unet, says = "call forward", args = { {} } } } }
+add { "UNet:parameters", prefix, self = unet }
 local function bundle() return core.net.group { net(), net() } end
 add { "NetGroup:forward", K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 2 }, { 2, 3, 4, 4 } }), self = bundle }
 add { "NetGroup:backward", K.list(function() return { core.zeros(2, 3, 4, 4), core.zeros(2, 3, 4, 4) } end, {

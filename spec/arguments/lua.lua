@@ -39,6 +39,19 @@ local function model()
     coupling = { width = 4 } }
 end
 local m = model()
+local function encoded()
+  return cglow.Model { x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 1, encoder = { channels = { 2, 3 } },
+    coupling = { width = 4 }, head = { outputs = 2 } }
+end
+local enc = encoded()
+local channel_list = K.list({ 2, 3 }, { { "strings", function() return { "a", "b" } end },
+  { "too few", function() return { 2 } end }, { "0", function() return { 2, 0 } end } })
+local encoded_options = { encoder = K.opts { channels = channel_list, make = K.object(nil, "nil function") },
+  coupling = K.opts { width = K.int(2, 1), bound = K.num(1, { 0, -1, 81 }) },
+  condition = K.opts { split = K.object(true, "boolean"), prior = K.object(true, "boolean"),
+    bound = K.num(1, { 0, -1, 81 }) },
+  head = K.opts { ["outputs!"] = K.int(2, 1, 4096), loss = K.word "squared_error", weight = K.num(1, { -1, 1e10 }) },
+  levels = K.int(1, 1, 4), depth = K.int(1, 1, 1024) }
 local same = function() return m end
 local x = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 1, 8, 8 }, { 2, 2, 8, 8 }, { 2, 1, 4, 4 } })
 local x_for_y = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 3, 1, 8, 8 }, { 2, 2, 8, 8 } })
@@ -144,6 +157,25 @@ local rows = {
     { label = "make gives another shape", args = { { x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 1,
       cn = { make = function() return nn.Linear { in_features = 64, out_features = 7 } end } } },
       says = "must be a network from 1x8x8 to 8, got 7" } } },
+  { "cglow.Model", K.opts((function()
+    local all = { ["x!"] = shape { 1, 16, 16 }, ["y!"] = shape { 1, 16, 16 } }
+    for k, v in pairs(encoded_options) do all[k == "encoder" and "encoder!" or k] = v end
+    return all
+  end)()), wrong = {
+    { label = "cn beside an encoder", says = "option 'cn' must be absent with an encoder",
+      args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 }, encoder = {}, cn = {} } } },
+    { label = "head without an encoder", says = "option 'head' must be absent without an encoder",
+      args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 }, head = { outputs = 1 } } } },
+    { label = "an encoder of no x", says = "option 'x' must be a table with an encoder, got nil",
+      args = { { y = { 1, 8, 8 }, encoder = {} } } },
+    { label = "x that the encoder cannot halve", says = "must be multiples of 16",
+      args = { { x = { 1, 24, 24 }, y = { 1, 24, 24 }, encoder = {} } } },
+    { label = "an encoder of nothing", says = "option 'encoder' must have methods forward",
+      args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 }, levels = 1, encoder = { make = function() return {} end } } } },
+    { label = "an encoder of other features", says = "must be 1xCx4x4, got 1x1x8x8",
+      args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 }, levels = 1, encoder = { make = function()
+        return { forward = function(_, v) return { v } end, backward = print, parameters = function() return {} end }
+      end } } } } } },
   { "cglow.Model.new", K.opts(with { x = shape { 1, 8, 8 }, ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model" },
   { "cglow.Glow", K.opts(with { ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model", wrong = {
     { label = "x", args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 } } }, says = "option 'x' is not for plain Glow" } } },
@@ -159,6 +191,12 @@ local rows = {
     self = function() return plain end,
     args = { core.zeros(2, 1, 8, 8), core.zeros(2, 1, 4, 4) } } } },
   { "Model:loss_and_grad", x_for_y, y, K.opts { cell_width = K.num(1, { 0, -1 }) }, self = same },
+  { "Model:loss_and_grad", x_for_y, y, K.opts { cell_width = K.num(1, { 0, -1 }),
+    head = K.tensor({ 2, 4, 4 }, { { 2, 8, 8 }, { 2, 2, 4, 4 } }), head_weight = K.num(1, { -1, 1e10 }) },
+    self = function() return enc end },
+  { "Model:head", K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 2, 2, 8, 8 }, { 2, 1, 7, 8 } }), self = function() return enc end,
+    wrong = { { label = "without a head", self = same, says = "made without a head",
+      args = { core.zeros(2, 1, 8, 8) } } } },
   { "Model:decode", x_for_y, K.list(function() return { core.zeros(2, 4, 2, 2) } end, {
     { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
     { "another shape", function() return { core.zeros(2, 4, 4, 2) } end },

@@ -4,6 +4,7 @@ local core = require "cglow.core"
 assert(core.scalar == "double", "this spec is for the double core: LUA_CPATH='./build/double/?.so;;'")
 local gradient = require "spec.support.gradient"
 local models = require "spec.support.models"
+local losses = require "cglow.nn.losses"
 
 -- Mean −log p in bits per dimension, from log_prob alone.
 local function loss(model, x, y)
@@ -11,18 +12,34 @@ local function loss(model, x, y)
   return -logp:sum() / (logp:count() * model.dimensions * math.log(2))
 end
 
+-- What the head is asked for, of classes; nil without a head.
+local function head_target(model, n, rng)
+  if not model.config.head then return nil end
+  local _, h, w = table.unpack(model.config.y)
+  local classes = {}
+  for i = 1, n * h * w do classes[i] = rng:integer(1, model.config.head.outputs) end
+  return core.tensor(classes):reshape(n, h, w)
+end
+
+-- What is added to the loss for the head.
+local function head_loss(model, x, target)
+  if not target then return 0 end
+  return model.config.head.weight * losses.cross_entropy(model:head(x), target)
+end
+
 local function problem(config, n)
   return function(rng)
     local model = models.random(config, rng)
     local x, y = models.batch(model, n, rng)
+    local target = head_target(model, n, rng)
     local inputs = { { name = "y", tensor = y } }
     for _, p in ipairs(model:parameters()) do inputs[#inputs + 1] = { name = p.name, tensor = p.value, param = p } end
     return {
       inputs = inputs,
       sample = 24,
-      value = function() return loss(model, x, y) end,
+      value = function() return loss(model, x, y) + head_loss(model, x, target) end,
       gradients = function()
-        local _, dy = model:loss_and_grad(x, y)
+        local _, dy = model:loss_and_grad(x, y, { head = target })
         local list = { y = dy:clone() }
         for _, p in ipairs(model:parameters()) do list[p.name] = p.grad:clone() end
         return list

@@ -8,7 +8,8 @@ local function atanh(v) return 0.5 * math.log((1 + v) / (1 - v)) end
 
 -- A ReLU follows these parameters' layers: biases that keep most units alive.
 local function feeds_relu(name)
-  return name:find("%.cn%.%w*conv%d?%.") or name:find("%.fc[12]%.") or name:find("%.norm[12]%.")
+  return name:find("^encoder%.")
+    or name:find("%.cn%.%w*conv%d?%.") or name:find("%.fc[12]%.") or name:find("%.norm[12]%.")
 end
 
 -- By role, as wide as bends every tanh.
@@ -37,9 +38,11 @@ end
 -- @tparam table config as for cglow.Model; without x plain Glow
 -- @tparam Rng rng
 function M.random(config, rng)
-  local opts = { cn = { channels = 3, width = 5 }, coupling = { width = 6 }, rng = rng }
+  local opts = { coupling = { width = 6 }, rng = rng }
+  if not config.encoder then opts.cn = { channels = 3, width = 5 } end
   for k, v in pairs(config) do opts[k] = v end
   local model = (opts.x and cglow.Model or cglow.Glow)(opts)
+  model.unstarted = nil -- actnorms keep what they are given here
   for _, p in ipairs(model:parameters()) do
     randomise(p, rng)
     local l = p.name:match("^level%.(%d+)%.step%.%d+%.invconv")
@@ -92,6 +95,13 @@ M.cases = {
   { "plain Glow", { y = { 2, 4, 8 }, levels = 2, depth = 2, learned_prior = true }, 3 },
   { "networks written in Lua",
     { x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 2, cn = { make = M.lua_network } }, 2 },
+  { "an encoder",
+    { x = { 2, 8, 8 }, y = { 1, 8, 8 }, levels = 2, depth = 2, encoder = { channels = { 3, 4, 5, 3 } } }, 2 },
+  { "an encoder of a wider x, and a head, recomputation",
+    { x = { 1, 16, 24 }, y = { 2, 8, 8 }, levels = 2, depth = 1, encoder = { channels = { 3, 5, 4, 3 } },
+      head = { outputs = 2 }, coupling = { width = 35, bound = 0.5 }, recompute = true }, 3 },
+  { "an encoder for couplings alone", { x = { 1, 8, 8 }, y = { 1, 8, 8 }, levels = 2, depth = 1,
+    encoder = { channels = { 2, 3, 3 } }, condition = { split = false, prior = false } }, 1 },
   { "recomputation", { x = { 1, 8, 8 }, y = { 1, 4, 8 }, levels = 2, depth = 2, recompute = true }, 2 },
 }
 

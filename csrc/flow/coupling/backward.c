@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "base/threads.h"
-#include "base/vmath.h"
 #include "flow/coupling/conv3x3.h"
 #include "flow/coupling/coupling.h"
 #include "flow/coupling/scale_grads.h"
+#include "flow/coupling/transform.h"
 #include "math/panel_ops.h"
 
 /* Tiles of a wave, and of it for each thread, at least: threads wait for each other
@@ -86,40 +86,34 @@ size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int t
 
 /* What the passes through the hidden layers read and where they lead. */
 typedef struct BackwardInput {
-  const Act *y1, *hx, *dv, *dz1, *dy1, *dhx;
+  const Act *y1, *hx, *dv, *dz1, *dy1, *dhx, *dpre;
   const real *hidden;
   Gradient dw2;
 } BackwardInput;
 
-/* ---- pixels: from dz, dlogdet to dy2 and dv ---- */
+/* ---- the gradient of what is added to conv1's output ---- */
 
-/* z = (y + t)·σ with t = tanh(vt·st), r = tanh(vr·sr), σ = sigmoid(r + 2), and
- * log σ counted with weight g. */
-CLONES static void pixels_backward(const real *restrict vt, const real *restrict vr,
-                                   real st, real sr, const real *restrict y,
-                                   const real *restrict dz, real g, real *restrict dy,
-                                   real *restrict dvt, real *restrict dvr, size_t n) {
-  for (size_t x = 0; x < n; x++) {
-    real t = v_tanh(vt[x] * st), r = v_tanh(vr[x] * sr), s = v_sigmoid(r + 2);
-    real dt = dz[x] * s;
-    real dr = (1 - s) * (g + dt * (y[x] + t));
-    dy[x] = dt;
-    dvt[x] = dt * (1 - t * t) * st;
-    dvr[x] = dr * (1 - r * r) * sr;
-  }
+/* Rows of n cells' pixels, `plane` apart, from panels, of which one for each pixel. */
+static void rows_of_panels(const Coupling *c, const CouplingPlan *p, const real *d1,
+                           size_t plane, size_t rows, size_t n, real *dst) {
+  size_t pixel = panel_offset(1, c->width);
+  if (p->side == 1)
+    for (size_t k = 0; k < rows; k++)
+      memcpy(dst + k * plane, d1 + k * PANEL, n * sizeof *d1);
+  else
+    for (size_t y = 0; y < 2; y++, dst += p->w, d1 += 2 * pixel)
+      interleave_rows(d1, d1 + pixel, plane, rows, n, dst);
 }
 
-static void run_backward(const Coupling *c, const CouplingPlan *p, const Act *y2,
-                         const real *v, const Act *dz2, const real *dlogdet,
-                         const Act *dy2, real *dv, Run run) {
-  size_t plane = p->h * p->w;
-  for (size_t ch = 0; ch < coupling_change(c); ch++) {
-    size_t at = (run.n * out_channels(c) + 2 * ch) * plane + run.at;
-    const real *logs = c->logs3->value + 2 * ch;
-    pixels_backward(v + at, v + at + plane, v_exp(3 * logs[0]), v_exp(3 * logs[1]),
-                    act_plane(y2, run.n, ch) + run.at, act_plane(dz2, run.n, ch) + run.at,
-                    dlogdet[run.n], act_plane(dy2, run.n, ch) + run.at, dv + at,
-                    dv + at + plane, run.pixels);
+/* That of `n` cells from `cell` on is that of conv1's output, d1. */
+static void pre_backward(const Coupling *c, const CouplingPlan *p, const Act *dpre,
+                         Channels which, size_t cell, size_t n, const real *d1) {
+  for (size_t run; dpre->data != NULL && n > 0; n -= run, cell += run, d1 += run) {
+    size_t row = cell / p->wide, x = cell % p->wide;
+    real *dst = act_plane(dpre, row / p->high, which.first) +
+                row % p->high * p->side * p->w + x * p->side;
+    run = p->wide - x < n ? p->wide - x : n;
+    rows_of_panels(c, p, d1 + which.first * PANEL, dpre->cs, which.count, run, dst);
   }
 }
 
@@ -213,6 +207,8 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
       conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums,
                      h2 + at + pixel + panel_offset(1, c->width));
     }
+    pre_backward(c, p, in->dpre, all, t * full_tile(p) + q * p->width,
+                 panel_cells(p, tile_cells(p, t), q), s->da1 + kept);
     coupling_narrow(&s->conv1, p, t, q, s->da1 + kept, own_panel(s), s->planes);
   }
   input_columns(p, in, s, t, first);
@@ -325,12 +321,15 @@ static void split_backward(const Coupling *c, const CouplingPlan *p,
     }
   }
 #pragma omp for schedule(static)
-  for (size_t b = 0; b < blocks; b++)
+  for (size_t b = 0; b < blocks; b++) {
+    Channels which = channels_part(c->width, PANEL, b);
     for (size_t i = 0; i < cell_pixels(p); i++) {
       size_t pixel = panel_offset(i, c->width);
-      conv2_backward(c, p, s, channels_part(c->width, PANEL, b), h1 + pixel,
-                     s->da2 + pixel, s->da1 + pixel, s->sums, NULL);
+      conv2_backward(c, p, s, which, h1 + pixel, s->da2 + pixel, s->da1 + pixel, s->sums,
+                     NULL);
     }
+    pre_backward(c, p, in->dpre, which, 0, all_cells(p), s->da1);
+  }
   size_t parts = parts_of(in_channels(c), some);
 #pragma omp for schedule(dynamic)
   for (size_t i = 0; i < parts + sum_parts(c, p, s); i++) {
@@ -350,8 +349,8 @@ static void split_backward(const Coupling *c, const CouplingPlan *p,
 
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        const Act *hx, const real *hidden, const real *v, const Act *dz,
-                       const real *dlogdet, const Act *dy, const Act *dhx, real *scratch,
-                       int threads) {
+                       const real *dlogdet, const Act *dy, const Act *dhx,
+                       const Act *dpre, real *scratch, int threads) {
   BackwardScratch s = backward_scratch(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
   size_t blocks = coupling_blocks(c);
@@ -359,7 +358,7 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
   Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
   Act dv = act_nchw(s.dv, p->n, out_channels(c), p->h, p->w);
-  BackwardInput in = {&y1, hx, &dv, &dz1, &dy1, dhx, hidden, gradient_of(c->conv2)};
+  BackwardInput in = {&y1, hx, &dv, &dz1, &dy1, dhx, dpre, hidden, gradient_of(c->conv2)};
   Gradient dbias3 = gradient_of(c->bias3), dlogs3 = gradient_of(c->logs3);
   Gradient norms[] = {gradient_of(c->bias1), gradient_of(c->logs1), gradient_of(c->bias2),
                       gradient_of(c->logs2)};
@@ -372,7 +371,7 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
   {
 #pragma omp for schedule(static)
     for (size_t i = 0; i < p->n * sample_runs(p); i++)
-      run_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, run_at(p, i));
+      coupling_run_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, run_at(p, i));
     if (p->split)
       split_backward(c, p, &in, &s);
     else

@@ -127,24 +127,33 @@ static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real 
       deinterleave_rows(src, plane, rows, n, h1, h1 + pixel);
 }
 
-/* The precomputed part of conv1 for `n` cells from `cell` on. */
+/* No cells lie there: numbers that backward multiplies by 0. */
+static void clear_end(const Coupling *c, const CouplingPlan *p, Channels which, size_t n,
+                      real *h1) {
+  for (size_t i = 0; n < PANEL && i < cell_pixels(p); i++)
+    for (size_t k = which.first; k < which.first + which.count; k++)
+      memset(h1 + panel_offset(i, c->width) + k * PANEL + n, 0, (PANEL - n) * sizeof *h1);
+}
+
+/* What is added to conv1's output, for `n` cells from `cell` on. */
 static void panels_of_pre(const Coupling *c, const CouplingPlan *p,
                           const CouplingInput *in, Channels which, size_t cell, size_t n,
                           real *h1) {
-  size_t plane = p->h * p->w;
+  clear_end(c, p, which, n, h1);
   for (size_t run; n > 0; n -= run, cell += run, h1 += run) {
     size_t row = cell / p->wide, x = cell % p->wide;
-    const real *src = in->pre +
-                      (row / p->high / in->repeat * c->width + which.first) * plane +
+    const real *src = act_plane(&in->pre, row / p->high / in->repeat, which.first) +
                       row % p->high * p->side * p->w + x * p->side;
     run = p->wide - x < n ? p->wide - x : n;
-    panels_of_rows(c, p, src, plane, which.count, run, h1 + which.first * PANEL);
+    panels_of_rows(c, p, src, in->pre.cs, which.count, run, h1 + which.first * PANEL);
   }
 }
 
+static bool has_pre(const CouplingInput *in) { return in->pre.data != NULL; }
+
 /* Channels of h whose columns conv1 reads. */
 static size_t read_channels(const Coupling *c, const CouplingInput *in) {
-  return in_channels(c) - (in->pre ? c->cond : 0);
+  return in_channels(c) - (has_pre(in) ? c->cond : 0);
 }
 
 /* Panel q of tile t through conv1 without its norm. */
@@ -152,9 +161,9 @@ static void conv1_panel(const Coupling *c, const CouplingPlan *p, const Coupling
                         const CouplingConv *conv, Channels which, const real *filters,
                         size_t t, size_t q, const real *panel, real *h1) {
   size_t count = panel_cells(p, tile_cells(p, t), q);
-  if (in->pre != NULL)
+  if (has_pre(in))
     panels_of_pre(c, p, in, which, t * full_tile(p) + q * p->width, count, h1);
-  coupling_widen(conv, p, which, filters, in->pre ? c->cond : 0, panel, in->pre != NULL,
+  coupling_widen(conv, p, which, filters, has_pre(in) ? c->cond : 0, panel, has_pre(in),
                  h1);
 }
 
@@ -305,86 +314,4 @@ void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scra
       gemm(NO_TRANS, NO_TRANS, c->width, m, kx, c->conv1->value, k, cols, m, NULL,
            pre + n * c->width * hw + row0 * p.w, hw);
     }
-}
-
-/* ---- the transform ---- */
-
-/* One logarithm for so many σ; their product cannot underflow: σ > 0.73. */
-#define PRODUCT_PIXELS 256
-
-/* At most PRODUCT_PIXELS of a channel: returns Π σ. */
-CLONES static double transform_pixels(const real *vt, const real *vr, real st, real sr,
-                                      const real *y, real *z, size_t n) {
-  real sigma[PRODUCT_PIXELS];
-  for (size_t x = 0; x < n; x++) {
-    real t = v_tanh(vt[x] * st);
-    sigma[x] = v_sigmoid(v_tanh(vr[x] * sr) + 2);
-    z[x] = (y[x] + t) * sigma[x];
-  }
-  double product = 1;
-  for (size_t x = 0; x < n; x++) product *= (double)sigma[x];
-  return product;
-}
-
-CLONES static void invert_pixels(const real *vt, const real *vr, real st, real sr,
-                                 const real *z, real *y, size_t n) {
-  for (size_t x = 0; x < n; x++) {
-    real t = v_tanh(vt[x] * st), s = v_sigmoid(v_tanh(vr[x] * sr) + 2);
-    y[x] = z[x] / s - t;
-  }
-}
-
-/* What a channel's transform reads of v: its shifts, raw scales and their factors. */
-typedef struct VRun {
-  const real *t, *r;
-  real st, sr;
-} VRun;
-
-static inline VRun v_at(const Coupling *c, const CouplingPlan *p, const real *v, Run run,
-                        size_t ch) {
-  size_t plane = p->h * p->w, base = (run.n * out_channels(c) + 2 * ch) * plane + run.at;
-  return (VRun){v + base, v + base + plane, v_exp(3 * c->logs3->value[2 * ch]),
-                v_exp(3 * c->logs3->value[2 * ch + 1])};
-}
-
-/* Returns Σ log σ. */
-static double transform_run(const Coupling *c, const CouplingPlan *p, const real *v,
-                            const Act *y2, const Act *z2, Run run) {
-  double log_sum = 0;
-  for (size_t ch = 0; ch < coupling_change(c); ch++) {
-    VRun a = v_at(c, p, v, run, ch);
-    const real *src = act_plane(y2, run.n, ch) + run.at;
-    real *dst = act_plane(z2, run.n, ch) + run.at;
-    for (size_t x = 0; x < run.pixels; x += PRODUCT_PIXELS) {
-      size_t n = run.pixels - x < PRODUCT_PIXELS ? run.pixels - x : PRODUCT_PIXELS;
-      log_sum += log(transform_pixels(a.t + x, a.r + x, a.st, a.sr, src + x, dst + x, n));
-    }
-  }
-  return log_sum;
-}
-
-void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
-                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
-                        int threads) {
-  size_t runs = sample_runs(p);
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t i = 0; i < p->n * runs; i++)
-    run_logs[i] = transform_run(c, p, v, y2, z2, run_at(p, i));
-  for (size_t n = 0; n < p->n; n++) {
-    logdet[n] = 0;
-    for (size_t i = 0; i < runs; i++) logdet[n] += run_logs[n * runs + i];
-  }
-}
-
-void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,
-                     const Act *z2, const Act *y2, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t i = 0; i < p->n * sample_runs(p); i++) {
-    Run run = run_at(p, i);
-    for (size_t ch = 0; ch < coupling_change(c); ch++) {
-      VRun a = v_at(c, p, v, run, ch);
-      invert_pixels(a.t, a.r, a.st, a.sr, act_plane(z2, run.n, ch) + run.at,
-                    act_plane(y2, run.n, ch) + run.at, run.pixels);
-    }
-  }
 }

@@ -1,9 +1,14 @@
-/* Conditional affine coupling (design: section 2; Glow: Kingma & Dhariwal 2018).
+/* Conditional affine coupling (Lu & Huang 2020; Glow: Kingma & Dhariwal 2018).
  *
  *   y = (y1, y2) along the channels, h = (hx, y1),  hx = CNc(x)
  *   v = conv3×3(relu(norm2(conv1×1(relu(norm1(conv3×3(h))))))) + bias3
  *   o = tanh(v·exp(3·logs3));  t = o_even, r = o_odd;  σ = sigmoid(r + 2)
  *   z1 = y1, z2 = (y2 + t)·σ;  log-det = Σ log σ
+ *
+ * With features of x (an encoder): h = y1, and `pre`, a 1×1 convolution of the features
+ * made elsewhere for all steps of a level at once, is added to the first convolution's
+ * output; with a bound α > 0, t = v_even·exp(3·logs3) without bound and
+ * log σ = α·tanh(v_odd·exp(3·logs3)/α).
  *
  * The two hidden layers are `width` channels wide and hold nearly all of the
  * arithmetic of a model, so the work is arranged around them.  An image is made of
@@ -25,9 +30,9 @@
 /* What the network of a coupling reads. */
 typedef struct CouplingInput {
   Act y1;
-  Act hx;          /* data NULL when pre is given, or without condition */
-  const real *pre; /* conv1's part from hx: [x, width, h·w], or NULL */
-  size_t repeat;   /* samples of y for each sample of pre */
+  Act hx;        /* data NULL when pre is given, or without condition */
+  Act pre;       /* what is added to conv1's output, width channels; data NULL: nothing */
+  size_t repeat; /* samples of y for each sample of pre */
 } CouplingInput;
 
 /* Reals: hidden layers that backward reads; v; scratch of each direction. */
@@ -46,19 +51,11 @@ void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scra
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
                       real *hidden, real *v, real *scratch, int threads);
 
-/* z2 and logdet[n] from y2 and v; run_logs: n·h doubles of scratch. */
-void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
-                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
-                        int threads);
-/* y2 from z2. */
-void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,
-                     const Act *z2, const Act *y2, int threads);
-
-/* From dz and dlogdet[n] to dy and dhx (NULL without condition); parameter
- * gradients grow.  y is forward's input. */
+/* From dz and dlogdet[n] to dy, dhx and dpre (data NULL where there is none);
+ * parameter gradients grow.  y is forward's input. */
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        const Act *hx, const real *hidden, const real *v, const Act *dz,
-                       const real *dlogdet, const Act *dy, const Act *dhx, real *scratch,
-                       int threads);
+                       const real *dlogdet, const Act *dy, const Act *dhx,
+                       const Act *dpre, real *scratch, int threads);
 
 #endif

@@ -11,6 +11,8 @@ typedef struct Coupling {
   size_t channels; /* of y */
   size_t cond;     /* of hx; 0: unconditional */
   size_t width;    /* of the hidden layers */
+  bool features;   /* conv1's output is added to: `pre` of CouplingInput */
+  real bound;      /* α; 0: t and r through tanh and σ from a sigmoid, as published */
   Param *conv1, *bias1, *logs1, *conv2, *bias2, *logs2, *conv3, *bias3, *logs3;
 } Coupling;
 

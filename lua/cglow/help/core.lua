@@ -365,6 +365,10 @@ returns belong to it and are overwritten by its next call.
 /*** Space to channels: N×C×H×W to N×4C×H/2×W/2 (design section 2, squeeze).
 @function squeeze
 @return a flow layer without parameters, log-det 0 */
+/*** Set the parameters of an unconditional layer so that each channel of a batch comes
+out with mean 0 and variance 1 (Glow, section 3.1).
+@function ActNorm:start
+@tparam Tensor y N×C×H×W */
 /*** Activation normalisation, z = (y + b)·exp(s) per channel (design section
 2; Glow, equation of section 3.1).
 @function actnorm
@@ -398,8 +402,9 @@ false: W is the parameter `weight`, C×C
 /*** The part of the first convolution that depends on the condition alone, for
 many samples to come.
 @function Coupling:prepare
-@tparam Tensor hx N×cond×H×W
-@treturn Tensor N×width×H×W for `inverse_prepared` (without condition: nil) */
+@tparam Tensor hx N×cond×H×W; with features, what is added to the first convolution
+@treturn Tensor N×width×H×W for `inverse_prepared` (without condition: nil; with
+features: a copy of the argument) */
 /*** The inverse, from what `prepare` made.
 @function Coupling:inverse_prepared
 @tparam Tensor z N×C×H×W
@@ -411,16 +416,22 @@ save memory: backward then runs the network again where they were overwritten.
 @param other another coupling layer */
 /*** End what `share_store` began: keep hidden activations for oneself again.
 @function Coupling:own_store */
-/*** Affine coupling, z2 = (y2 + t)·sigmoid(r + 2) (design section 2; Glow
-section 3.3).
+/*** Affine coupling, z2 = (y2 + t)·σ (Lu & Huang 2020, section 3.2; Glow section 3.3).
+With features of x its condition is width×N×H×W, what a 1×1 convolution of the features
+adds to the output of the first convolution, and `backward` takes a third argument, the
+tensor that the condition's gradient is written to.
 @function coupling
 @int channels C of y, at least 2
-@int cond channels of the condition hx; 0: unconditional
+@int cond channels of the condition hx; 0: unconditional, or with features
 @int width channels of the two hidden layers
+@number[opt=0] bound α: shift t without bound, log σ = α·tanh(r/α); 0: t through tanh
+and σ = sigmoid(r + 2) with r through tanh, as published
+@bool[opt=false] features the condition is added to the first convolution
 @return a flow layer on N×C×H×W with condition N×cond×H×W */
 /*** Split the channels and score the second half.
 @function Split:forward
 @tparam Tensor y N×C×H×W
+@tparam ?Tensor added what features of x add, 2·⌈C/2⌉×N×H×W
 @treturn Tensor z1, goes on
 @treturn Tensor z2, sent off
 @treturn {number,...} log N(z2; m(z1), exp(s(z1))²) of each sample, nats */
@@ -434,36 +445,45 @@ section 3.3).
 @tparam Tensor z1
 @tparam Tensor eps standard normal numbers, of z2's shape
 @number temperature
+@tparam ?Tensor added as for `forward`, for N samples or for fewer that divide N
 @treturn Tensor y */
 /*** Gradient of g·log-density of the last `forward`.
 @function Split:backward
 @tparam Tensor dz1
 @param g number, or list of N numbers
+@tparam ?Tensor dadded where the gradient of what features add is written
 @treturn Tensor dy, N×C×H×W */
-/*** Split (design section 2): half of the channels leave, scored by a Gaussian
-whose moments a convolution reads off the other half.
+/*** Split (Lu & Huang 2020, section 3.2): half of the channels leave, scored by a
+Gaussian whose moments a convolution reads off the other half.
 @function split
 @int channels C, at least 2
+@number[opt=0] bound β: features of x add to the convolution, the mean is free and the
+log-scale β·tanh(·/β); 0: no features, and both through tanh
 @return an object with forward, inverse, sample, backward, parameters */
 /*** Score the last latent.
 @function Prior:log_prob
 @tparam Tensor z N×C×H×W
+@tparam ?Tensor added what features of x add, 2C×N×H×W
 @treturn {number,...} log density of each sample, nats */
 /*** Gradient of g·log-density of the last `log_prob`.
 @function Prior:backward
 @param g number, or list of N numbers
+@tparam ?Tensor dadded where the gradient of what features add is written
 @treturn Tensor dz */
 /*** Draw z = mean + exp(logs)·temperature·eps.
 @function Prior:sample
 @tparam Tensor eps N×C×H×W standard normal numbers
 @number temperature
+@tparam ?Tensor added as for `log_prob`, for N samples or for fewer that divide N
 @treturn Tensor z */
 /*** The prior on the last latent.
 @function prior
 @int channels C
-@int height H
+@int height H; 0: any, and so for the width
 @int width W
 @bool learned false: N(0, 1); true: parameters `mean` and `logs`, C×H×W
+@number[opt=0] bound β: features of x give mean and log-scale, with a parameter `bias`
+for both, 2C, and the log-scale β·tanh(·/β)
 @return an object with log_prob, sample, backward, parameters */
 ]====],
 ["cglow.core"] = [====[

@@ -3,70 +3,8 @@
 local check = require "cglow.util.check"
 local core = require "cglow.core"
 local kinds = require "cglow.model.kinds"
-local options = require "cglow.util.options"
 
 local M = {}
-
-local CN = {
-  channels = { type = "integer", default = 64, min = 1 },
-  width = { type = "integer", default = 128, min = 1 },
-  make = { type = "function" },
-}
-local COUPLING = {
-  width = { type = "integer", default = 256, min = 1 },
-  make = { type = "function" },
-}
-local MODEL = {
-  x = { type = "table" },
-  y = { type = "table", required = true },
-  levels = { type = "integer", default = 3, min = 1, max = 16 },
-  depth = { type = "integer", default = 8, min = 1, max = 1024 },
-  cn = { type = "table", default = {} },
-  coupling = { type = "table", default = {} },
-  init = { type = "string", default = "live", one_of = { "paper", "orthogonal", "live" } },
-  learned_prior = { type = "boolean", default = false },
-  recompute = { type = "boolean", default = false },
-  rng = { type = "rng" },
-}
-
-local MOST_SIDE = 1 << 20 -- so that no product of sizes overflows
-local MOST_CHANNELS = 4096 -- of an invertible 1×1 convolution
-
-local function check_shape(key, shape)
-  local ok = #shape == 3
-  for i = 1, 3 do ok = ok and math.type(shape[i]) == "integer" and shape[i] >= 1 and shape[i] <= MOST_SIDE end
-  if not ok then
-    local got = {}
-    for i = 1, #shape do got[i] = tostring(shape[i]) end
-    error(("cglow.Model: option '%s' must be {channels, height, width}, three integers from 1 to %d, got {%s}")
-      :format(key, MOST_SIDE, table.concat(got, ", ")), 4)
-  end
-end
-
---- Check a model's options.
--- @tparam table opts
--- @treturn table configuration with defaults
--- @treturn Rng
-function M.check(opts)
-  local o = options.check("cglow.Model", opts, MODEL, 1)
-  o.cn = options.check("cglow.Model: option 'cn'", o.cn, CN, 1)
-  o.coupling = options.check("cglow.Model: option 'coupling'", o.coupling, COUPLING, 1)
-  check_shape("y", o.y)
-  if o.x then check_shape("x", o.x) end
-  local unit = 1 << o.levels
-  if o.y[2] % unit ~= 0 or o.y[3] % unit ~= 0 then
-    error(("cglow.Model: option 'y': with %d levels height and width must be multiples of %d, got %dx%d")
-      :format(o.levels, unit, o.y[2], o.y[3]), 3)
-  end
-  local widest = o.y[1] << (o.levels + 1) -- a level doubles the channels, the last one splits none off
-  if widest > MOST_CHANNELS then
-    error(("cglow.Model: option 'y' must not lead to more than %d channels, got %d after %d levels")
-      :format(MOST_CHANNELS, widest, o.levels), 3)
-  end
-  local rng = o.rng or core.rng()
-  o.rng = nil
-  return o, rng
-end
 
 -- A conditioning network: the user's, or the standard one, started.
 local function network(config, spec, rng)
@@ -119,8 +57,8 @@ end
 local function add_part(layers, part, config, rng)
   part.name = ("level.%d.step.%d.%s"):format(part.level, part.step, part.kind)
   part.outputs = kinds[part.kind].outputs(table.unpack(part.shape))
-  if config.x then part.cn = conditioning_network(config, part, rng) end
-  part.standard_cn = not config[kinds[part.kind].settings].make and part.cn or nil
+  if config.x and not config.encoder then part.cn = conditioning_network(config, part, rng) end
+  part.standard_cn = part.cn and not config[kinds[part.kind].settings].make and part.cn or nil
   part.standard = add(layers, part, config, rng).flow
   return part
 end
@@ -140,7 +78,7 @@ local function add_level(layers, l, shape, config, rng)
 end
 
 --- Build the layers.
--- @tparam table config from `check`
+-- @tparam table config from `cglow.model.config`
 -- @tparam Rng rng
 -- @treturn {table,...} layers in the order in which y passes them; see `cglow.model.kinds`
 -- @treturn {table,...} the same by levels, each with `shape` = {C, H, W} after its squeeze, `steps`, a list of
@@ -198,6 +136,15 @@ function M.describe(model)
     config.x and "cglow.Model p(y|x)" or "cglow.Glow p(y)",
     config.x and ("x %s, y %s"):format(shape(config.x), shape(config.y)) or "y " .. shape(config.y),
     config.levels, config.depth, thousands(model:parameter_count()))
+  local encoder = model.encoder
+  if encoder then
+    line("  encoder: %s, %s parameters", (tostring(encoder.net):gsub("\n.*", " …")),
+      thousands(count(encoder.net:parameters())))
+    if encoder.head then
+      line("    head: %d outputs, %s, weight %g, %s parameters", config.head.outputs, config.head.loss,
+        config.head.weight, thousands(count(encoder.head:parameters())))
+    end
+  end
   for l, level in ipairs(model.levels) do
     line("  level %d: squeeze to %s", l, shape(level.shape))
     for _, kind in ipairs(kinds.STEP) do
@@ -206,16 +153,20 @@ function M.describe(model)
         own = own + count(s[kind].flow:parameters())
         if s[kind].cn then cn = cn + count(s[kind].cn:parameters()) end
       end
-      line("    %d × %-9s %s", #level.steps, kind,
-        config.x and ("%s parameters + %s in networks of x"):format(thousands(own), thousands(cn))
-        or thousands(own) .. " parameters")
+      local networks_too = config.x and not encoder and (" + %s in networks of x"):format(thousands(cn)) or ""
+      line("    %d × %-9s %s parameters%s", #level.steps, kind, thousands(own), networks_too)
+    end
+    if encoder then
+      line("    features: %s parameters", thousands(count(encoder.levels[l].map:parameters())))
     end
     if level.split then
       line("    split: %s leave, %s parameters", shape(model.latent_shapes[l]),
         thousands(count(level.split.flow:parameters())))
     end
   end
-  line("  prior: %s on %s", config.learned_prior and "learned Gaussian" or "N(0, 1)",
+  local prior = config.learned_prior and "learned Gaussian" or "N(0, 1)"
+  if encoder and config.condition.prior then prior = "Gaussian of features" end
+  line("  prior: %s on %s", prior,
     shape(model.latent_shapes[#model.latent_shapes]))
   return table.concat(lines, "\n")
 end

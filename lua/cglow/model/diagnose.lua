@@ -76,20 +76,22 @@ function measuring.part(layer, y, s)
 end
 
 function measuring.split(layer, y, s)
-  local z1, z2, logp = layer.flow:forward(y)
+  local cond = s.conds[layer.index]
+  local z1, z2, logp = layer.flow:forward(y, cond)
   z1, z2, logp = z1:clone(), z2:clone(), copy(logp)
   s.rows[#s.rows + 1] = {
     name = layer.name, kind = layer.kind, logp = logp, non_finite = count_bad(logp),
-    round_trip = (layer.flow:inverse(z1, z2) - y):abs():max(), scale = range_of_factors(layer, y),
+    round_trip = (layer.flow:inverse(z1, z2) - y):abs():max(), scale = range_of_factors(layer, y, cond),
   }
   return z1
 end
 
 function measuring.prior(layer, z, s)
-  local logp = copy(layer.flow:log_prob(z))
+  local cond = s.conds[layer.index]
+  local logp = copy(layer.flow:log_prob(z, cond))
   s.rows[#s.rows + 1] = {
     name = layer.name, kind = layer.kind, logp = logp, non_finite = count_bad(logp),
-    scale = range_of_factors(layer, z),
+    scale = range_of_factors(layer, z, cond),
   }
   return z
 end

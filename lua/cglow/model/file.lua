@@ -11,6 +11,15 @@ local M = {}
 -- The constructor table as a checkpoint states it.
 local function config_of(model)
   local c = model.config
+  if c.encoder then
+    return {
+      x = c.x, y = c.y, levels = c.levels, depth = c.depth,
+      encoder = { channels = c.encoder.channels },
+      coupling = { width = c.coupling.width, bound = c.coupling.bound },
+      condition = c.condition, head = c.head,
+      learned_prior = c.learned_prior,
+    }
+  end
   return {
     x = c.x, y = c.y, levels = c.levels, depth = c.depth,
     cn = { channels = c.cn.channels, width = c.cn.width },
@@ -28,6 +37,7 @@ function M.save(model, path, extra)
   extra = options.check("Model:save", extra, EXTRA, 1)
   local tensors, metadata = {}, { config = json.encode(config_of(model)) }
   for _, p in ipairs(model:parameters()) do tensors[p.name] = p.value end
+  if model.unstarted then metadata.actnorm = "unstarted" end
   for name, t in pairs(extra.tensors or {}) do
     if tensors[name] then error(("Model:save: tensor '%s' is a parameter's name"):format(name), 3) end
     tensors[name] = t
@@ -48,6 +58,7 @@ function M.fill(model, tensors)
     if got ~= want then return nil, ("tensor '%s' has shape %s, expected %s"):format(p.name, got, want) end
   end
   for _, p in ipairs(model:parameters()) do p.value:copy(tensors[p.name]) end
+  model.unstarted = nil
   return true
 end
 
@@ -93,6 +104,7 @@ function M.load(make, path, override)
   if not ok then return nil, ("%s: %s"):format(path, model) end
   local filled, why = M.fill(model, tensors)
   if not filled then return nil, ("%s: %s"):format(path, why) end
+  model.unstarted = metadata.actnorm == "unstarted" and model.encoder and true or nil
   return model, tensors, metadata
 end
 

@@ -5,11 +5,17 @@
 -- layer `flow` and the network `cn` that reads its condition off x
 -- (Lu & Huang 2020, section 3). `model.layers` lists all of them, and the prior, in
 -- the order in which y passes them.
+--
+-- With option `encoder` one network of x serves all layers (`cglow.model.encoder`):
+-- actnorm and the 1×1 have parameters of their own, couplings, splits and prior read
+-- features. Such a model takes x and y of other sizes than it was made for.
 -- @classmod cglow.Model
 local core = require "cglow.core"
 local build = require "cglow.model.build"
 local check = require "cglow.util.check"
+local configure = require "cglow.model.config"
 local diagnose = require "cglow.model.diagnose"
+local encoder = require "cglow.model.encoder"
 local file = require "cglow.model.file"
 local kinds = require "cglow.model.kinds"
 local maximize = require "cglow.model.maximize"
@@ -40,15 +46,29 @@ end
 --   networks of actnorm and the 1×1 convolution; `make` may build others from
 --   spec = {kind, level, step, x, outputs}
 -- * `coupling` = {width = 256, make = function(spec) … end}
--- * `init` = "live" | "orthogonal" | "paper" (design section 2; examples/RESULTS.md)
+-- * `init` = "live" | "orthogonal" | "paper" (examples/RESULTS.md)
+-- * `encoder` = {channels = {32, 64, 96, 128, 128}, make = function(spec) … end}: one
+--   network for all layers, in place of `cn` and `init`: a U-Net with so many channels
+--   at 1, 1/2, 1/4, … of x's sides, or what `make` builds from spec = {x, levels, head};
+--   then `coupling` = {width = 64, bound = 1}: log-scales lie within ±bound
+-- * `condition` (with an encoder) = {split = true, prior = true, bound = 2}: do the
+--   moments of splits and prior see the features; their log-scales lie within ±bound
+-- * `head` (with an encoder) = {outputs = n, loss = "cross_entropy" | "squared_error",
+--   weight = 0.1}: a convolution of the finest features, trained with the task's own loss
 -- * `learned_prior` (false)
 -- * `recompute` (false): keep less for backward and compute it again
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Model
 function Model.new(opts)
-  local config, rng = build.check(opts)
+  local config, rng = configure.check(opts)
   local self = setmetatable({ config = config }, Model)
   self.layers, self.levels, self.latent_shapes = build.layers(config, rng)
+  if config.encoder then
+    local ok, made = pcall(encoder.new, config, self.layers, self.levels, rng)
+    if not ok then error(made, 2) end
+    self.encoder = made
+    self.unstarted = true -- actnorms take their start from the first batch
+  end
   self.dimensions = config.y[1] * config.y[2] * config.y[3]
   refresh(self)
   return self
@@ -59,6 +79,7 @@ local function collect_parameters(self)
   local function add(object, prefix)
     for _, p in ipairs(object:parameters(prefix)) do all[#all + 1] = p end
   end
+  for _, p in ipairs(self.encoder and self.encoder:parameters() or {}) do all[#all + 1] = p end
   for _, layer in ipairs(self.layers) do
     if layer.cn then add(layer.cn, layer.name .. ".cn.") end
     if layer.kind ~= "squeeze" then add(layer.flow, layer.name .. ".") end
@@ -117,6 +138,9 @@ function Model:replace(where)
   })
   local part = self.levels[o.level].steps[o.step][o.part]
   if o.cn ~= nil then
+    if self.encoder then
+      error("Model:replace: option 'cn' must be absent in a model with an encoder; got " .. options.show(o.cn), 2)
+    end
     if not self.config.x then
       error("Model:replace: option 'cn' must be absent in plain Glow, which has no x; got " .. options.show(o.cn), 2)
     end
@@ -136,20 +160,52 @@ function Model:replace(where)
   end
 end
 
+-- With an encoder x may have other sides than the model was made for.
+local function check_sides(self, fname, x, up)
+  local config, unit = self.config, self.encoder.unit
+  check.shape(fname, "x", x, { "N", config.x[1], "H", "W" }, 2 + up)
+  local h, w = encoder.y_sides(config, x:size(3), x:size(4))
+  local step = 1 << config.levels
+  if x:size(3) % unit ~= 0 or x:size(4) % unit ~= 0 or h % step ~= 0 or w % step ~= 0
+    or (x:size(3) - h) % (2 * step) ~= 0 or (x:size(4) - w) % (2 * step) ~= 0 then
+    local size = ("%dx%d"):format(x:size(3), x:size(4))
+    error(("%s: x must have sides that are multiples of %d and leave y sides that are multiples of %d, got %s"):format(
+      fname, unit, step, size), 4 + up)
+  end
+end
+
 local function check_x(self, fname, x, up)
-  if self.config.x then
+  if self.encoder then
+    check_sides(self, fname, x, up or 0)
+  elseif self.config.x then
     check.shape(fname, "x", x, { "N", table.unpack(self.config.x) }, 1 + (up or 0))
   elseif x ~= nil then
     error(("%s: x must be nil in plain Glow, got %s"):format(fname, options.show(x)), 3 + (up or 0))
   end
 end
 
+-- Shape of y for this x.
+local function y_shape(self, x)
+  if not self.encoder then return self.config.y end
+  return { self.config.y[1], encoder.y_sides(self.config, x:size(3), x:size(4)) }
+end
+
 local function check_batch(self, fname, x, y)
-  check.shape(fname, "y", y, { "N", table.unpack(self.config.y) }, 1)
+  if not self.encoder then check.shape(fname, "y", y, { "N", table.unpack(self.config.y) }, 1) end
   check_x(self, fname, x, 1)
+  if self.encoder then check.shape(fname, "y", y, { "N", table.unpack(y_shape(self, x)) }, 1) end
   if x and x:size(1) ~= y:size(1) then
     error(("%s: x and y of equally many samples expected, got %d and %d"):format(fname, x:size(1), y:size(1)), 3)
   end
+end
+
+-- The latents' shapes {C, H, W} for this x, level 1 first.
+local function latent_shapes(self, x)
+  if not self.encoder then return self.latent_shapes end
+  local _, h, w = table.unpack(y_shape(self, x))
+  local shapes = {}
+  for l, shape in ipairs(self.latent_shapes) do shapes[l] = { shape[1], h >> l, w >> l } end
+  return shapes
 end
 
 --- Exact log-likelihood of y given x, and its latents.
@@ -177,39 +233,81 @@ function Model:decode(x, latents)
   check_x(self, "Model:decode", x)
   local first = core.type(latents[1]) == "cglow.Tensor" and latents[1]
   local n = x and x:size(1) or first and first:size(1) or "N"
+  local shapes = latent_shapes(self, x)
   for l, z in ipairs(latents) do
-    check.shape("Model:decode", ("latents[%d]"):format(l), z, { n, table.unpack(self.latent_shapes[l]) })
+    check.shape("Model:decode", ("latents[%d]"):format(l), z, { n, table.unpack(shapes[l]) })
   end
   return passes.decode(self, latents, passes.conditions(self, x)):clone()
 end
 
-local CELL = { cell_width = { type = "number", default = 1, min = 1e-30, max = 1e30 } }
+local LOSS = {
+  cell_width = { type = "number", default = 1, min = 1e-30, max = 1e30 },
+  head = { type = "tensor" },
+  head_weight = { type = "number", min = 0, max = 1e9 },
+}
+
+local function check_loss(self, y, opts)
+  local o = options.check("Model:loss_and_grad", opts, LOSS, 1)
+  if not o.head then return o end
+  local head = self.config.head
+  if not head then
+    error("Model:loss_and_grad: option 'head' must be absent, as the model was made without one, got a tensor", 3)
+  end
+  local shape = { y:size(1), y:size(3), y:size(4) }
+  if head.loss == "squared_error" then table.insert(shape, 2, head.outputs) end
+  check.shape("Model:loss_and_grad", "option 'head'", o.head, shape, 1)
+  o.head_weight = o.head_weight or head.weight
+  return o
+end
 
 --- Mean −log p in bits per dimension of y, and its gradient: adds to every
--- parameter's gradient.
+-- parameter's gradient. The first call lets the actnorms of a new model with an encoder
+-- start from its batch.
 -- @tparam Tensor x
 -- @tparam Tensor y dequantised, if it is discrete
--- @tparam[opt] table opts `cell_width` (1): y's values are this far apart, so
--- the loss is −(log p + D·log w)/(D·ln 2) (design section 2, Discrete y)
+-- @tparam[opt] table opts
+--
+-- * `cell_width` (1): y's values are this far apart, so the loss is
+--   −(log p + D·log w)/(D·ln 2)
+-- * `head`: what the head shall say, N×H×W classes from 1 on or N×C×H×W values of y's
+--   sides; then `head_weight` (the model's) times the head's loss counts in the
+--   gradient, but not in the loss that is returned
 -- @treturn number loss; nil when x, y or the loss is not finite
 -- @treturn Tensor d loss/d y, owned by the model; or a message that names what is
 -- not finite, x, y or the first layer whose result is not, and no gradient has changed
+-- @treturn ?number the head's loss, without its weight
 function Model:loss_and_grad(x, y, opts)
   check_batch(self, "Model:loss_and_grad", x, y)
-  local o = options.check("Model:loss_and_grad", opts, CELL)
+  local o = check_loss(self, y, opts)
   if x and not x:isfinite() then return nil, "x is not finite" end
   if not y:isfinite() then return nil, "y is not finite" end
   local conds = passes.conditions(self, x)
-  local logp = passes.encode(self, y, conds, true)
-  local sum, n = 0, #logp
+  local logp = passes.encode(self, y, conds, true, nil, self.unstarted)
+  self.unstarted = nil
+  local sum, n, d = 0, #logp, y:count() // #logp
   for i = 1, n do sum = sum + logp[i] end
-  local loss = -sum / (n * self.dimensions * LN2)
+  local loss = -sum / (n * d * LN2)
   if loss - loss ~= 0 then
     return nil, ("loss is not finite; the first layer to blame is %s"):format(passes.first_not_finite(self, y, conds))
   end
-  local dy = passes.backward(self, -1 / (n * self.dimensions * LN2))
-  passes.backward_conditions(self)
-  return loss - math.log(o.cell_width) / LN2, dy
+  local head_loss, head_backward
+  if o.head then
+    head_loss, head_backward = self.encoder:head_loss(o.head, o.head_weight)
+    if head_loss - head_loss ~= 0 then return nil, "loss is not finite; the first layer to blame is head" end
+  end
+  local dy = passes.backward(self, -1 / (n * d * LN2))
+  passes.backward_conditions(self, head_backward and head_backward())
+  return loss - math.log(o.cell_width) / LN2, dy, head_loss
+end
+
+--- What the head says of x.
+-- @tparam Tensor x
+-- @treturn Tensor N×outputs×H×W of y's sides: logits of classes, or values
+function Model:head(x)
+  if not self.config.head then error("Model:head: the model was made without a head", 2) end
+  check_x(self, "Model:head", x)
+  passes.conditions(self, x)
+  return self.encoder:read_head():clone()
 end
 
 --- Everything that depends on x alone, computed once for many samples.
@@ -217,7 +315,7 @@ end
 -- @treturn Condition for `sample`
 function Model:condition(x)
   check_x(self, "Model:condition", x)
-  return sample.condition(self, x, self.config.x and passes.conditions(self, x) or {})
+  return sample.condition(self, x, self.config.x and passes.conditions(self, x) or {}, latent_shapes(self, x))
 end
 
 --- Draw samples of y.
@@ -251,7 +349,7 @@ end
 -- what was not finite
 function Model:maximize(x, opts)
   check_x(self, "Model:maximize", x)
-  return maximize(self, x, opts)
+  return maximize(self, x, opts, y_shape(self, x))
 end
 
 --- A table of what each layer does to y given x; see `cglow.model.diagnose`.

@@ -39,6 +39,9 @@ local function weights_at_pixels(flow, shape)
   return n * shape[2] * shape[3]
 end
 
+-- Does a part's network of x set its numbers? With an encoder it has its own.
+local function by_network(config) return config.x ~= nil and not config.encoder end
+
 local function both(t) return t:clone():fill(0), t:clone():fill(1) end
 
 -- ---- the parts of a step ------------------------------------------------------
@@ -52,7 +55,7 @@ end
 
 M.actnorm = {
   role = "part", settings = "cn",
-  make = function(config, shape) return core.flow.actnorm(shape[1], config.x ~= nil) end,
+  make = function(config, shape) return core.flow.actnorm(shape[1], by_network(config)) end,
   outputs = function(c) return 2 * c end,
   network = function(config, spec, rng) return resizing_network(config, spec, rng) end,
   network_madds = networks.cn_madds,
@@ -68,8 +71,8 @@ M.actnorm = {
 M.invconv = {
   role = "part", settings = "cn",
   make = function(config, shape, rng)
-    local flow = core.flow.invconv(shape[1], config.x ~= nil)
-    if not config.x then networks.start_invconv(flow, shape[1], rng) end
+    local flow = core.flow.invconv(shape[1], by_network(config))
+    if not by_network(config) then networks.start_invconv(flow, shape[1], rng) end
     return flow
   end,
   outputs = function(c) return c * c end,
@@ -81,7 +84,8 @@ M.invconv = {
 M.coupling = {
   role = "part", settings = "coupling",
   make = function(config, shape, rng)
-    local flow = core.flow.coupling(shape[1], config.x and shape[1] // 2 or 0, config.coupling.width)
+    local cond = by_network(config) and shape[1] // 2 or 0
+    local flow = core.flow.coupling(shape[1], cond, config.coupling.width, config.coupling.bound, config.encoder ~= nil)
     networks.start_coupling(flow, rng)
     return flow
   end,
@@ -116,27 +120,32 @@ end
 
 M.split = {
   role = "split",
-  make = function(_, shape, rng)
-    local flow = core.flow.split(shape[1])
-    networks.start_split(flow, rng)
+  make = function(config, shape, rng)
+    local bound = config.encoder and config.condition.split and config.condition.bound or nil
+    local flow = core.flow.split(shape[1], bound)
+    if not bound then networks.start_split(flow, rng) end
     return flow
   end,
   madds = weights_at_pixels,
-  factors = function(flow, y)
-    local z1, z2 = flow:forward(y)
+  factors = function(flow, y, cond)
+    local z1, z2 = flow:forward(y, cond)
     z1 = z1:clone()
     return deviations(function(eps)
-      return flow:sample(z1, eps, 1):narrow(2, z1:size(2) + 1, z2:size(2)):clone()
+      return flow:sample(z1, eps, 1, cond):narrow(2, z1:size(2) + 1, z2:size(2)):clone()
     end, z2)
   end,
 }
 
 M.prior = {
   role = "prior",
-  make = function(config, shape) return core.flow.prior(shape[1], shape[2], shape[3], config.learned_prior) end,
+  make = function(config, shape)
+    local fixed = config.learned_prior or not config.encoder
+    local bound = config.encoder and config.condition.prior and config.condition.bound or nil
+    return core.flow.prior(shape[1], fixed and shape[2] or 0, fixed and shape[3] or 0, config.learned_prior, bound)
+  end,
   madds = nothing,
-  factors = function(flow, z)
-    return deviations(function(eps) return flow:sample(eps, 1) end, z)
+  factors = function(flow, z, cond)
+    return deviations(function(eps) return flow:sample(eps, 1, cond) end, z)
   end,
 }
 

@@ -11,13 +11,14 @@ local MAXIMIZE = {
   start = { type = "tensor" },
 }
 
-return function(model, x, opts)
+return function(model, x, opts, shape)
   local o = options.check("Model:maximize", opts, MAXIMIZE, 1)
   local n = x and x:size(1) or o.start and o.start:size(1) or 1
   if o.start then
-    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(model.config.y) }, 1)
+    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(shape) }, 1)
   end
-  local y = core.Param(o.start or core.zeros(n, table.unpack(model.config.y)), "y")
+  model.unstarted = nil -- no actnorm starts from a guess of y
+  local y = core.Param(o.start or core.zeros(n, table.unpack(shape)), "y")
   local adam = optim.Adam({ y }, { lr = o.lr })
   for _ = 1, o.steps do
     local loss, dy = model:loss_and_grad(x, y.value)

@@ -228,6 +228,38 @@ function M.start_invconv(invconv, channels, rng)
   w:copy(core.tensor(rotation(rng, channels)):reshape(channels, channels))
 end
 
+--- Start a U-Net: He's rule without biases, the second convolution of each residual block
+-- ten times smaller.
+-- @param net `cglow.UNet`
+-- @tparam Rng rng
+function M.start_unet(net, rng)
+  if blank then return end
+  for _, p in ipairs(net:parameters("")) do
+    if p.name:find("weight$") then
+      he(rng, p.value)
+      if p.name:find("conv2", 1, true) then p.value:mul(0.1) end
+    end
+  end
+end
+
+--- Start what reads features: N(0, 0.05) for the couplings; moments start without.
+-- @param map `cglow.Features`
+-- @tparam Rng rng
+function M.start_features(map, rng)
+  if blank then return end
+  normal(rng, map:parameters()[1].value, 0.05)
+end
+
+--- Start a head: as PyTorch does, uniform in ±1/√fan_in.
+-- @param net
+-- @tparam Rng rng
+function M.start_head(net, rng)
+  if blank then return end
+  local weight, bias = net:parameters()[1].value, net:parameters()[2].value
+  uniform_bias(rng, weight, weight)
+  uniform_bias(rng, bias, weight)
+end
+
 --- Start a split's convolution.
 -- @param split
 -- @tparam Rng rng

@@ -22,7 +22,7 @@ function M.gather_networks(model)
   end
   model.net_group = #in_c > 0 and core.net.group(in_c) or nil
   model.grouped, model.group_grads = at, {}
-  model.conditions, model.condition_grads = {}, {}
+  model.conditions, model.condition_grads, model.gradient_room = {}, {}, {}
 end
 
 --- Conditions of all layers for x.
@@ -31,6 +31,7 @@ end
 -- @treturn {[int]=Tensor} by the index of the layer; overwritten by the next call
 function M.conditions(model, x)
   local conds = model.conditions
+  if model.encoder then model.encoder:forward(x, conds) end
   if model.net_group then
     for i, out in ipairs(model.net_group:forward(x)) do conds[model.grouped[i]] = out end
   end
@@ -47,10 +48,12 @@ function M.conditions(model, x)
 end
 
 --- Gradients of the networks' parameters, from `model.condition_grads`, which
--- `backward` has filled.
+-- `backward` has filled, or of the encoder's.
 -- @tparam Model model
-function M.backward_conditions(model)
+-- @tparam ?Tensor dfinest gradient of the encoder's finest features, from its head
+function M.backward_conditions(model, dfinest)
   local dconds = model.condition_grads
+  if model.encoder then model.encoder:backward(dfinest) end
   if model.net_group then
     for i, at in ipairs(model.grouped) do model.group_grads[i] = dconds[at] end
     model.net_group:backward(model.group_grads)
@@ -75,6 +78,7 @@ local encoding = {}
 function encoding.squeeze(layer, z) return layer.flow:forward(z) end
 
 function encoding.part(layer, z, s)
+  if s.start and layer.kind == "actnorm" and layer.flow == layer.standard then layer.flow:start(z) end
   local out, logdet = layer.flow:forward(z, s.conds[layer.index], s.keep)
   if not (is_tensor(out) and type(logdet) == "table" and #logdet == #s.logp) then
     error(("%s: its forward must return a tensor and a list of %d log-determinants, got %s and %s"):format(
@@ -84,14 +88,14 @@ function encoding.part(layer, z, s)
 end
 
 function encoding.split(layer, z, s)
-  local z1, z2, logp = layer.flow:forward(z)
+  local z1, z2, logp = layer.flow:forward(z, s.conds[layer.index])
   s.latents[layer.level] = z2
   return note(s, layer, z1, logp)
 end
 
 function encoding.prior(layer, z, s)
   s.latents[layer.level] = z
-  return note(s, layer, z, layer.flow:log_prob(z))
+  return note(s, layer, z, layer.flow:log_prob(z, s.conds[layer.index]))
 end
 
 --- y to latents.
@@ -101,17 +105,18 @@ end
 -- @bool keep will `backward` follow?
 -- @tparam[opt] function visit is called with each layer but the squeezes, what it made and its
 -- log-determinants or log-densities; it may return true to end the walk
+-- @bool[opt] start let each actnorm start from what it is given (Glow, section 3.1)
 -- @treturn {number,...} log p of each sample
 -- @treturn {Tensor,...} latents, overwritten by the next pass
-function M.encode(model, y, conds, keep, visit)
-  local s = { logp = {}, latents = {}, conds = conds, keep = keep, visit = visit }
+function M.encode(model, y, conds, keep, visit, start)
+  local s = { logp = {}, latents = {}, conds = conds, keep = keep, visit = visit, start = start }
   for n = 1, y:size(1) do s.logp[n] = 0.0 end
   walk.up(model.layers, y, encoding, s)
   return s.logp, s.latents
 end
 
 --- The name of the first layer that makes a number which is not finite; with
--- ".cn" when its condition is not, and "prior" when all are finite but their sum.
+-- ".cn", or "encoder", when its condition is not, and "prior" when all are finite but their sum.
 -- @tparam Model model
 -- @tparam Tensor y
 -- @tparam {[int]=Tensor} conds
@@ -126,7 +131,8 @@ function M.first_not_finite(model, y, conds)
   end)
   if not found then return "prior" end
   local cond = conds[found.index]
-  return cond and not cond:isfinite() and found.name .. ".cn" or found.name
+  if cond and not cond:isfinite() then return model.encoder and "encoder" or found.name .. ".cn" end
+  return found.name
 end
 
 -- ---- latents to y ----------------------------------------------------------------
@@ -149,12 +155,21 @@ end
 
 -- ---- gradients -------------------------------------------------------------------
 
+-- A part that does not write its condition's gradient where it is told to, as one in
+-- Lua: then it is copied there.
+local function settle(room, dcond)
+  if not room or room == dcond then return end
+  if dcond then room:copy(dcond) else room:zero() end
+end
+
 local going_back = {
-  prior = function(layer, _, s) return layer.flow:backward(s.g) end,
-  split = function(layer, dz, s) return layer.flow:backward(dz, s.g) end,
+  prior = function(layer, _, s) return layer.flow:backward(s.g, s.room[layer.index]) end,
+  split = function(layer, dz, s) return layer.flow:backward(dz, s.g, s.room[layer.index]) end,
   part = function(layer, dz, s)
-    local dy
-    dy, s.dconds[layer.index] = layer.flow:backward(dz, s.g)
+    local i = layer.index
+    local dy, dcond = layer.flow:backward(dz, s.g, s.room[i])
+    s.dconds[i] = dcond
+    settle(s.room[i], dcond)
     return dy
   end,
   squeeze = function(layer, dz) return layer.flow:backward(dz) end,
@@ -166,7 +181,9 @@ local going_back = {
 -- @number g
 -- @treturn Tensor the gradient with respect to y, overwritten by the next pass
 function M.backward(model, g)
-  return walk.down(model.layers, nil, going_back, { g = g, dconds = model.condition_grads })
+  if model.encoder then model.encoder:gradient_room(model.gradient_room) end
+  local s = { g = g, dconds = model.condition_grads, room = model.gradient_room }
+  return walk.down(model.layers, nil, going_back, s)
 end
 
 return M

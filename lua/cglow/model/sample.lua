@@ -31,15 +31,21 @@ end
 -- @tparam Model model
 -- @tparam Tensor x
 -- @tparam {Tensor,...} conds from the conditioning networks
+-- @tparam {table,...} shapes of the latents
 -- @treturn Condition
-function M.condition(model, x, conds)
+function M.condition(model, x, conds, shapes)
   local prepared, count = {}, 0
   for _, layer in ipairs(model.layers) do
+    local cond = conds[layer.index]
     if kinds[layer.kind].role == "part" then
-      prepared[layer.index], count = prepare(layer, conds[layer.index]), count + 1
+      prepared[layer.index], count = prepare(layer, cond), count + 1
+    elseif cond then
+      prepared[layer.index] = cond:clone()
     end
   end
-  return setmetatable({ model = model, prepared = prepared, count = count, n = x and x:size(1) or 1 }, Condition)
+  return setmetatable({
+    model = model, prepared = prepared, count = count, shapes = shapes, n = x and x:size(1) or 1,
+  }, Condition)
 end
 
 local function invert(part, z, prepared)
@@ -48,23 +54,26 @@ local function invert(part, z, prepared)
   return part.flow:inverse(z, prepared)
 end
 
+local function fits(t, n, shape)
+  return t and t:size(1) == n and t:size(3) == shape[2] and t:size(4) == shape[3]
+end
+
 -- Standard normal numbers for a latent, in a buffer that the model keeps.
-local function noise(model, l, n, rng)
+local function noise(model, l, n, shape, rng)
   local buffers = model.noise or {}
   model.noise = buffers
-  local shape = model.latent_shapes[l]
-  if not buffers[l] or buffers[l]:size(1) ~= n then
-    buffers[l] = core.empty(n, table.unpack(shape))
-  end
+  if not fits(buffers[l], n, shape) then buffers[l] = core.empty(n, table.unpack(shape)) end
   rng:fill_normal(buffers[l])
   return buffers[l]
 end
 
-local function latent(layer, s) return noise(s.model, layer.level, s.total, s.rng) end
+local function latent(layer, s) return noise(s.model, layer.level, s.total, s.shapes[layer.level], s.rng) end
 
 local drawing = {
-  prior = function(layer, _, s) return layer.flow:sample(latent(layer, s), s.temperature) end,
-  split = function(layer, z, s) return layer.flow:sample(z, latent(layer, s), s.temperature) end,
+  prior = function(layer, _, s) return layer.flow:sample(latent(layer, s), s.temperature, s.prepared[layer.index]) end,
+  split = function(layer, z, s)
+    return layer.flow:sample(z, latent(layer, s), s.temperature, s.prepared[layer.index])
+  end,
   part = function(layer, z, s) return invert(layer, z, s.prepared[layer.index]) end,
   squeeze = function(layer, z) return layer.flow:inverse(z) end,
 }
@@ -72,7 +81,8 @@ local drawing = {
 -- Overwritten by the next call.
 local function draw(model, cond, n, temperature, rng)
   return walk.down(model.layers, nil, drawing, {
-    model = model, prepared = cond.prepared, total = cond.n * n, temperature = temperature, rng = rng,
+    model = model, prepared = cond.prepared, shapes = cond.shapes, total = cond.n * n, temperature = temperature,
+    rng = rng,
   })
 end
 
@@ -105,9 +115,9 @@ function M.predict(model, x, opts)
   local o = options.check("Model:predict", opts, PREDICT, 1)
   local cond = model:condition(x)
   local ys = draw(model, cond, o.samples, o.temperature, o.rng or core.rng())
-  local y = model.config.y
-  local grouped = ys:reshape(cond.n, o.samples, y[1] * y[2] * y[3])
-  return grouped:mean(2):reshape(cond.n, table.unpack(y))
+  local _, c, h, w = table.unpack(ys:size())
+  local grouped = ys:reshape(cond.n, o.samples, c * h * w)
+  return grouped:mean(2):reshape(cond.n, c, h, w)
 end
 
 return M

@@ -1,0 +1,248 @@
+/* Binding of nn/unet.c: "cglow.UNet". */
+#include "nn/unet.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lua/features.h"
+#include "lua/net.h"
+
+/*** @submodule cglow.Net */
+
+#define UNET_TYPE "cglow.UNet"
+
+/* FLOW_Y: x; FLOW_SAVED: activations; FLOW_Z: list of features by scale;
+ * FLOW_DCOND: the gradient of x. */
+enum {
+  UNET_X = FLOW_Y,
+  UNET_ARENA = FLOW_SAVED,
+  UNET_OUT = FLOW_Z,
+  UNET_DX = FLOW_DCOND
+};
+
+typedef struct UNetObject {
+  UNet net;
+  bool ran;
+} UNetObject;
+
+static UNetObject *check(lua_State *L) { return luaL_checkudata(L, 1, UNET_TYPE); }
+
+/* ---- making one ---- */
+
+static void add_conv(lua_State *L, Layer *l, const char *format, int scale) {
+  char name[64], full[80];
+  snprintf(name, sizeof name, format, scale);
+  snprintf(full, sizeof full, "%s.weight", name);
+  l->weight = flow_add_param(L, full, 4, (size_t[]){l->out, l->in, 3, 3});
+  snprintf(full, sizeof full, "%s.bias", name);
+  l->bias = flow_add_param(L, full, 1, &l->out);
+}
+
+static void add_params(lua_State *L, UNet *u) {
+  add_conv(L, &u->stem, "stem", 0);
+  for (size_t s = 0; s < u->scales; s++) {
+    int scale = (int)s + 1;
+    if (s > 0) add_conv(L, &u->shrink[s], "shrink.%d", scale);
+    add_conv(L, &u->down[s].conv1, "down.%d.conv1", scale);
+    add_conv(L, &u->down[s].conv2, "down.%d.conv2", scale);
+  }
+  for (size_t s = u->finest; s + 1 < u->scales; s++) {
+    int scale = (int)s + 1;
+    add_conv(L, &u->merge[s], "merge.%d", scale);
+    add_conv(L, &u->up[s].conv1, "up.%d.conv1", scale);
+    add_conv(L, &u->up[s].conv2, "up.%d.conv2", scale);
+  }
+}
+
+/* unet(in, {channels of each scale}, finest) */
+static int new_unet(lua_State *L) {
+  UNet u = {0};
+  size_t in = flow_check_size(L, 1, "channels of x", 1, 4096);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  u.scales = lua_rawlen(L, 2);
+  if (u.scales < 1 || u.scales > UNET_SCALES)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "channels of 1 to %d scales expected, got %d",
+                                  UNET_SCALES, (int)u.scales));
+  for (size_t s = 0; s < u.scales; s++) {
+    if (lua_rawgeti(L, 2, (lua_Integer)s + 1) != LUA_TNUMBER ||
+        lua_tointeger(L, -1) < 1 || lua_tointeger(L, -1) > 4096)
+      luaL_argerror(
+          L, 2,
+          lua_pushfstring(L, "element [%d]: integer from 1 to 4096 expected, got %s",
+                          (int)s + 1, luaL_tolstring(L, -1, NULL)));
+    u.channels[s] = (size_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+  }
+  u.finest = flow_check_size(L, 3, "finest scale", 1, (lua_Integer)u.scales) - 1;
+  lua_settop(L, 0);
+  UNetObject *o = flow_new(L, UNET_TYPE, sizeof *o);
+  o->net = u;
+  unet_layers(&o->net, in);
+  add_params(L, &o->net);
+  return 1;
+}
+
+/* ---- running ---- */
+
+/* See that x at index 2 can pass through. */
+static Tensor *check_x(lua_State *L, const UNet *u) {
+  Tensor *x = flow_check_input(L, 2, u->stem.in);
+  size_t unit = (size_t)1 << (u->scales - 1);
+  if (x->dim[2] % unit != 0 || x->dim[3] % unit != 0)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "sides that are multiples of %d expected, got %dx%d",
+                                  (int)unit, (int)x->dim[2], (int)x->dim[3]));
+  size_t most = 0, pixels = x->dim[0] * x->dim[2] * x->dim[3];
+  for (size_t s = 0; s < u->scales; s++)
+    if (u->channels[s] > most) most = u->channels[s];
+  if (!checked_mul(2 * most, pixels, &pixels) || pixels >= INT32_MAX)
+    luaL_argerror(L, 2, "fewer activations expected");
+  return x;
+}
+
+static Tensor *push_arena(lua_State *L, size_t count) {
+  lua_getiuservalue(L, 1, UNET_ARENA);
+  Tensor *t = tensor_test(L, -1);
+  if (t != NULL && t->count >= count) return t;
+  lua_pop(L, 1);
+  t = tensor_new(L, 1, &count);
+  lua_pushvalue(L, -1);
+  lua_setiuservalue(L, 1, UNET_ARENA);
+  return t;
+}
+
+/* Push the list of features, each a tensor of the current batch. */
+static int push_features(lua_State *L, const UNet *u) {
+  lua_getiuservalue(L, 1, UNET_OUT);
+  if (lua_type(L, -1) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, UNET_OUT);
+  }
+  int list = lua_gettop(L);
+  for (size_t s = u->finest; s < u->scales; s++) {
+    const Act *a = unet_features(u, s);
+    size_t dim[4] = {a->n, a->c, a->h, a->w};
+    lua_rawgeti(L, list, (lua_Integer)s);
+    const Tensor *t = tensor_test(L, -1);
+    if (t == NULL || memcmp(t->dim, dim, sizeof dim) != 0) {
+      lua_pop(L, 1);
+      tensor_new(L, 4, dim);
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, list, (lua_Integer)s);
+    }
+  }
+  return list;
+}
+
+static void copy_features(lua_State *L, const UNet *u, int list, int threads) {
+  for (size_t s = u->finest; s < u->scales; s++) {
+    lua_rawgeti(L, list, (lua_Integer)s);
+    const Act *from = unet_features(u, s);
+    Act to = flow_act(tensor_test(L, -1));
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (size_t n = 0; n < to.n; n++)
+      for (size_t c = 0; c < to.c; c++)
+        memcpy(act_plane(&to, n, c), act_plane(from, n, c), to.h * to.w * sizeof(real));
+    lua_pop(L, 1);
+  }
+}
+
+/*** Features of x.
+@function UNet:forward
+@tparam Tensor x N×C×H×W, sides multiples of 2^(scales − 1)
+@treturn {Tensor,...} by index l features at H/2^l × W/2^l, not below 0; index 0 only
+where the finest scale was asked for. The list and its tensors belong to the network. */
+static int forward(lua_State *L) {
+  UNetObject *o = check(L);
+  UNet *u = &o->net;
+  Tensor *x = check_x(L, u);
+  lua_settop(L, 2);
+  o->ran = false;
+  Act xa = flow_act(x);
+  UNet sizes = *u;
+  unet_plan(&sizes, x->dim[0], x->dim[2], x->dim[3], NULL);
+  int threads = parallel_threads();
+  real *arena = push_arena(L, sizes.arena)->data; /* index 3 */
+  int list = push_features(L, &sizes);
+  real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
+  /* Now that no finalizer can run the network in between. */
+  flow_keep_value(L, UNET_X, 2);
+  flow_keep_value(L, UNET_ARENA, 3);
+  unet_plan(u, x->dim[0], x->dim[2], x->dim[3], arena);
+  unet_forward(u, &xa, scratch, threads);
+  copy_features(L, u, list, threads);
+  o->ran = true;
+  lua_settop(L, list);
+  return 1;
+}
+
+/* The gradient of scale s in the list at index 2, or none. */
+static Act gradient_of_scale(lua_State *L, const UNet *u, size_t s) {
+  Act none = {0};
+  const Act *a = unet_features(u, s);
+  if (lua_rawgeti(L, 2, (lua_Integer)s) == LUA_TNIL) return none;
+  size_t dim[4] = {a->n, a->c, a->h, a->w};
+  const Tensor *t = tensor_test(L, -1);
+  if (t == NULL || t->ndim != 4 || memcmp(t->dim, dim, sizeof dim) != 0)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(
+                      L, "element [%d]: tensor of shape %s expected, got %s", (int)s,
+                      tensor_push_shape(L, 4, dim),
+                      t ? tensor_push_shape(L, t->ndim, t->dim) : luaL_typename(L, -1)));
+  return flow_act(t);
+}
+
+/*** Back-propagate through the last `forward`; parameters' gradients grow.
+@function UNet:backward
+@tparam {Tensor,...} grads gradients of the features, by the same index; nil: 0
+@bool[opt=false] want_dx
+@treturn ?Tensor gradient with respect to x, owned by the network */
+static int backward(lua_State *L) {
+  UNetObject *o = check(L);
+  UNet *u = &o->net;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  bool want = lua_toboolean(L, 3);
+  lua_settop(L, 2);
+  if (!o->ran) return luaL_error(L, "backward: call forward first");
+  Act dfeatures[UNET_SCALES] = {{0}}, dx = {0};
+  luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
+  for (size_t s = u->finest; s < u->scales; s++)
+    dfeatures[s] = gradient_of_scale(L, u, s);
+  Tensor *x = flow_kept(L, UNET_X);
+  if (want)
+    dx = flow_act(reuse_tensor(L, 1, UNET_DX, 4, x->dim));
+  else
+    lua_pushnil(L);
+  int result = lua_gettop(L);
+  lua_getiuservalue(L, 1, UNET_ARENA);
+  flow_prepare_params(L);
+  Act xa = flow_act(x);
+  int threads = parallel_threads();
+  real *scratch = tensor_workspace(L, unet_scratch(u, &xa, threads));
+  unet_backward(u, &xa, dfeatures, want ? &dx : NULL, scratch, threads);
+  lua_settop(L, result);
+  return 1;
+}
+
+static int to_string(lua_State *L) {
+  const UNet *u = &check(L)->net;
+  lua_pushfstring(L, UNET_TYPE " of %d channels to ", (int)u->stem.in);
+  for (size_t s = 0; s < u->scales; s++)
+    lua_pushfstring(L, s ? ", %d" : "%d", (int)u->channels[s]);
+  lua_concat(L, (int)u->scales + 1);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"forward", forward},
+                                   {"backward", backward},
+                                   {"__tostring", to_string},
+                                   {NULL, NULL}};
+static const luaL_Reg functions[] = {{"unet", new_unet}, {NULL, NULL}};
+
+void open_unet(lua_State *L) {
+  flow_type(L, UNET_TYPE, methods);
+  luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,235 @@
+--- One encoder of x for all layers of a model.
+--
+-- The encoder makes features u_l of x for each level l, at 1/2^l of x's sides: a U-Net
+-- in C, or any network whose `forward(x)` returns a list of L tensors (and, for a head,
+-- one of x's sides at index 0) and whose `backward(list of gradients)` takes as many.
+-- Where y is smaller than x it is x's middle, and so is what counts of the features.
+--
+-- At each level one product, W_l·u_l at every pixel (`cglow.flow.features`), makes all
+-- that the level's couplings, its split or the prior add to what they compute of y.
+-- @module cglow.model.encoder
+local check = require "cglow.util.check"
+local core = require "cglow.core"
+local losses = require "cglow.nn.losses"
+local networks = require "cglow.model.networks"
+local nn = require "cglow.nn"
+local options = require "cglow.util.options"
+
+local M = {}
+
+local Encoder = {}
+Encoder.__index = Encoder
+
+local function halve(shape, times) return { shape[1], shape[2] >> times, shape[3] >> times } end
+
+-- ---- making one --------------------------------------------------------------------
+
+-- The standard network, started.
+local function unet(config, rng)
+  local o = config.encoder
+  if #o.channels <= config.levels then
+    error(("cglow.Model: option 'encoder.channels' must name more scales than the %d levels, got %d")
+      :format(config.levels, #o.channels), 0)
+  end
+  local net = core.net.unet(config.x[1], o.channels, config.head and 1 or 2)
+  networks.start_unet(net, rng)
+  return net
+end
+
+local function shape_of(t) return core.type(t) == "cglow.Tensor" and table.concat(t:size(), "x") or options.show(t) end
+
+-- Channels of a network's features by scale, from what it makes of an empty picture.
+local function probe(config, net)
+  local list = net:forward(core.zeros(1, table.unpack(config.x)))
+  if type(list) ~= "table" then
+    error(("cglow.Model: the encoder's forward must return a list of tensors, got %s"):format(options.show(list)), 0)
+  end
+  local channels = {}
+  for l = config.head and 0 or 1, config.levels do
+    local u, want = list[l], halve(config.x, l)
+    if core.type(u) ~= "cglow.Tensor" or u:dim() ~= 4 or u:size(3) ~= want[2] or u:size(4) ~= want[3] then
+      error(("cglow.Model: element [%d] of what the encoder's forward returns must be 1xCx%dx%d, got %s"):format(
+        l, want[2], want[3], shape_of(u)), 0)
+    end
+    channels[l] = u:size(2)
+  end
+  return channels
+end
+
+local function network(config, rng)
+  local o = config.encoder
+  if not o.make then
+    local channels = { [0] = o.channels[1] }
+    for l = 1, config.levels do channels[l] = o.channels[l + 1] end
+    return unet(config, rng), channels, 1 << (#o.channels - 1)
+  end
+  local net = o.make { x = config.x, levels = config.levels, head = config.head ~= nil }
+  check.methods("cglow.Model", "encoder", net, { "forward", "backward", "parameters" }, 0)
+  return net, probe(config, net), 1 << config.levels
+end
+
+-- What the layers of a level read: one map of features, and which rows of what it makes
+-- are whose, by the index of the layer.
+local function level_map(config, level, last, channels, rng)
+  local width, rows, places = config.coupling.width, 0, {}
+  local function place(layer, count)
+    places[#places + 1] = { index = layer.index, first = rows + 1, count = count }
+    rows = rows + count
+  end
+  for _, step in ipairs(level.steps) do place(step.coupling, width) end
+  local couplings, name, moments = rows, nil, nil
+  local c = level.shape[1]
+  if level.split and config.condition.split then
+    name, moments = "split.cond.weight", 2 * (c - c // 2)
+    place(level.split, moments)
+  elseif not level.split and config.condition.prior then
+    name, moments = "prior.cond.weight", 2 * c
+    place(last, moments)
+  end
+  local map = core.flow.features(channels, "cond.weight", couplings, name, moments)
+  networks.start_features(map, rng)
+  return { map = map, places = places }
+end
+
+--- The encoder of a model and what reads its features.
+-- @tparam table config from `cglow.model.config`
+-- @tparam {table,...} layers of the model
+-- @tparam {table,...} levels of the model
+-- @tparam Rng rng
+-- @treturn Encoder
+function M.new(config, layers, levels, rng)
+  local self = setmetatable({ config = config, levels = {}, grads = {} }, Encoder)
+  local channels
+  self.net, channels, self.unit = network(config, rng)
+  for l, level in ipairs(levels) do
+    self.levels[l] = level_map(config, level, layers[#layers], channels[l], rng)
+  end
+  if config.head then
+    self.head = nn.Conv2d { in_channels = channels[0], out_channels = config.head.outputs, padding = 1 }
+    networks.start_head(self.head, rng)
+  end
+  return self
+end
+
+--- Parameters in the order of checkpoints: the encoder's, those of its readers, the head's.
+-- @treturn {Param,...}
+function Encoder:parameters()
+  local all = {}
+  local function add(object, prefix)
+    for _, p in ipairs(object:parameters(prefix)) do all[#all + 1] = p end
+  end
+  add(self.net, "encoder.")
+  for l, level in ipairs(self.levels) do add(level.map, ("level.%d."):format(l)) end
+  if self.head then add(self.head, "head.") end
+  return all
+end
+
+--- The sides of y for an x of these sides: y covers the same share of x as in training.
+-- @tparam table config
+-- @int h
+-- @int w
+-- @treturn int
+-- @treturn int
+function M.y_sides(config, h, w)
+  return h * config.y[2] // config.x[2], w * config.y[3] // config.x[3]
+end
+
+-- ---- conditions of all layers --------------------------------------------------------
+
+-- A level's tensor as views for its layers, made anew only when it is another tensor.
+local function views(level, key, t)
+  local kept = level[key]
+  if kept and kept.of == t then return kept end
+  kept = { of = t }
+  for i, place in ipairs(level.places) do kept[i] = t:narrow(1, place.first, place.count) end
+  level[key] = kept
+  return kept
+end
+
+local function hand_out(level, parts, list)
+  for i, place in ipairs(level.places) do list[place.index] = parts[i] end
+end
+
+--- Fill in the conditions of all layers that read features.
+-- @tparam Tensor x
+-- @tparam {[int]=Tensor} conds by the index of the layer: rows×N×H×W
+function Encoder:forward(x, conds)
+  local h, w = M.y_sides(self.config, x:size(3), x:size(4))
+  self.features, self.sides = self.net:forward(x), { h, w }
+  for l, level in ipairs(self.levels) do
+    hand_out(level, views(level, "views", level.map:forward(self.features[l], h >> l, w >> l)), conds)
+  end
+end
+
+local function same_shape(a, b)
+  for d = 1, 4 do
+    if a:size(d) ~= b:size(d) then return false end
+  end
+  return true
+end
+
+--- Where the gradients of those conditions are written.
+-- @tparam {[int]=Tensor} room by the index of the layer
+function Encoder:gradient_room(room)
+  for _, level in ipairs(self.levels) do
+    local made = level.views.of
+    if not level.room or not same_shape(level.room, made) then level.room = core.empty(made:size()) end
+    hand_out(level, views(level, "room_views", level.room), room)
+  end
+end
+
+--- From the gradients in the places that `gradient_room` gave, and the head's, to all
+-- parameters.
+-- @tparam ?Tensor dfinest gradient of the finest features
+function Encoder:backward(dfinest)
+  local grads = self.grads
+  grads[0] = dfinest
+  for l, level in ipairs(self.levels) do grads[l] = level.map:backward(level.room) end
+  self.net:backward(grads)
+end
+
+-- ---- head ------------------------------------------------------------------------------
+
+-- The middle h×w of N×C×H×W.
+local function middle(t, h, w)
+  local top, left = (t:size(3) - h) // 2, (t:size(4) - w) // 2
+  if top == 0 and left == 0 then return t end
+  return t:narrow(3, top + 1, h):narrow(4, left + 1, w)
+end
+
+-- The way back: 0 around it.
+local function surround(t, h, w)
+  local top, left = (h - t:size(3)) // 2, (w - t:size(4)) // 2
+  if top == 0 and left == 0 then return t end
+  local n, c = t:size(1), t:size(2)
+  if left > 0 then
+    local side = core.zeros(n, c, t:size(3), left)
+    t = core.cat({ side, t, side }, 4)
+  end
+  if top == 0 then return t end
+  local end_ = core.zeros(n, c, top, w)
+  return core.cat({ end_, t, end_ }, 3)
+end
+
+--- What the head says of the x of the last `forward`, where y is.
+-- @treturn Tensor N×outputs×h×w: logits or values
+function Encoder:read_head()
+  return middle(self.head:forward(self.features[0]), self.sides[1], self.sides[2])
+end
+
+--- The head's loss.
+-- @tparam Tensor target of the loss
+-- @number weight
+-- @treturn number loss, without the weight
+-- @treturn function that back-propagates weight·loss through the head: returns the
+-- gradient of the finest features
+function Encoder:head_loss(target, weight)
+  local said = self:read_head()
+  local loss, slope = losses[self.config.head.loss](said, target)
+  return loss, function()
+    local full = self.features[0]
+    return self.head:backward(surround(slope:mul(weight), full:size(3), full:size(4)))
+  end
+end
+
+return M
