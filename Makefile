@@ -71,7 +71,7 @@ MPI_SRC := $(sort $(wildcard csrc/mpi/*.c))
 MPICC ?= mpicc
 WITH_MPI := $(if $(MPICC),$(shell command -v $(MPICC)))
 
-all: lua/cglow/core.so $(if $(WITH_MPI),lua/cglow/mpi.so) ## build lua/cglow/core.so
+all: lua/cglow/core.so lua/cglow/help/core.lua $(if $(WITH_MPI),lua/cglow/mpi.so) ## build lua/cglow/core.so
 	@:
 double: $(BUILD)/double/cglow/core.so $(if $(WITH_MPI),$(BUILD)/double/cglow/mpi.so) ## build the double-precision core that specs use
 	@:
@@ -135,6 +135,11 @@ $(eval $(call core,sanitize-float,$(BUILD)/sanitize/cglow/core.so,$(SANITIZE)))
 $(eval $(call core,sanitize-double,$(BUILD)/sanitize-double/cglow/core.so,$(SANITIZE) $(DOUBLE)))
 $(eval $(call core,coverage-float,$(BUILD)/coverage/cglow/core.so,$(COVERAGE)))
 $(eval $(call core,coverage-double,$(BUILD)/coverage-double/cglow/core.so,$(COVERAGE) $(DOUBLE)))
+
+# The documentation of the core, for cglow.help: an installed rock has no C sources.
+lua/cglow/help/core.lua: spec/tools/core_help.lua .ldoc.ld $(wildcard csrc/lua/*.c)
+	@echo "  help     $@"
+	$(Q)$(LUA) $< >$@.$$$$ && mv $@.$$$$ $@
 
 # C programs that test what Lua cannot: a failing allocator, two threads.
 RUNNERS := $(patsubst spec/memory/%.c,%,$(wildcard spec/memory/*_runner.c))
@@ -320,7 +325,7 @@ rock: packages-test ## pack a source rock of this version into build/rock
 	@cd $(BUILD)/rock && luarocks --lua-version=5.4 pack cglow-$(VERSION)-1.rockspec
 
 clean: ## remove everything that was built
-	rm -rf $(BUILD) lua/cglow/core.so lua/cglow/mpi.so
+	rm -rf $(BUILD) lua/cglow/core.so lua/cglow/mpi.so lua/cglow/help/core.lua
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/guard.h"
 #include "lua/open.h"
 #include "lua/param.h"
 #include "lua/reuse.h"
@@ -87,7 +88,7 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
   Shape in = shape_of(L, x, arg);
   char why[NET_WHY];
   if (!net_plan(net, x->dim[0], &in, why)) luaL_argerror(L, arg, lua_pushstring(L, why));
-  size_t uses = ++net->uses;
+  net->runs++;
   net->ran = false;
   lua_pushvalue(L, arg);
   lua_setiuservalue(L, idx, NET_INPUT);
@@ -102,14 +103,7 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
   }
   Shape s = net->out_shape;
   size_t dim[4] = {net->n, s.c, s.h, s.w};
-  Tensor *out = reuse_tensor(L, idx, NET_OUTPUT, s.flat ? 2 : 4, dim);
-  net_check_undisturbed(L, net, uses, "forward");
-  return out;
-}
-
-void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char *what) {
-  if (net->uses != uses)
-    luaL_error(L, "%s: a finalizer ran this network while it was about to run", what);
+  return reuse_tensor(L, idx, NET_OUTPUT, s.flat ? 2 : 4, dim);
 }
 
 Tensor *net_output(lua_State *L, int idx) {
@@ -164,12 +158,13 @@ static int forward(lua_State *L) {
   Net *net = net_check(L, 1);
   Tensor *x = tensor_check(L, 2);
   lua_settop(L, 2);
+  lua_Integer runs = guard_runs(L);
   Tensor *out = net_prepare_forward(L, 1, 2);
   real *arena = net_arena(L, 1);
   int threads = parallel_threads();
-  size_t uses = net->uses;
   real *scratch = tensor_workspace(L, net_forward_scratch(net, threads));
-  net_check_undisturbed(L, net, uses, "forward");
+  net->ran = false;
+  guard_enter(L, runs, "forward");
   net_forward(net, x->data, out->data, arena, NULL, scratch, threads);
   return 1;
 }
@@ -186,13 +181,12 @@ static int backward(lua_State *L) {
   Tensor *dout = tensor_check(L, 2);
   bool want = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
   lua_settop(L, 2);
+  lua_Integer runs = guard_runs(L);
   if (!net->ran) return luaL_error(L, "backward: call forward first");
   lua_getiuservalue(L, 1, NET_INPUT);
-  Tensor *x = tensor_check(L, 3);
-  lua_getiuservalue(L, 1, NET_OUTPUT);
-  Tensor *out = tensor_check(L, 4);
+  Tensor *x = tensor_check(L, -1);
+  Tensor *out = net_output(L, 1);
   tensor_check_shape(L, 2, out->ndim, out->dim);
-  size_t uses = ++net->uses;
   real *din = NULL;
   if (want)
     din = reuse_tensor(L, 1, NET_DINPUT, x->ndim, x->dim)->data;
@@ -201,7 +195,8 @@ static int backward(lua_State *L) {
   net_prepare_backward(L, 1);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, net_backward_scratch(net, threads));
-  net_check_undisturbed(L, net, uses, "backward");
+  guard_enter(L, runs, "backward");
+  net->runs++;
   const Ranges none = {0};
   net_backward(net, dout->data, din, net_arena(L, 1), NULL, &none, scratch, threads);
   return 1;

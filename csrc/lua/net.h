@@ -30,9 +30,7 @@ Net *net_check(lua_State *L, int arg);
 
 /* Plan the network at idx for the tensor at stack index x, which it keeps for
  * the backward pass, and see that its buffers are there: kept activations and,
- * pushed on the stack, the output tensor, which the network owns.  Counts as a
- * use: after the last allocation before the kernels run, net->uses must be what
- * it was when this returned, or a finalizer has run the network meanwhile. */
+ * pushed on the stack, the output tensor, which the network owns. */
 Tensor *net_prepare_forward(lua_State *L, int idx, int x);
 /* The buffer for kept activations, after net_prepare_forward. */
 real *net_arena(lua_State *L, int idx);
@@ -40,9 +38,6 @@ real *net_arena(lua_State *L, int idx);
 Tensor *net_output(lua_State *L, int idx);
 /* See that every parameter can take the gradient of the current batch. */
 void net_prepare_backward(lua_State *L, int idx);
-
-/* Raise unless net->uses is still `uses`. */
-void net_check_undisturbed(lua_State *L, const Net *net, size_t uses, const char *what);
 
 /* Most networks or parameters that one call takes in a list: far more than any
  * model has, few enough that no size computed from it overflows. */

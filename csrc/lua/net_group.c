@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/guard.h"
 #include "lua/net.h"
 #include "lua/noreturn.h"
 
@@ -19,14 +20,14 @@ enum { UV_NETS = 1, UV_COLS, UV_OUTPUTS, UV_COUNT = 3 };
 
 typedef struct Entry {
   Net *net;
-  size_t uses;      /* net's, at this group's last forward */
+  size_t runs;      /* net's, at this group's last forward */
   size_t twin;      /* the first entry whose first convolution sees x the same way */
   const real *cols; /* shared im2col of x, or NULL */
   real *arena, *out, *dout;
 } Entry;
 
 typedef struct NetGroup {
-  size_t count, uses;
+  size_t count;
   bool ran;
   size_t scratch; /* reals for each thread */
   Entry entry[];
@@ -129,7 +130,7 @@ static void prepare(lua_State *L, NetGroup *g) {
     Entry *e = &g->entry[i];
     lua_rawgeti(L, nets, (lua_Integer)i + 1);
     e->out = net_prepare_forward(L, -1, 2)->data;
-    e->uses = e->net->uses;
+    e->runs = e->net->runs;
     e->arena = net_arena(L, -2);
     e->twin = find_twin(g, i);
     lua_rawseti(L, outputs, (lua_Integer)i + 1);
@@ -151,13 +152,11 @@ static void prepare(lua_State *L, NetGroup *g) {
   }
 }
 
-/* After the last allocation: has a finalizer run this group or one of its
- * networks since `uses` was read? */
-static void check_undisturbed(lua_State *L, const NetGroup *g, size_t uses,
-                              const char *what) {
-  if (g->uses != uses) luaL_error(L, "%s: a finalizer ran this group meanwhile", what);
-  for (size_t i = 0; i < g->count; i++)
-    net_check_undisturbed(L, g->entry[i].net, g->entry[i].uses, what);
+/* Nothing of an earlier forward counts any more, not even of one that a finalizer has
+ * just made. */
+static void begin_forward(NetGroup *g) {
+  g->ran = false;
+  for (size_t i = 0; i < g->count; i++) g->entry[i].net->ran = false;
 }
 
 /*** Run every network on x.
@@ -169,12 +168,12 @@ static int forward(lua_State *L) {
   NetGroup *g = group_check(L, 1);
   Tensor *x = tensor_check(L, 2);
   lua_settop(L, 2);
-  size_t uses = ++g->uses;
-  g->ran = false;
+  lua_Integer runs = guard_runs(L);
   prepare(L, g);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
-  check_undisturbed(L, g, uses, "forward");
+  begin_forward(g);
+  guard_enter(L, runs, "forward");
   fill_cols(g, x, threads);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < g->count; i++) {
@@ -187,13 +186,13 @@ static int forward(lua_State *L) {
   return 1;
 }
 
-/* Check the list at index 2 against the networks at index 3.  Allocates nothing
- * when all is well. */
-static void read_gradients(lua_State *L, NetGroup *g) {
+/* Check the list at index 2 against the networks in the list at index `nets`.
+ * Allocates nothing when all is well. */
+static void read_gradients(lua_State *L, NetGroup *g, int nets) {
   for (size_t i = 0; i < g->count; i++) {
     Entry *e = &g->entry[i];
-    lua_rawgeti(L, 3, (lua_Integer)i + 1);
-    if (e->net->uses != e->uses || !e->net->ran)
+    lua_rawgeti(L, nets, (lua_Integer)i + 1);
+    if (e->net->runs != e->runs || !e->net->ran)
       luaL_error(L, "backward: network %d has run on its own since", (int)i + 1);
     const Tensor *out = net_output(L, -1);
     lua_rawgeti(L, 2, (lua_Integer)i + 1);
@@ -236,19 +235,20 @@ static int backward(lua_State *L) {
   NetGroup *g = group_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
+  lua_Integer runs = guard_runs(L);
   if (!g->ran) return luaL_error(L, "backward: call forward first");
-  size_t uses = ++g->uses;
   lua_getiuservalue(L, 1, UV_NETS);
-  read_gradients(L, g);
+  int nets = lua_gettop(L);
+  read_gradients(L, g, nets);
   for (size_t i = 0; i < g->count; i++) {
-    lua_rawgeti(L, 3, (lua_Integer)i + 1);
+    lua_rawgeti(L, nets, (lua_Integer)i + 1);
     net_prepare_backward(L, -1);
     lua_pop(L, 1);
   }
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
-  check_undisturbed(L, g, uses, "backward");
-  read_gradients(L, g); /* again: now nothing can take them from the list */
+  guard_enter(L, runs, "backward");
+  read_gradients(L, g, nets); /* again: now nothing can take them from the list */
   size_t taken = 0;
 #pragma omp parallel num_threads(threads)
   backward_networks(g, &taken, scratch + (size_t)omp_get_thread_num() * g->scratch);

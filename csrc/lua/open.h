@@ -6,6 +6,7 @@
 
 #include <lua.h>
 
+void open_guard(lua_State *L);
 void open_tensor(lua_State *L);
 void open_rng(lua_State *L);
 void open_image(lua_State *L);

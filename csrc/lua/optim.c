@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/guard.h"
 #include "lua/open.h"
 #include "lua/param.h"
 #include "lua/tensor.h"
@@ -26,7 +27,11 @@ typedef struct Optimizer {
   OptimSlot slot[];
 } Optimizer;
 
-static Optimizer *check(lua_State *L) { return luaL_checkudata(L, 1, OPTIM_TYPE); }
+static Optimizer *check(lua_State *L) {
+  Optimizer *o = luaL_checkudata(L, 1, OPTIM_TYPE);
+  if (o->count == 0) luaL_error(L, "this optimizer has been collected");
+  return o;
+}
 
 /* Push a zero tensor of the shape of the parameter on top of the stack. */
 static Tensor *push_moment(lua_State *L, Param *p) {
@@ -150,11 +155,13 @@ static int step(lua_State *L) {
   if (!(arg[PARTS] >= 1))
     luaL_argerror(L, PARTS + 2, lua_pushfstring(L, "1 or more expected, got %f", arg[PARTS]));
   lua_settop(L, 1);
+  lua_Integer runs = guard_runs(L);
   int threads = parallel_threads();
   size_t scratch = OPTIM_SCRATCH * (size_t)threads;
   size_t sums = o->chunks * sizeof(double) / sizeof(real);
   real *work = tensor_workspace(L, scratch + sums);
-  optim_settle(o->slot, o->count); /* now that no finalizer can step any more */
+  guard_enter(L, runs, "step");
+  optim_settle(o->slot, o->count);
   double scale = 1 / arg[PARTS], clip = arg[CLIP_VALUE] * arg[PARTS], norm = 0;
   size_t bad;
   if (arg[CLIP_NORM] > 0) {
@@ -213,10 +220,12 @@ static int set_steps(lua_State *L) {
   return 0;
 }
 
-/* Steps that are due need the slots. */
+/* Steps that are due need the slots.  A finalizer may still use what was collected:
+ * nobody would make the steps that it leaves due. */
 static int collect(lua_State *L) {
-  Optimizer *o = check(L);
+  Optimizer *o = luaL_checkudata(L, 1, OPTIM_TYPE);
   optim_settle(o->slot, o->count);
+  o->count = 0;
   return 0;
 }
 

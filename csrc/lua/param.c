@@ -12,6 +12,9 @@
 enum { UV_VALUE = 1, UV_GRAD, UV_PENDING, UV_NAME, UV_COUNT = 4 };
 
 static const char limit_key = 0;
+/* By parameter (light userdata): the tensor through which Lua looks at its gradient, as
+ * long as there is one. */
+static const char looks_key = 0;
 
 /* Take a parameter of this shape off what parameter_limit has left. */
 static void spend(lua_State *L, int ndim, const size_t *dim) {
@@ -53,12 +56,22 @@ Param *param_check(lua_State *L, int arg) {
 void param_ensure_grad(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
   Param *p = lua_touserdata(L, idx);
+  p->lent = false;
   if (p->grad != NULL) return;
   lua_getiuservalue(L, idx, UV_VALUE);
   Tensor *g = tensor_like(L, lua_touserdata(L, -1));
   lua_setiuservalue(L, idx, UV_GRAD);
   lua_pop(L, 1);
   p->grad = g->data;
+}
+
+void param_end_look(lua_State *L, int idx) {
+  Param *p = lua_touserdata(L, idx);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &looks_key);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, p);
+  lua_pop(L, 1);
+  p->exposed = false;
 }
 
 void param_move_grad(lua_State *L, int idx, int flat, size_t at) {
@@ -72,6 +85,8 @@ void param_move_grad(lua_State *L, int idx, int flat, size_t at) {
   lua_setiuservalue(L, idx, UV_GRAD);
   lua_pop(L, 1);
   p->grad = g->data;
+  p->lent = false;
+  param_end_look(L, idx);
 }
 
 static void ensure_pending_room(lua_State *L, int idx, size_t n) {
@@ -86,9 +101,52 @@ static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   p->v = t->data + n * p->rows;
 }
 
+/* Push the tensor through which Lua looks at the gradient of the parameter at idx: a
+ * view, so that the parameter learns when nobody holds it any more. */
+static void push_look(lua_State *L, int idx) {
+  Param *p = lua_touserdata(L, idx);
+  bool lent = p->lent || p->grad == NULL;
+  param_ensure_grad(L, idx);
+  p->lent = lent;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &looks_key);
+  if (lua_rawgetp(L, -1, p) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_getiuservalue(L, idx, UV_GRAD);
+    const Tensor *g = lua_touserdata(L, -1);
+    tensor_view(L, -1, g->ndim, g->dim, 0);
+    tensor_belongs_to(L, idx, NULL);
+    lua_remove(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, p);
+  }
+  lua_remove(L, -2);
+  param_materialise(p);
+  p->exposed = true;
+}
+
+/* Does Lua still hold what push_look gave it?  If not, the gradient may be kept in any
+ * form again, and its memory goes back when it was made for that and holds nothing. */
+static void look_away(lua_State *L, int idx) {
+  Param *p = lua_touserdata(L, idx);
+  if (p->exposed) {
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &looks_key);
+    p->exposed = lua_rawgetp(L, -1, p) != LUA_TNIL;
+    lua_pop(L, 2);
+    /* Zeros need no memory: what zero_grad could not say while Lua held them. */
+    if (!p->exposed && p->dense) p->dense = gradient_largest(p->grad, 1, p->count, 0) > 0;
+  }
+  if (p->lent && !p->dense && !p->exposed) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, idx, UV_GRAD);
+    p->grad = NULL;
+    p->lent = false;
+  }
+}
+
 void param_prepare(lua_State *L, int idx, size_t n, bool outer) {
   idx = lua_absindex(L, idx);
   Param *p = lua_touserdata(L, idx);
+  look_away(L, idx);
   if (param_may_be_pending(p, n, outer)) {
     ensure_pending_room(L, idx, n);
     return;
@@ -103,10 +161,7 @@ static int param_index(lua_State *L) {
   if (strcmp(key, "value") == 0) {
     lua_getiuservalue(L, 1, UV_VALUE);
   } else if (strcmp(key, "grad") == 0) {
-    param_ensure_grad(L, 1);
-    param_materialise(p);
-    p->exposed = true;
-    lua_getiuservalue(L, 1, UV_GRAD);
+    push_look(L, 1);
   } else if (strcmp(key, "name") == 0) {
     lua_getiuservalue(L, 1, UV_NAME);
   } else if (strcmp(key, "step_scale") == 0) {
@@ -118,7 +173,7 @@ static int param_index(lua_State *L) {
     if (lua_getfield(L, -1, key) == LUA_TNIL || key[0] == '_')
       return luaL_error(L,
                         "a cglow.Param has no field '%s' (it has name, value, "
-                        "grad, has_grad, step_scale, zero_grad)",
+                        "grad, gradient, has_grad, step_scale, zero_grad)",
                         key);
   }
   return 1;
@@ -145,6 +200,18 @@ static int param_newindex(lua_State *L) {
   lua_settop(L, 3);
   lua_setiuservalue(L, 1, UV_NAME);
   return 0;
+}
+
+/*** The gradient as it is now, in a tensor of its own; unlike a look at `grad` this does
+not ask the parameter to keep its gradient in memory.
+@function Param:gradient
+@treturn Tensor of the value's shape */
+static int gradient(lua_State *L) {
+  const Param *p = param_check(L, 1);
+  lua_getiuservalue(L, 1, UV_VALUE);
+  Tensor *g = tensor_like(L, lua_touserdata(L, -1));
+  param_copy_gradient(p, g->data);
+  return 1;
 }
 
 /*** The gradient counts as zero from now on.
@@ -216,11 +283,10 @@ static int set_limit(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"__index", param_index},
-                                   {"__newindex", param_newindex},
-                                   {"__tostring", param_tostring},
-                                   {"zero_grad", zero_grad},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"__index", param_index},       {"__newindex", param_newindex},
+    {"__tostring", param_tostring}, {"gradient", gradient},
+    {"zero_grad", zero_grad},       {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"Param", new_param},
                                      {"zero_grad", zero_all},
@@ -228,6 +294,12 @@ static const luaL_Reg functions[] = {{"Param", new_param},
                                      {NULL, NULL}};
 
 void open_param(lua_State *L) {
+  lua_newtable(L);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &looks_key);
   luaL_newmetatable(L, PARAM_TYPE);
   luaL_setfuncs(L, methods, 0);
   lua_pushboolean(L, 0);

@@ -14,6 +14,9 @@ Param *param_check(lua_State *L, int arg);
 
 /* Give the parameter at idx memory for its dense gradient. */
 void param_ensure_grad(lua_State *L, int idx);
+/* What Lua holds of the gradient of the parameter at idx need not be up to date any more:
+ * who wants to see it asks for p.grad anew. */
+void param_end_look(lua_State *L, int idx);
 /* Let the dense gradient of the parameter at idx lie in the tensor at stack index `flat`,
  * from number `at` on; what it is now is copied there. */
 void param_move_grad(lua_State *L, int idx, int flat, size_t at);

@@ -169,7 +169,7 @@ static int factors_begin(lua_State *L) {
   for (size_t i = 0; i < f->count; i++) {
     Param *p = f->slot[i].param;
     lua_rawgeti(L, 2, (lua_Integer)i + 1);
-    p->exposed = false;
+    param_end_look(L, 3);
     param_zero_grad(p);
     if (keep)
       param_prepare(L, 3, f->n * f->processes, true);

@@ -87,6 +87,7 @@ Tensor *tensor_like(lua_State *L, const Tensor *t) {
 
 Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t offset) {
   owner = lua_absindex(L, owner);
+  int top = lua_gettop(L) + 1;
   Tensor *base = tensor_check(L, owner);
   size_t count, end;
   if (!count_of(ndim, dim, &count) || !checked_add(offset, count, &end) ||
@@ -94,16 +95,17 @@ Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t
     luaL_error(L, "view lies outside its tensor of %I numbers", (LUAI_UACINT)base->count);
     return NULL;
   }
-  Tensor *t = lua_newuserdatauv(L, sizeof *t, 1);
+  Tensor *t = lua_newuserdatauv(L, sizeof *t, UV_COUNT);
   set_shape(t, ndim, dim, count);
   t->data = base->data + offset;
   t->param = base->param;
-  /* A view of a view keeps the numbers alive, not the view between. */
-  if (lua_getiuservalue(L, owner, UV_BASE) != LUA_TUSERDATA) {
-    lua_pop(L, 1);
-    lua_pushvalue(L, owner);
-  }
-  lua_setiuservalue(L, -2, UV_BASE);
+  /* A view of a view keeps the numbers alive, and the view between only if a parameter
+   * wants to know that somebody looks. */
+  bool direct = lua_getiuservalue(L, owner, UV_PARAM) == LUA_TUSERDATA ||
+                lua_getiuservalue(L, owner, UV_BASE) != LUA_TUSERDATA;
+  if (direct) lua_pushvalue(L, owner);
+  lua_setiuservalue(L, top, UV_BASE);
+  lua_settop(L, top);
   luaL_setmetatable(L, TENSOR_TYPE);
   return t;
 }

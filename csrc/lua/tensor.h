@@ -37,7 +37,8 @@ Tensor *tensor_like(lua_State *L, const Tensor *t);
 Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t offset);
 
 /* See that the numbers of the tensor on top of the stack belong to the parameter at
- * stack index `owner`, which it keeps alive. */
+ * stack index `owner`, which it keeps alive.  param: that one, if a step may be due that
+ * changes them. */
 void tensor_belongs_to(lua_State *L, int owner, struct Param *param);
 
 /* The tensor at stack index arg, or a Lua error that names the argument. */

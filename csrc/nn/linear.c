@@ -85,8 +85,6 @@ static void weight_gradient(const Layer *l, const Act *in, const Act *dout) {
     param_set_pending(w, in->n, dout->data, in->data);
     return;
   }
-  /* Only when a finalizer has run this layer since its parameters were made ready. */
-  if (w->grad == NULL) return;
   real beta;
   real *dw = param_accumulate(w, &beta);
   blas_begin();

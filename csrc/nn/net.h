@@ -30,7 +30,7 @@ typedef struct Net {
   size_t n;
   bool planned;
   bool ran;    /* forward has run on this plan, so backward may */
-  size_t uses; /* counts runs, so that a caller sees whether there was another */
+  size_t runs; /* counted, so that a caller sees whether there was another */
   Act in, out;
   size_t arena, grad; /* reals: kept activations; one gradient buffer */
   NetNode node[];

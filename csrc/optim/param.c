@@ -10,8 +10,10 @@ bool param_may_be_pending(const Param *p, size_t n, bool outer) {
 }
 
 bool param_ready(const Param *p, size_t n, bool outer) {
-  if (param_may_be_pending(p, n, outer)) return p->pending_room >= n;
-  return p->grad != NULL && p->pending == 0;
+  if (p->exposed) return false; /* until somebody has asked whether it still is */
+  if (param_may_be_pending(p, n, outer))
+    return p->pending_room >= n && (p->dense || !p->lent);
+  return p->grad != NULL && !p->lent && p->pending == 0;
 }
 
 real *param_accumulate(Param *p, real *beta) {
@@ -120,6 +122,17 @@ void param_materialise(Param *p) {
   p->dense = true;
   p->largest = (real)HUGE_VAL;
   p->pending = 0;
+}
+
+void param_copy_gradient(const Param *p, real *out) {
+  if (p->pending == 0 && !p->dense) {
+    memset(out, 0, p->count * sizeof *out);
+    return;
+  }
+  for (size_t at = 0; at < p->count; at += p->cols) {
+    const real *row = param_gradient(p, at, p->cols, out + at);
+    if (row != out + at) memcpy(out + at, row, p->cols * sizeof *out);
+  }
 }
 
 void param_zero_grad(Param *p) {

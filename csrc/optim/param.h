@@ -32,6 +32,7 @@ typedef struct Param {
   real *grad;        /* NULL until somebody needs it dense */
   bool dense;        /* grad holds numbers; otherwise it counts as zero */
   bool exposed;      /* Lua holds grad, so it must always be up to date */
+  bool lent;         /* grad has memory only because Lua wanted to look */
   real largest;      /* no number of grad is larger; infinite: nobody has looked */
   size_t pending, pending_room; /* samples */
   real *u, *v;                  /* [pending, rows], [pending, cols] */
@@ -42,7 +43,7 @@ typedef struct Param {
 
 /* May the gradient of n samples, an outer product if `outer`, be kept pending? */
 bool param_may_be_pending(const Param *p, size_t n, bool outer);
-/* Is there room for it, in that form or the dense one? */
+/* Is there room for it, in that form or the dense one, and no more than that? */
 bool param_ready(const Param *p, size_t n, bool outer);
 
 /* Where to add a dense gradient, and the factor for what is there already
@@ -73,6 +74,9 @@ static inline void param_settle(Param *p) {
  * not finite.  Whoever forms a dense gradient and looks at it while it is in cache
  * sets `largest`, and spares the optimizer from reading it once more. */
 real gradient_largest(const real *g, size_t rows, size_t n, size_t ld);
+
+/* The whole gradient, in whatever form it is kept. */
+void param_copy_gradient(const Param *p, real *out);
 
 /* Make the gradient dense; grad must have been allocated. */
 void param_materialise(Param *p);

@@ -58,6 +58,7 @@ local rows = {
   { "Rng:set_state", K.str("philox4x32-10:1:2", { "", "philox4x32-10:1", "philox4x32-10:1:2:3", "philox4x32-10:-1:2",
     "philox4x32-10:99999999999999999999999:2", "philox4x32-10:1:2\0" }), self = rng },
   { "Param:zero_grad", self = function() return core.Param(core.zeros(2)) end },
+  { "Param:gradient", self = function() return core.Param(core.zeros(2)) end },
 }
 for _, name in ipairs { "exp", "log", "abs", "sqrt", "round", "floor", "sign", "std", "norm" } do
   rows[#rows + 1] = { "Tensor:" .. name, self = matrix }

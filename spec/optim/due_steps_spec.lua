@@ -203,6 +203,22 @@ describe("A step that is due", function()
     end)
   end)
 
+  it("is not left by an optimizer that was collected", function()
+    local net, params = network()
+    local revived
+    do
+      setmetatable({ adam(params) }, { __gc = function(list) revived = list[1] end })
+    end
+    collectgarbage()
+    collectgarbage()
+    net:backward(net:forward(core.randn(2, IN)))
+    local before = bytes(params)
+    for _, call in ipairs { function() revived:step() end, function() revived:state() end } do
+      assert.has_error(call, "this optimizer has been collected")
+    end
+    assert.are.equal(before, bytes(params))
+  end)
+
   it("outlives its optimizer", function()
     same(function(net, params, now)
       do
@@ -279,7 +295,7 @@ describe("A step that is due", function()
           setmetatable({}, meta)
         end
         stepping = true
-        opt:step()
+        pcall(opt.step, opt) -- refused where the finalizer stepped instead
         stepping = false
       end
       collectgarbage("incremental", 200, 100, 13) -- Lua's defaults

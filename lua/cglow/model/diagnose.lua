@@ -123,7 +123,7 @@ local function add_parameter(row, p, with_gradient)
   row.parameters = row.parameters + p.value:count()
   if p.name:find("weight$") and p.value:abs():max() == 0 then row.blank = row.blank or own end
   if not with_gradient then return end
-  local zeros = p.grad:eq(0):sum()
+  local zeros = p:gradient():eq(0):sum()
   row.zeros = row.zeros + zeros
   if zeros == p.value:count() then row.dead[#row.dead + 1] = own end
 end

@@ -1,0 +1,105 @@
+-- Looking at a gradient: what it shows, and that it costs nothing once it is over.
+local core = require "cglow.core"
+local cglow = require "cglow"
+local nn = require "cglow.nn"
+
+local WIDTH <const> = 256
+local WEIGHT <const> = WIDTH * WIDTH * (core.scalar == "double" and 8 or 4) -- bytes
+
+local function network()
+  cglow.seed(4)
+  local net = nn.Sequential { nn.Linear { in_features = WIDTH, out_features = WIDTH }, nn.ReLU(),
+    nn.Linear { in_features = WIDTH, out_features = WIDTH } }
+  local params = net:parameters()
+  for _, p in ipairs(params) do core.rng():fill_normal(p.value):mul(0.05) end
+  local opt = cglow.optim.Adam(params, { lr = 1e-3, clip_value = 0.5 })
+  local x, d = core.randn(2, WIDTH), core.randn(2, WIDTH)
+  return params, function()
+    core.zero_grad(params)
+    net:forward(x)
+    net:backward(d)
+    assert(opt:step())
+  end
+end
+
+local function memory()
+  collectgarbage()
+  collectgarbage()
+  return collectgarbage "count" * 1024
+end
+
+describe("A look at gradients", function()
+  local function look(params)
+    for _, p in ipairs(params) do assert.is_true(p.grad:abs():max() > 0) end
+  end
+
+  -- A dense gradient of either weight would be WEIGHT bytes; the rest is a few strings.
+  it("leaves memory as it was", function()
+    local params, step = network()
+    for _ = 1, 3 do step() end
+    local before = memory()
+    look(params)
+    assert.is_true(memory() - before > 2 * WEIGHT) -- so that this spec can fail
+    for _ = 1, 2 do step() end -- the first one ends it, with a gradient that is zero
+    assert.is_true(memory() - before < WEIGHT / 4)
+  end)
+
+  it("changes no bit of the training after it", function()
+    local function trained(looks)
+      local params, step = network()
+      for i = 1, 6 do
+        step()
+        if looks and i == 3 then look(params) end
+        memory()
+      end
+      local sums = {}
+      for i, p in ipairs(params) do sums[i] = core.file.crc32c(p.value) end
+      return sums
+    end
+    assert.are.same(trained(false), trained(true))
+  end)
+
+  it("stays true as long as somebody holds what it gave, or a part of that", function()
+    local params, step = network()
+    step()
+    local row = params[1].grad:narrow(1, 2, 1):narrow(2, 3, 4)
+    memory() -- nobody holds the whole
+    core.zero_grad(params)
+    assert.are.equal(0, row:abs():max())
+    step()
+    memory()
+    step()
+    assert.is_true(row:equal(params[1]:gradient():narrow(1, 2, 1):narrow(2, 3, 4)))
+    assert.is_true(row:abs():max() > 0)
+  end)
+
+  it("writes through to what the optimizer reads", function()
+    local params, step = network()
+    step()
+    for _, p in ipairs(params) do p.grad:zero() end
+    memory()
+    for _, p in ipairs(params) do assert.are.equal(0, p:gradient():abs():max()) end
+  end)
+end)
+
+describe("Param:gradient", function()
+  it("is the gradient in each of its forms, in a tensor of its own", function()
+    local params, step = network()
+    for _, p in ipairs(params) do assert.are.equal(0, p:gradient():abs():max()) end -- none yet
+    step() -- weights: an outer product; biases: dense
+    for _, p in ipairs(params) do
+      local g = p:gradient()
+      assert.is_true(g:equal(p.grad))
+      g:zero()
+      assert.is_true(p.grad:abs():max() > 0)
+    end
+  end)
+
+  it("asks for no memory beyond its result", function()
+    local params, step = network()
+    for _ = 1, 3 do step() end
+    local before = memory()
+    for _, p in ipairs(params) do p:gradient() end
+    assert.is_true(memory() - before < WEIGHT / 4)
+  end)
+end)
