@@ -11,28 +11,11 @@
 
 enum { UV_VALUE = 1, UV_GRAD, UV_PENDING, UV_NAME, UV_COUNT = 4 };
 
-static const char limit_key = 0;
 /* By parameter (light userdata): the tensor through which Lua looks at its gradient, as
  * long as there is one. */
 static const char looks_key = 0;
 
-/* Take a parameter of this shape off what parameter_limit has left. */
-static void spend(lua_State *L, int ndim, const size_t *dim) {
-  if (lua_rawgetp(L, LUA_REGISTRYINDEX, &limit_key) == LUA_TNUMBER) {
-    size_t left = (size_t)lua_tointeger(L, -1), count = 1;
-    bool fits = true;
-    for (int i = 0; i < ndim; i++) fits = fits && checked_mul(count, dim[i], &count);
-    if (!fits || count > left)
-      luaL_error(L, "a parameter of shape %s is more than the %I numbers that are left",
-                 tensor_push_shape(L, ndim, dim), (LUAI_UACINT)left);
-    lua_pushinteger(L, (lua_Integer)(left - count));
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &limit_key);
-  }
-  lua_pop(L, 1);
-}
-
 Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim) {
-  spend(L, ndim, dim);
   Param *p = lua_newuserdatauv(L, sizeof *p, UV_COUNT);
   memset(p, 0, sizeof *p);
   luaL_setmetatable(L, PARAM_TYPE);
@@ -265,24 +248,6 @@ static int new_param(lua_State *L) {
   return 1;
 }
 
-/*** How many numbers the parameters made from now on may hold together, so that
-a small file cannot ask for a large model; making more raises.
-@function parameter_limit
-@int[opt] n 0 or more; nil: any number */
-static int set_limit(lua_State *L) {
-  lua_settop(L, 1);
-  if (!lua_isnil(L, 1)) {
-    lua_Integer n = luaL_checkinteger(L, 1);
-    if (n < 0)
-      luaL_argerror(L, 1, lua_pushfstring(L, "0 or more numbers expected, got %I",
-                                          (LUAI_UACINT)n));
-    lua_settop(L, 0);
-    lua_pushinteger(L, n);
-  }
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &limit_key);
-  return 0;
-}
-
 static const luaL_Reg methods[] = {
     {"__index", param_index},       {"__newindex", param_newindex},
     {"__tostring", param_tostring}, {"gradient", gradient},
@@ -290,7 +255,6 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {{"Param", new_param},
                                      {"zero_grad", zero_all},
-                                     {"parameter_limit", set_limit},
                                      {NULL, NULL}};
 
 void open_param(lua_State *L) {

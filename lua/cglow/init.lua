@@ -35,7 +35,10 @@ end
 --- Read a model written by `Model:save`, or any file of the same form.
 -- @function load
 -- @string path
--- @tparam[opt] table override options that replace the file's, such as `cn = {make = …}`
+-- @tparam[opt] table override options that replace the file's, such as `cn = {make = …}`; and
+--
+-- * `replace`: a list of what `Model:replace` takes, for layers of one's own
+-- * `strict` = true: a file that was saved with such layers is not loaded without them
 -- @treturn[1] Model
 -- @treturn[2] nil
 -- @treturn[2] string message

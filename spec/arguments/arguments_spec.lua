@@ -18,7 +18,7 @@ local MODULES = {
 -- command line, whose refusals spec/cli/cli_spec.lua holds.
 local INNER = { "^cli%f[%.\0]", "^tasks%.", "^run%.", "^report%.", "^help%.", "^train%.", "^feedforward%.", "^model%.",
   "^image%.font$", "^image%.sheet$", "^util%.check$", "^util%.path$", "^util%.read_file$",
-  "^util%.version$",
+  "^util%.version$", "^nn%.budget$",
   "^data%.cache$", "^data%.files$", "^data%.source$", "^data%.depth$", "^data%.reference$",
   -- the same functions as cglow holds under shorter names
   "^data%.dataset$", "^data%.transform$", "^data%.sample_dir$", "^data%.horses$", "^data%.lfw$", "^data%.bsds$",

@@ -60,7 +60,6 @@ return {
     K.int(1, 0, (1 << 32) - 1), K.int(1, 0, (1 << 32) - 1), K.int(1, 0, (1 << 32) - 1) },
   { "core.threads", hundred },
   { "core.peak_flops", K.optional(K.num(0.001, { 0, -1, 61 })) },
-  { "core.parameter_limit", K.optional(K.int(nil, 0)) },
   { "core.Param", K.tensor { 2, 3 }, K.optional(K.str "weight") },
   { "core.zero_grad", K.list(function() return { core.Param(core.zeros(2)) } end,
     { { "{1}", function() return { 1 } end }, { "a tensor", function() return { core.zeros(2) } end }, freak }) },

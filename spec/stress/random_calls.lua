@@ -26,7 +26,7 @@ local MODULES <const> = {"vision", "losses", "json", "safetensors", "feedforward
 -- They take their time, or change what the process does with signals and threads.
 local NOT_CALLED <const> = {
   ["core.peak_flops"] = true, ["core.system.catch_interrupt"] = true, ["core.threads"] = true,
-  ["cglow.threads"] = true, ["core.parameter_limit"] = true,
+  ["cglow.threads"] = true,
 }
 
 local functions, seen = {}, {}

@@ -63,8 +63,10 @@ function kinds.Segmenter.check(fname, o)
   end
 end
 
-function kinds.Segmenter.build(c)
-  return networks.encoder_decoder {inputs = c.x[1], outputs = c.classes, channels = c.channels, depth = c.depth}
+function kinds.Segmenter.build(c, budget)
+  return networks.encoder_decoder {
+    inputs = c.x[1], outputs = c.classes, channels = c.channels, depth = c.depth, budget = budget,
+  }
 end
 
 -- The class of each pixel, N×H×W. Noise within y's cells changes none.
@@ -101,8 +103,10 @@ function kinds.Residual.check(fname, o)
   end
 end
 
-function kinds.Residual.build(c)
-  return networks.stack {inputs = c.x[1], outputs = c.y[1], channels = c.channels, depth = c.depth}
+function kinds.Residual.build(c, budget)
+  return networks.stack {
+    inputs = c.x[1], outputs = c.y[1], channels = c.channels, depth = c.depth, budget = budget,
+  }
 end
 
 -- For a clean y the residual is x − y, so y is x's first channels less the output.
@@ -122,14 +126,15 @@ local Network = {}
 Network.__index = Network
 Network.__name = "cglow.feedforward"
 
-local function new(kind, opts)
+local function new(kind, opts, budget)
   local fname = "feedforward." .. kind
   local o = options.check(fname, opts, kinds[kind].options)
   kinds[kind].check(fname, o)
   local rng = o.rng or core.rng()
   o.rng = nil
-  local self = setmetatable({kind = kind, config = o, net = kinds[kind].build(o)}, Network)
-  networks.start(self.net, rng)
+  o.x, o.y = table.move(o.x, 1, 3, 1, {}), table.move(o.y, 1, 3, 1, {}) -- the caller's may change
+  local self = setmetatable({kind = kind, config = o, net = kinds[kind].build(o, budget)}, Network)
+  if not budget then networks.start(self.net, rng) end -- else a file has the parameters
   self.parameter_list = self.net:parameters ""
   return self
 end
@@ -272,7 +277,7 @@ local function build(path, config, tensors)
     return nil, ("%s: not a feed-forward network, but of kind %s"):format(path, options.show(config.kind))
   end
   config.kind = nil
-  local ok, network = checkpoint.build_within(tensors, new, kind, config)
+  local ok, network = pcall(new, kind, config, checkpoint.budget(tensors))
   if not ok then return nil, ("%s: %s"):format(path, network) end
   return network
 end
@@ -292,7 +297,7 @@ function M.load(path)
   local network, ok
   network, why = build(path, config, tensors)
   if not network then return nil, why end
-  ok, why = checkpoint.fill(network, tensors)
+  ok, why = checkpoint.fill(network, tensors, metadata)
   if not ok then return nil, ("%s: %s"):format(path, why) end
   return network, tensors, metadata
 end

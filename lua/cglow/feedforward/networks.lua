@@ -3,18 +3,19 @@
 -- Besides the three methods of a network, each has `pieces`, a list of
 -- {name =, net =}, and `trace`, which shows what every piece makes.
 -- @module cglow.feedforward.networks
+local budget = require "cglow.nn.budget"
 local core = require "cglow.core"
 local nn = require "cglow.nn"
 
 local M = {}
 
-local function conv3(from, to)
-  return nn.Conv2d {in_channels = from, out_channels = to, padding = 1}
+local function conv3(left, from, to)
+  return budget.conv2d(left, {in_channels = from, out_channels = to, padding = 1})
 end
 
 -- Halves height and width.
-local function halve(from, to)
-  return nn.Conv2d {in_channels = from, out_channels = to, kernel = 2, stride = 2}
+local function halve(left, from, to)
+  return budget.conv2d(left, {in_channels = from, out_channels = to, kernel = 2, stride = 2})
 end
 
 -- ---- encoder and decoder with skip connections ----------------------------
@@ -24,16 +25,16 @@ EncoderDecoder.__index = EncoderDecoder
 EncoderDecoder.__name = "cglow.EncoderDecoder"
 
 -- Stage i works on 1/2^(i−1) of the size, with c[i] channels.
-local function encoder_stage(i, c, inputs)
+local function encoder_stage(i, c, s)
   return nn.Sequential {
-    "conv1", i == 1 and conv3(inputs, c[1]) or halve(c[i - 1], c[i]), nn.ReLU(),
-    "conv2", conv3(c[i], c[i]), nn.ReLU(),
+    "conv1", i == 1 and conv3(s.budget, s.inputs, c[1]) or halve(s.budget, c[i - 1], c[i]), nn.ReLU(),
+    "conv2", conv3(s.budget, c[i], c[i]), nn.ReLU(),
   }
 end
 
-local function decoder_stage(i, c, outputs)
-  local layers = {"conv1", conv3(c[i], c[i]), nn.ReLU()}
-  if i == 1 then table.move({"head", conv3(c[1], outputs)}, 1, 2, 4, layers) end
+local function decoder_stage(i, c, s)
+  local layers = {"conv1", conv3(s.budget, c[i], c[i]), nn.ReLU()}
+  if i == 1 then table.move({"head", conv3(s.budget, c[1], s.outputs)}, 1, 2, 4, layers) end
   return nn.Sequential(layers)
 end
 
@@ -47,7 +48,7 @@ end
 -- and a decoder that returns; each of its stages adds what the encoder had at
 -- that size (after Long et al. 2015, "Fully convolutional networks for semantic
 -- segmentation", whose skip connections add up too).
--- @tparam table s `inputs`, `outputs` (channels), `channels` of the first stage, `depth`
+-- @tparam table s `inputs`, `outputs` (channels), `channels` of the first stage, `depth`, `budget`
 -- @treturn EncoderDecoder N×inputs×H×W to N×outputs×H×W; H and W divisible by 2^depth
 function M.encoder_decoder(s)
   local c = widths(s.channels, s.depth)
@@ -56,10 +57,10 @@ function M.encoder_decoder(s)
     list[i] = net
     self.pieces[#self.pieces + 1] = {name = name .. "." .. i, net = net}
   end
-  for i = 1, s.depth + 1 do add(self.encode, i, "encode", encoder_stage(i, c, s.inputs)) end
+  for i = 1, s.depth + 1 do add(self.encode, i, "encode", encoder_stage(i, c, s)) end
   for i = s.depth, 1, -1 do
-    add(self.up, i, "up", nn.Sequential {nn.Upsample(), "conv", conv3(c[i + 1], c[i])})
-    add(self.decode, i, "decode", decoder_stage(i, c, s.outputs))
+    add(self.up, i, "up", nn.Sequential {nn.Upsample(), "conv", conv3(s.budget, c[i + 1], c[i])})
+    add(self.decode, i, "decode", decoder_stage(i, c, s))
   end
   return self
 end
@@ -130,16 +131,16 @@ Stack.__name = "cglow.Stack"
 --- `depth` 3×3 convolutions at full size with ReLU between them (Zhang et al.
 -- 2017, "Beyond a Gaussian denoiser", figure 1, without its batch normalisation,
 -- so that no sample depends on the others of its batch).
--- @tparam table s `inputs`, `outputs`, `channels`, `depth` (at least 2)
+-- @tparam table s `inputs`, `outputs`, `channels`, `depth` (at least 2), `budget`
 -- @treturn Stack N×inputs×H×W to N×outputs×H×W
 function M.stack(s)
   local pieces, all = {}, {}
   for i = 1, s.depth - 1 do
-    local name, conv = "conv" .. i, conv3(i == 1 and s.inputs or s.channels, s.channels)
+    local name, conv = "conv" .. i, conv3(s.budget, i == 1 and s.inputs or s.channels, s.channels)
     table.move({name, conv, nn.ReLU()}, 1, 3, #all + 1, all)
     pieces[i] = {name = name, net = nn.Sequential {name, conv, nn.ReLU()}}
   end
-  local head = conv3(s.channels, s.outputs)
+  local head = conv3(s.budget, s.channels, s.outputs)
   table.move({"head", head}, 1, 2, #all + 1, all)
   pieces[s.depth] = {name = "head", net = head}
   return setmetatable({pieces = pieces, net = nn.Sequential(all)}, Stack)

@@ -7,9 +7,10 @@ local kinds = require "cglow.model.kinds"
 local M = {}
 
 -- A conditioning network: the user's, or the standard one, started.
-local function network(config, spec, rng)
+local function network(config, spec, rng, left)
   local make = config[kinds[spec.kind].settings].make
   if make then return make(spec) end
+  spec.budget = left
   return kinds[spec.kind].network(config, spec, rng)
 end
 
@@ -35,42 +36,44 @@ function M.check_network(fname, v, x, wanted, level)
   end
 end
 
-local function conditioning_network(config, layer, rng)
+local function conditioning_network(config, layer, rng, left)
   local where = ("level %d, step %d, %s"):format(layer.level, layer.step, layer.kind)
   local ok, cn = pcall(network, config, {
     kind = layer.kind, level = layer.level, step = layer.step,
     x = config.x, y = layer.shape, outputs = layer.outputs,
-  }, rng)
+  }, rng, left)
   if not ok then error(("cglow.Model: %s: %s"):format(where, cn), 6) end
   M.check_network("cglow.Model: " .. where, cn, config.x, layer.outputs, 7)
   return cn
 end
 
+-- From here on the arguments after `config` are a generator and a budget, or nil.
+
 -- Give a layer its flow and its place at the end of the list.
-local function add(layers, layer, config, rng)
-  layer.flow = kinds[layer.kind].make(config, layer.shape, rng)
+local function add(layers, layer, config, ...)
+  layer.flow = kinds[layer.kind].make(config, layer.shape, ...)
   layer.index = #layers + 1
   layers[layer.index] = layer
   return layer
 end
 
-local function add_part(layers, part, config, rng)
+local function add_part(layers, part, config, ...)
   part.name = ("level.%d.step.%d.%s"):format(part.level, part.step, part.kind)
   part.outputs = kinds[part.kind].outputs(table.unpack(part.shape))
-  if config.x and not config.encoder then part.cn = conditioning_network(config, part, rng) end
+  if config.x and not config.encoder then part.cn = conditioning_network(config, part, ...) end
   part.standard_cn = part.cn and not config[kinds[part.kind].settings].make and part.cn or nil
-  part.standard = add(layers, part, config, rng).flow
+  part.standard = add(layers, part, config, ...).flow
   return part
 end
 
 -- A level's squeeze and steps.
-local function add_level(layers, l, shape, config, rng)
-  add(layers, { kind = "squeeze", level = l, name = ("level.%d.squeeze"):format(l), shape = shape }, config, rng)
+local function add_level(layers, l, shape, config, ...)
+  add(layers, { kind = "squeeze", level = l, name = ("level.%d.squeeze"):format(l), shape = shape }, config, ...)
   local level = { shape = shape, steps = {} }
   for k = 1, config.depth do
     level.steps[k] = {}
     for i, kind in ipairs(kinds.STEP) do
-      local part = add_part(layers, { kind = kind, level = l, step = k, shape = shape }, config, rng)
+      local part = add_part(layers, { kind = kind, level = l, step = k, shape = shape }, config, ...)
       level.steps[k][i], level.steps[k][kind] = part, part
     end
   end
@@ -79,26 +82,27 @@ end
 
 --- Build the layers.
 -- @tparam table config from `cglow.model.config`
--- @tparam Rng rng
+-- @tparam ?Rng rng starts the parameters; nil: a file has them
+-- @tparam ?Budget left numbers that the parameters may hold (`cglow.nn.budget`)
 -- @treturn {table,...} layers in the order in which y passes them; see `cglow.model.kinds`
 -- @treturn {table,...} the same by levels, each with `shape` = {C, H, W} after its squeeze, `steps`, a list of
 -- {actnorm =, invconv =, coupling =}, and `split`
 -- @treturn {table,...} latents' shapes {C, H, W}, level 1 first
-function M.layers(config, rng)
+function M.layers(config, rng, left)
   local layers, levels, latents = {}, {}, {}
   local c, h, w = table.unpack(config.y)
   for l = 1, config.levels do
     c, h, w = c * 4, h // 2, w // 2
-    levels[l] = add_level(layers, l, { c, h, w }, config, rng)
+    levels[l] = add_level(layers, l, { c, h, w }, config, rng, left)
     if l < config.levels then
       local split = { kind = "split", level = l, name = ("level.%d.split"):format(l), shape = { c, h, w } }
-      levels[l].split = add(layers, split, config, rng)
+      levels[l].split = add(layers, split, config, rng, left)
       latents[l] = { c - c // 2, h, w }
       c = c // 2
     end
   end
   latents[config.levels] = { c, h, w }
-  add(layers, { kind = "prior", level = config.levels, name = "prior", shape = { c, h, w } }, config, rng)
+  add(layers, { kind = "prior", level = config.levels, name = "prior", shape = { c, h, w } }, config, rng, left)
   return layers, levels, latents
 end
 

@@ -96,6 +96,8 @@ local function check_published(o)
   o.init = o.init or "live"
 end
 
+local function copy(list) return table.move(list, 1, #list, 1, {}) end
+
 --- Check a model's options.
 -- @tparam table opts
 -- @treturn table configuration with defaults
@@ -115,6 +117,9 @@ function M.check(opts)
       :format(MOST_CHANNELS, widest, o.levels), 3)
   end
   if o.encoder then check_encoder(o) else check_published(o) end
+  -- The caller may go on to use its own lists for another model.
+  o.x, o.y = o.x and copy(o.x), copy(o.y)
+  if o.encoder then o.encoder.channels = copy(o.encoder.channels) end
   local rng = o.rng or core.rng()
   o.rng = nil
   return o, rng

@@ -8,11 +8,11 @@
 -- At each level one product, W_l·u_l at every pixel (`cglow.flow.features`), makes all
 -- that the level's couplings, its split or the prior add to what they compute of y.
 -- @module cglow.model.encoder
+local budget = require "cglow.nn.budget"
 local check = require "cglow.util.check"
 local core = require "cglow.core"
 local losses = require "cglow.nn.losses"
 local networks = require "cglow.model.networks"
-local nn = require "cglow.nn"
 local options = require "cglow.util.options"
 
 local M = {}
@@ -24,14 +24,31 @@ local function halve(shape, times) return { shape[1], shape[2] >> times, shape[3
 
 -- ---- making one --------------------------------------------------------------------
 
+-- Take a U-Net's convolutions off the budget (csrc/nn/unet.h).
+local function take_unet(left, inputs, channels, finest)
+  local function conv(from, to)
+    budget.take(left, to, from, 3, 3)
+    budget.take(left, to)
+  end
+  conv(inputs, channels[1])
+  for s, c in ipairs(channels) do
+    if s > 1 then conv(channels[s - 1], c) end
+    local up = s >= finest and s < #channels
+    for _ = 1, up and 4 or 2 do conv(c, c) end
+    if up then conv(channels[s + 1] + c, c) end
+  end
+end
+
 -- The standard network, started.
-local function unet(config, rng)
+local function unet(config, rng, left)
   local o = config.encoder
   if #o.channels <= config.levels then
     error(("cglow.Model: option 'encoder.channels' must name more scales than the %d levels, got %d")
       :format(config.levels, #o.channels), 0)
   end
-  local net = core.net.unet(config.x[1], o.channels, config.head and 1 or 2)
+  local finest = config.head and 1 or 2
+  take_unet(left, config.x[1], o.channels, finest)
+  local net = core.net.unet(config.x[1], o.channels, finest)
   networks.start_unet(net, rng)
   return net
 end
@@ -56,12 +73,12 @@ local function probe(config, net)
   return channels
 end
 
-local function network(config, rng)
+local function network(config, rng, left)
   local o = config.encoder
   if not o.make then
     local channels = { [0] = o.channels[1] }
     for l = 1, config.levels do channels[l] = o.channels[l + 1] end
-    return unet(config, rng), channels, 1 << (#o.channels - 1)
+    return unet(config, rng, left), channels, 1 << (#o.channels - 1)
   end
   local net = o.make { x = config.x, levels = config.levels, head = config.head ~= nil }
   check.methods("cglow.Model", "encoder", net, { "forward", "backward", "parameters" }, 0)
@@ -70,7 +87,7 @@ end
 
 -- What the layers of a level read: one map of features, and which rows of what it makes
 -- are whose, by the index of the layer.
-local function level_map(config, level, last, channels, rng)
+local function level_map(config, level, last, channels, rng, left)
   local width, rows, places = config.coupling.width, 0, {}
   local function place(layer, count)
     places[#places + 1] = { index = layer.index, first = rows + 1, count = count }
@@ -86,6 +103,7 @@ local function level_map(config, level, last, channels, rng)
     name, moments = "prior.cond.weight", 2 * c
     place(last, moments)
   end
+  budget.take(left, rows, channels)
   local map = core.flow.features(channels, "cond.weight", couplings, name, moments)
   networks.start_features(map, rng)
   return { map = map, places = places }
@@ -95,17 +113,18 @@ end
 -- @tparam table config from `cglow.model.config`
 -- @tparam {table,...} layers of the model
 -- @tparam {table,...} levels of the model
--- @tparam Rng rng
+-- @tparam ?Rng rng starts the parameters; nil: a file has them
+-- @tparam ?Budget left numbers that the parameters may hold (`cglow.nn.budget`)
 -- @treturn Encoder
-function M.new(config, layers, levels, rng)
+function M.new(config, layers, levels, rng, left)
   local self = setmetatable({ config = config, levels = {}, grads = {} }, Encoder)
   local channels
-  self.net, channels, self.unit = network(config, rng)
+  self.net, channels, self.unit = network(config, rng, left)
   for l, level in ipairs(levels) do
-    self.levels[l] = level_map(config, level, layers[#layers], channels[l], rng)
+    self.levels[l] = level_map(config, level, layers[#layers], channels[l], rng, left)
   end
   if config.head then
-    self.head = nn.Conv2d { in_channels = channels[0], out_channels = config.head.outputs, padding = 1 }
+    self.head = budget.conv2d(left, { in_channels = channels[0], out_channels = config.head.outputs, padding = 1 })
     networks.start_head(self.head, rng)
   end
   return self

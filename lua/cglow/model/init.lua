@@ -36,6 +36,20 @@ local function refresh(self)
   if self.config.recompute then build.share_stores(self.layers) end
 end
 
+local function assemble(config, rng, budget)
+  local self = setmetatable({ config = config }, Model)
+  self.layers, self.levels, self.latent_shapes = build.layers(config, rng, budget)
+  if config.encoder then
+    local ok, made = pcall(encoder.new, config, self.layers, self.levels, rng, budget)
+    if not ok then error(made, 2) end
+    self.encoder = made
+    self.unstarted = true -- actnorms take their start from the first batch
+  end
+  self.dimensions = config.y[1] * config.y[2] * config.y[3]
+  refresh(self)
+  return self
+end
+
 --- A conditional Glow.
 -- @tparam table opts
 --
@@ -59,20 +73,11 @@ end
 -- * `recompute` (false): keep less for backward and compute it again
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Model
-function Model.new(opts)
-  local config, rng = configure.check(opts)
-  local self = setmetatable({ config = config }, Model)
-  self.layers, self.levels, self.latent_shapes = build.layers(config, rng)
-  if config.encoder then
-    local ok, made = pcall(encoder.new, config, self.layers, self.levels, rng)
-    if not ok then error(made, 2) end
-    self.encoder = made
-    self.unstarted = true -- actnorms take their start from the first batch
-  end
-  self.dimensions = config.y[1] * config.y[2] * config.y[3]
-  refresh(self)
-  return self
-end
+function Model.new(opts) return assemble(configure.check(opts)) end
+
+-- A model whose parameters a file will fill: none is started, and they take no more
+-- numbers than the budget has.
+local function blank(opts, budget) return assemble((configure.check(opts)), nil, budget) end
 
 local function collect_parameters(self)
   local all = {}
@@ -366,6 +371,7 @@ end
 -- @tparam[opt] table extra `tensors` and `metadata` to write beside them, which
 -- `cglow.load` ignores
 -- @return true, or nil, message, code
+-- @raise when two parameters have the same name
 function Model:save(path, extra) return file.save(self, path, extra) end
 
 --- How many numbers the parameters hold.
@@ -383,10 +389,10 @@ check.class("Model", Model, "latent_shapes")
 --- Read a model.
 -- @string path
 -- @tparam[opt] table override options that replace the file's, e.g. `cn = {make = …}`
--- for networks of one's own, or `recompute = true`
+-- for networks of one's own, or `recompute = true`; `replace` and `strict` as in `cglow.load`
 -- @treturn Model or nil, message, code
 -- @treturn {[string]=Tensor} all tensors of the file
 -- @treturn {[string]=string} its metadata
-function Model.load(path, override) return file.load(Model.new, path, override) end
+function Model.load(path, override) return file.load(blank, path, override) end
 
 return Model

@@ -9,7 +9,8 @@
 -- A kind has
 --
 -- * `role`: "squeeze", "part" (of a step), "split" or "prior": what a walk over the layers does with it
--- * `make(config, shape, rng)`: a started flow layer for inputs of this shape, {C, H, W}
+-- * `make(config, shape, rng, left)`: a flow layer for inputs of this shape, {C, H, W}, started unless rng is nil;
+--   its parameters come off the budget `left` (`cglow.nn.budget`)
 -- * `madds(flow, shape)`: multiply-adds of a pass over one sample, but for what is done number by number
 -- * `factors(flow, y, cond)`: the numbers that it multiplies by, where it has such, as a tensor
 --
@@ -17,9 +18,10 @@
 --
 -- * `outputs(c, h, w)`: the shape of its condition, a number or {C, H, W}
 -- * `settings`: the name of the options for its network: "cn" or "coupling"
--- * `network(config, spec, rng)`: its standard network, started
+-- * `network(config, spec, rng)`: its standard network, likewise; the budget is spec's
 -- * `network_madds(net, x, outputs)`: multiply-adds of that on one x
 -- @module cglow.model.kinds
+local budget = require "cglow.nn.budget"
 local core = require "cglow.core"
 local networks = require "cglow.model.networks"
 
@@ -55,7 +57,10 @@ end
 
 M.actnorm = {
   role = "part", settings = "cn",
-  make = function(config, shape) return core.flow.actnorm(shape[1], by_network(config)) end,
+  make = function(config, shape, _, left)
+    if not by_network(config) then budget.take(left, 2, shape[1]) end
+    return core.flow.actnorm(shape[1], by_network(config))
+  end,
   outputs = function(c) return 2 * c end,
   network = function(config, spec, rng) return resizing_network(config, spec, rng) end,
   network_madds = networks.cn_madds,
@@ -70,7 +75,8 @@ M.actnorm = {
 
 M.invconv = {
   role = "part", settings = "cn",
-  make = function(config, shape, rng)
+  make = function(config, shape, rng, left)
+    if not by_network(config) then budget.take(left, shape[1], shape[1]) end
     local flow = core.flow.invconv(shape[1], by_network(config))
     if not by_network(config) then networks.start_invconv(flow, shape[1], rng) end
     return flow
@@ -83,9 +89,14 @@ M.invconv = {
 
 M.coupling = {
   role = "part", settings = "coupling",
-  make = function(config, shape, rng)
-    local cond = by_network(config) and shape[1] // 2 or 0
-    local flow = core.flow.coupling(shape[1], cond, config.coupling.width, config.coupling.bound, config.encoder ~= nil)
+  make = function(config, shape, rng, left)
+    local c, half, width = shape[1], shape[1] // 2, config.coupling.width
+    local cond = by_network(config) and half or 0
+    budget.take(left, width, half + cond, 3, 3)
+    budget.take(left, width, width)
+    budget.take(left, c, width, 3, 3)
+    budget.take(left, 4 * width + 2 * c)
+    local flow = core.flow.coupling(c, cond, width, config.coupling.bound, config.encoder ~= nil)
     networks.start_coupling(flow, rng)
     return flow
   end,
@@ -120,8 +131,10 @@ end
 
 M.split = {
   role = "split",
-  make = function(config, shape, rng)
+  make = function(config, shape, rng, left)
     local bound = config.encoder and config.condition.split and config.condition.bound or nil
+    budget.take(left, shape[1], shape[1] // 2, 3, 3)
+    budget.take(left, shape[1])
     local flow = core.flow.split(shape[1], bound)
     if not bound then networks.start_split(flow, rng) end
     return flow
@@ -138,7 +151,8 @@ M.split = {
 
 M.prior = {
   role = "prior",
-  make = function(config, shape)
+  make = function(config, shape, _, left)
+    if config.learned_prior then budget.take(left, 2, table.unpack(shape)) end
     local fixed = config.learned_prior or not config.encoder
     local bound = config.encoder and config.condition.prior and config.condition.bound or nil
     return core.flow.prior(shape[1], fixed and shape[2] or 0, fixed and shape[3] or 0, config.learned_prior, bound)

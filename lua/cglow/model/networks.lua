@@ -2,6 +2,7 @@
 --
 -- Design section 2: "Networks" and "Initialisation"; Lu & Huang 2020, section 4.
 -- @module cglow.model.networks
+local budget = require "cglow.nn.budget"
 local core = require "cglow.core"
 local nn = require "cglow.nn"
 
@@ -9,7 +10,7 @@ local M = {}
 
 --- The network of conditional actnorm and conditional 1×1 convolution: three
 -- resizing convolutions, then three fully connected layers.
--- @tparam table s `x` = {C, H, W}, `outputs`, `channels` (n_c), `width` (n_w)
+-- @tparam table s `x` = {C, H, W}, `outputs`, `channels` (n_c), `width` (n_w), `budget`
 -- @treturn Net N×C×H×W to N×outputs
 function M.cn(s)
   local c, h, w = table.unpack(s.x)
@@ -17,24 +18,25 @@ function M.cn(s)
     error(("the standard conditioning network needs x of at least 8x8 pixels, got %dx%d"):format(h, w), 0)
   end
   local function rconv(k, from, to)
-    return nn.RConv {
+    return budget.rconv(s.budget, {
       in_channels = k, out_channels = s.channels,
       from = { h // from, w // from }, to = { h // to, w // to },
-    }
+    })
   end
+  local function linear(from, to) return budget.linear(s.budget, { in_features = from, out_features = to }) end
   local flat = s.channels * (h // 8) * (w // 8)
   return nn.Sequential {
     "conv1", rconv(c, 1, 2), nn.ReLU(),
     "conv2", rconv(s.channels, 2, 4), nn.ReLU(),
     "conv3", rconv(s.channels, 4, 8), nn.ReLU(),
-    "fc1", nn.Linear { in_features = flat, out_features = s.width }, nn.ReLU(),
-    "fc2", nn.Linear { in_features = s.width, out_features = s.width }, nn.ReLU(),
-    "fc3", nn.Linear { in_features = s.width, out_features = s.outputs },
+    "fc1", linear(flat, s.width), nn.ReLU(),
+    "fc2", linear(s.width, s.width), nn.ReLU(),
+    "fc3", linear(s.width, s.outputs),
   }
 end
 
 --- The network of the coupling's condition, CNc.
--- @tparam table s `x` = {C, H, W}, `outputs` = {C/2, H, W} at the coupling's level
+-- @tparam table s `x` = {C, H, W}, `outputs` = {C/2, H, W} at the coupling's level, `budget`
 -- @treturn Net N×C×H×W to N×C/2×H×W
 function M.coupling_cn(s)
   local k, h, w = table.unpack(s.outputs)
@@ -42,10 +44,14 @@ function M.coupling_cn(s)
     error(("the standard coupling network shrinks x to y's size at each level: x is %dx%d, y there %dx%d")
       :format(s.x[2], s.x[3], h, w), 0)
   end
+  local function conv3(from, to)
+    return budget.conv2d(s.budget, { in_channels = from, out_channels = to, padding = 1 })
+  end
   return nn.Sequential {
-    "conv1", nn.Conv2d { in_channels = s.x[1], out_channels = 16, padding = 1 }, nn.ReLU(),
-    "rconv", nn.RConv { in_channels = 16, out_channels = k, from = { s.x[2], s.x[3] }, to = { h, w } }, nn.ReLU(),
-    "conv2", nn.Conv2d { in_channels = k, out_channels = k, padding = 1 }, nn.ReLU(),
+    "conv1", conv3(s.x[1], 16), nn.ReLU(),
+    "rconv", budget.rconv(s.budget, { in_channels = 16, out_channels = k, from = { s.x[2], s.x[3] }, to = { h, w } }),
+    nn.ReLU(),
+    "conv2", conv3(k, k), nn.ReLU(),
   }
 end
 
@@ -142,26 +148,12 @@ end
 -- "live": these learn best with small steps (examples/RESULTS.md).
 local LIVE_STEP <const> = 1 / 20
 
--- While this is set, parameters are not started: a file has their values.
-local blank = false
-
---- Make something whose parameters a file will fill: nothing is drawn for them.
--- @tparam function make
--- @param ... its arguments
--- @return as `pcall`
-function M.without_starts(make, ...)
-  blank = true
-  local result = table.pack(pcall(make, ...))
-  blank = false
-  return table.unpack(result, 1, result.n)
-end
-
 local function he(rng, weight) normal(rng, weight, math.sqrt(2 / fan_in(weight))) end
 
 --- Start a standard network of actnorm or the 1×1 convolution.
 -- @tparam Net net from `cn`
 -- @string init `"paper"`, `"orthogonal"` or `"live"`
--- @tparam Rng rng
+-- @tparam ?Rng rng nil: leave the parameters 0, a file has them
 -- @int[opt] channels C of the 1×1 convolution; nil for actnorm
 function M.start_cn(net, init, rng, channels)
   local params = net:parameters("")
@@ -170,7 +162,7 @@ function M.start_cn(net, init, rng, channels)
       if not param.name:find("fc3.bias", 1, true) then param.step_scale = LIVE_STEP end
     end
   end
-  if blank then return end
+  if not rng then return end
   local p = by_name(params)
   for _, name in ipairs { "conv1", "conv2", "conv3" } do
     uniform_bias(rng, p[name .. ".bias"], p[name .. ".weight"])
@@ -197,7 +189,7 @@ end
 -- @string init
 -- @tparam Rng rng
 function M.start_coupling_cn(net, init, rng)
-  if blank then return end
+  if not rng then return end
   local p = by_name(net:parameters(""))
   for _, name in ipairs { "conv1", "rconv", "conv2" } do
     uniform_bias(rng, p[name .. ".bias"], p[name .. ".weight"])
@@ -212,7 +204,7 @@ end
 -- @param coupling the flow layer
 -- @tparam Rng rng
 function M.start_coupling(coupling, rng)
-  if blank then return end
+  if not rng then return end
   for _, p in ipairs(coupling:parameters()) do
     if not p.name:find("conv3", 1, true) then normal(rng, p.value, 0.05) end
   end
@@ -223,7 +215,7 @@ end
 -- @int channels C
 -- @tparam Rng rng
 function M.start_invconv(invconv, channels, rng)
-  if blank then return end
+  if not rng then return end
   local w = invconv:parameters()[1].value
   w:copy(core.tensor(rotation(rng, channels)):reshape(channels, channels))
 end
@@ -233,7 +225,7 @@ end
 -- @param net `cglow.UNet`
 -- @tparam Rng rng
 function M.start_unet(net, rng)
-  if blank then return end
+  if not rng then return end
   for _, p in ipairs(net:parameters("")) do
     if p.name:find("weight$") then
       he(rng, p.value)
@@ -246,7 +238,7 @@ end
 -- @param map `cglow.Features`
 -- @tparam Rng rng
 function M.start_features(map, rng)
-  if blank then return end
+  if not rng then return end
   normal(rng, map:parameters()[1].value, 0.05)
 end
 
@@ -254,7 +246,7 @@ end
 -- @param net
 -- @tparam Rng rng
 function M.start_head(net, rng)
-  if blank then return end
+  if not rng then return end
   local weight, bias = net:parameters()[1].value, net:parameters()[2].value
   uniform_bias(rng, weight, weight)
   uniform_bias(rng, bias, weight)
@@ -264,7 +256,7 @@ end
 -- @param split
 -- @tparam Rng rng
 function M.start_split(split, rng)
-  if blank then return end
+  if not rng then return end
   local weight, bias = split:parameters()[1].value, split:parameters()[2].value
   normal(rng, weight, 0.1)
   uniform_bias(rng, bias, weight)

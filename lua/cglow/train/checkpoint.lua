@@ -60,8 +60,8 @@ function M.read(path)
   local training, message = json.decode(metadata.training)
   if training ~= nil then training, message = state.check(training) end
   if not training then return nil, ("%s: training state: %s"):format(path, message) end
-  return setmetatable({tensors = tensors, state = training.state, steps = training.optimizer_steps,
-    updates = training.average_updates}, Checkpoint)
+  return setmetatable({tensors = tensors, metadata = metadata, state = training.state,
+    steps = training.optimizer_steps, updates = training.average_updates}, Checkpoint)
 end
 
 local function sick_parameter(model, tensors)
@@ -93,7 +93,7 @@ function Checkpoint:apply(model, optimizer, averaging)
   end
   local sick = sick_parameter(model, weights)
   if sick then return nil, ("tensor '%s' is not finite"):format(sick) end
-  local ok, message = model_file.fill(model, weights)
+  local ok, message = model_file.fill(model, weights, self.metadata)
   if ok then ok, message = averaging:restore(self.tensors, self.updates) end
   if not ok then return nil, message end
   return optimizer:set_state(moments, self.steps)

@@ -1,0 +1,71 @@
+--- Layers made within a budget of numbers: a few bytes of a file's configuration must
+-- not take gigabytes.
+--
+-- A budget goes by hand from whoever reads the file to whoever makes the layers, so it
+-- holds for these alone: not for what a user's function, another coroutine or a
+-- finalizer makes meanwhile. Where one is expected, nil stands for any number.
+-- @module cglow.nn.budget
+local nn = require "cglow.nn"
+
+local M = {}
+
+local Budget = {}
+Budget.__index = Budget
+
+--- A budget.
+-- @int n so many numbers in all
+-- @treturn Budget
+function M.of(n) return setmetatable({ left = n }, Budget) end
+
+--- Take the numbers of a tensor off a budget.
+-- @tparam ?Budget budget
+-- @param ... the tensor's sizes
+-- @raise when they are more than are left
+function M.take(budget, ...)
+  if not budget then return end
+  local count = 1.0 -- no product of sizes overflows
+  for _, size in ipairs { ... } do count = count * size end
+  if count > budget.left then
+    error(("a parameter of shape %s is more than the %d numbers that are left"):format(
+      table.concat({ ... }, "x"), budget.left), 0)
+  end
+  budget.left = budget.left - math.tointeger(count)
+end
+
+--- `nn.Conv2d` with a square kernel.
+-- @tparam ?Budget budget
+-- @tparam table opts
+-- @treturn Net
+function M.conv2d(budget, opts)
+  local kernel = opts.kernel or 3
+  M.take(budget, opts.out_channels, opts.in_channels, kernel, kernel)
+  M.take(budget, opts.out_channels)
+  return nn.Conv2d(opts)
+end
+
+--- `nn.RConv`.
+-- @tparam ?Budget budget
+-- @tparam table opts
+-- @treturn Net
+function M.rconv(budget, opts)
+  local kernel = {}
+  for i = 1, 2 do
+    local from, to = opts.from[i], opts.to[i]
+    kernel[i] = from - (to - 1) * (from // to)
+  end
+  M.take(budget, opts.out_channels, opts.in_channels, kernel[1], kernel[2])
+  M.take(budget, opts.out_channels)
+  return nn.RConv(opts)
+end
+
+--- `nn.Linear`.
+-- @tparam ?Budget budget
+-- @tparam table opts
+-- @treturn Net
+function M.linear(budget, opts)
+  M.take(budget, opts.out_features, opts.in_features)
+  M.take(budget, opts.out_features)
+  return nn.Linear(opts)
+end
+
+return M
