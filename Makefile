@@ -71,10 +71,16 @@ MPI_SRC := $(sort $(wildcard csrc/mpi/*.c))
 MPICC ?= mpicc
 WITH_MPI := $(if $(MPICC),$(shell command -v $(MPICC)))
 
-all: lua/cglow/core.so lua/cglow/help/core.lua $(if $(WITH_MPI),lua/cglow/mpi.so) ## build lua/cglow/core.so
+all: lua/cglow/core.so lua/cglow/help/core.lua $(if $(WITH_MPI),lua/cglow/mpi.so) $(BUILD)/cglow ## build the core, and the program build/cglow
 	@:
 double: $(BUILD)/double/cglow/core.so $(if $(WITH_MPI),$(BUILD)/double/cglow/mpi.so) ## build the double-precision core that specs use
 	@:
+
+# The program as it is called in a checkout.
+$(BUILD)/cglow: Makefile
+	@mkdir -p $(@D)
+	@printf '#!/bin/sh\nexec %s "%s" "$$@"\n' "$(LUA)" "$(CURDIR)/lua/cglow/cli/program.lua" >$@
+	@chmod 755 $@
 
 mpi: lua/cglow/mpi.so ## build lua/cglow/mpi.so, the module cglow.mpi, with MPICC (mpicc)
 	@:
@@ -295,7 +301,7 @@ DESTDIR   ?=
 install: install-modules ## install below PREFIX (/usr/local) without LuaRocks
 	@mkdir -p "$(DESTDIR)$(SHAREDIR)" "$(DESTDIR)$(BINDIR)"
 	@cp -R data examples "$(DESTDIR)$(SHAREDIR)"
-	@printf '#!/bin/sh\nexec %s -e "%s" %s "$$@"\n' "$(LUA)" "$(INSTALLED_PATHS)" "$(SHAREDIR)/examples/cglow.lua" \
+	@printf '#!/bin/sh\nexec %s -e "%s" %s "$$@"\n' "$(LUA)" "$(INSTALLED_PATHS)" "$(LUADIR)/cglow/cli/program.lua" \
 	  >"$(DESTDIR)$(BINDIR)/cglow"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/cglow"
 	@echo "installed below $(DESTDIR)$(PREFIX); try $(BINDIR)/cglow"

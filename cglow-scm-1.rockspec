@@ -50,7 +50,7 @@ build = {
     LIBDIR = "$(LIBDIR)",
   },
   install = {
-    bin = { cglow = "examples/cglow.lua" },
+    bin = { cglow = "lua/cglow/cli/program.lua" },
   },
   copy_directories = { "data", "examples" },
 }

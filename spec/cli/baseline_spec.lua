@@ -1,11 +1,12 @@
--- The command of examples/baseline.lua, as a user runs it.
+-- The command `cglow baseline`, as a user runs it.
 local json = require "cglow.util.json"
 local lfs = require "lfs"
 local scratch = require "spec.fixtures.scratch"
 
 -- What it wrote to either stream, and its exit code.
 local function baseline(arguments)
-  local pipe = assert(io.popen(("%s examples/baseline.lua %s 2>&1"):format(os.getenv "LUA" or "lua5.4", arguments)))
+  local pipe = assert(io.popen(("%s lua/cglow/cli/program.lua baseline %s 2>&1"):format(
+    os.getenv "LUA" or "lua5.4", arguments)))
   local out = pipe:read("a")
   local _, _, code = pipe:close()
   return out, code
@@ -37,6 +38,7 @@ describe("the command baseline", function()
     local config = assert(json.read(run .. "/config.json"))
     assert.equal("binary_segmentation", config.baseline)
     assert.equal(2, config.settings.channels)
+    assert.matches("^cglow baseline binary_segmentation %-%-size 8 ", config.command)
   end)
 
   it("goes on from a run's newest checkpoint with the run's own settings", function()

@@ -83,7 +83,7 @@ describe("documentation of", function()
     ["cglow.model.cost"] = {"model/cost.lua"}, ["cglow.model.networks"] = {"model/networks.lua"},
     ["cglow.model.build"] = {"model/build.lua"}, ["cglow.tasks.define"] = {"tasks/define.lua"},
     ["cglow.tasks.baselines"] = {"tasks/baselines.lua"}, ["cglow.cli"] = {"cli/init.lua"},
-    ["cglow.cli.fail"] = {"cli/fail.lua"}, ["cglow.run.format"] = {"run/format.lua"},
+    ["cglow.cli.command"] = {"cli/command.lua"}, ["cglow.run.format"] = {"run/format.lua"},
   }
   for name, sources in pairs(modules) do
     it(name, function()

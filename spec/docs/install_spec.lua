@@ -49,7 +49,7 @@ describe("an installed cglow", function()
     assert.is_truthy(lfs.attributes(folder .. "/run/evaluation.png"))
     local text, ok = shell(folder, command .. " no-such-script")
     assert.is_false(ok)
-    assert.matches("no script 'no%-such%-script'", text)
+    assert.matches("no command 'no%-such%-script'", text)
   end
 
   it("is a rock made from the checkout, and can be removed", function()

@@ -1,5 +1,6 @@
 local base64 = require "cglow.report.base64"
-local command = require "cglow.cli.report"
+local command = require "cglow.cli.command"
+local run_report = require "cglow.cli.report"
 local core = require "cglow.core"
 local html = require "cglow.report.html"
 local image = require "cglow.image"
@@ -190,11 +191,12 @@ describe("report", function()
       _G.print, io.stderr = print_real, stderr_real
     end)
     write_run(folder .. "/run", {config = CONFIG, log = LOG})
-    assert.equal(0, command.run {folder .. "/run"})
-    assert.equal(0, command.run {folder .. "/run", folder .. "/run", "--out", folder .. "/both.html"})
-    assert.equal(2, command.run {folder .. "/none"})
-    assert.equal(2, command.run {})
-    assert.equal(2, command.run {"--frob"})
+    assert.equal(0, command.run("report", run_report, {folder .. "/run"}))
+    local both = {folder .. "/run", folder .. "/run", "--out", folder .. "/both.html"}
+    assert.equal(0, command.run("report", run_report, both))
+    assert.equal(2, command.run("report", run_report, {folder .. "/none"}))
+    assert.equal(2, command.run("report", run_report, {}))
+    assert.equal(2, command.run("report", run_report, {"--frob"}))
     assert.same({folder .. "/run/report.html", folder .. "/both.html"}, {said[1], said[2]})
     assert(xml.check(toy.read(folder .. "/run/report.html")))
     assert(xml.check(toy.read(folder .. "/both.html")))

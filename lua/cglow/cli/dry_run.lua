@@ -3,7 +3,7 @@
 -- @module cglow.cli.dry_run
 local core = require "cglow.core"
 local json = require "cglow.util.json"
-local fail = require "cglow.cli.fail"
+local command = require "cglow.cli.command"
 local format = require "cglow.run.format"
 local train = require "cglow.train"
 
@@ -28,8 +28,8 @@ local function measure(options)
   for _, name in ipairs {"model", "train", "batch", "accumulate", "seed", "optimizer", "cell_width", "ema", "head"} do
     o[name] = options[name]
   end
-  local outcome = fail.try(train.Trainer, o):run()
-  if outcome.reason ~= "done" then fail.misuse("the trial steps ended early: " .. outcome.message) end
+  local outcome = command.try(train.Trainer, o):run()
+  if outcome.reason ~= "done" then command.misuse("the trial steps ended early: " .. outcome.message) end
   return median(times)
 end
 

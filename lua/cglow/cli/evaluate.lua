@@ -3,7 +3,7 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local json = require "cglow.util.json"
-local fail = require "cglow.cli.fail"
+local command = require "cglow.cli.command"
 local evaluation = require "cglow.tasks.evaluation"
 local session_of = require "cglow.cli.session"
 local validation = require "cglow.train.validation"
@@ -45,7 +45,7 @@ local function bits_per_dim(args, session, data)
   local nll = validation.new {
     data = data:dequantise(), batch = 2, cell_width = data.info.cell_width or 1, seed = args.seed or 1,
   }
-  return fail.must(nll:run(session.model)).nll
+  return command.must(nll:run(session.model)).nll
 end
 
 -- The model that makes predictions and what `evaluation` is told: a larger picture
@@ -53,7 +53,8 @@ end
 local function predictions(args, session)
   local size = args.size or session.size
   if size < session.size then
-    fail.misuse(("--size: the model's pictures are of %dx%d, not %dx%d"):format(session.size, session.size, size, size))
+    local own = session.size
+    command.misuse(("--size: the model's pictures are of %dx%d, not %dx%d"):format(own, own, size, size))
   end
   if size > session.size then return session_of.tiled(session), {samples = 1, shown = 0} end
   return session.model, {samples = session.samples, rng = session.rng, cell_width = session.cell_width}
@@ -86,7 +87,7 @@ return function(task, args)
   local results = measure(task, args, session, data)
 
   local sheet = args.sheet or session.folder .. "/evaluation.png"
-  fail.must(image.save(sheet, draw_sheet(task, args, session, data)))
+  command.must(image.save(sheet, draw_sheet(task, args, session, data)))
   if args.json then
     print(json.encode({task = task.name, model = session.path, images = data:size(), samples = session.samples,
       results = results, sheet = sheet}, {not_finite = "null"}))

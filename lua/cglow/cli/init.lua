@@ -1,27 +1,37 @@
---- The command line that the task scripts share: train, evaluate, predict and
--- sample with the same options everywhere.
+--- The command line: the commands of the task scripts and the program `cglow`.
 --
--- What the user got wrong is answered with one line and exit code 2; a run that
--- failed ends with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
+--     require("cglow.cli").main(cglow.task.define {name = …}, arg)
+--
+-- makes a script with the commands train, evaluate, predict and sample. What the
+-- user got wrong is answered with one line and exit code 2; a run that failed ends
+-- with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
 -- @module cglow.cli
-local core = require "cglow.core"
-local fail = require "cglow.cli.fail"
+local command = require "cglow.cli.command"
+local lfs = require "lfs"
 local parser = require "cglow.cli.parser"
+local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
+local version = require "cglow.util.version"
 
 local M = {}
 
-local function check_paths(args)
-  if args.data then fail.require_path(args.data, "directory", "--data") end
-  if args.checkpoint then fail.require_path(args.checkpoint, "file", "--checkpoint") end
-  for _, path in ipairs(args.file or {}) do fail.require_path(path, "file", args.command) end
-end
+local TASKS <const> = {
+  "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
+}
+
+-- Commands of the program besides the tasks and the example scripts.
+local COMMANDS <const> = {
+  {"baseline", "A feed-forward network for one of the tasks, to hold c-Glow's figures against"},
+  {"report", "A report of a training run, or of several to compare, as one HTML page"},
+}
+
+-- ---- a task's commands -----------------------------------------------------
 
 local function parse_config(args)
   local config = {}
   for _, text in ipairs(args.config or {}) do
     local name, value = settings.parse(text)
-    if not name then fail.misuse(value) end
+    if not name then command.misuse(value) end
     config[name] = value
   end
   args.config = config
@@ -34,39 +44,88 @@ local function wants_settings(args)
 end
 
 local function execute(task, argv)
-  local ok, args = parser(task):pparse(argv)
-  if not ok then fail.misuse(("%s ('%s --help' shows how)"):format((args:gsub("\n", ". ")), task.name)) end
+  local args = command.parse(task.name, parser.task(task), argv)
   if wants_settings(args) then
     print(settings.describe(task, args.recipe))
     return 0
   end
-  check_paths(args)
   parse_config(args)
-  args.argv = argv
-  if args.threads then core.threads(args.threads) end
-  core.seed(args.seed or 1)
-  return require("cglow.cli." .. args.command)(task, args) or 0
+  return require("cglow.cli." .. args.command)(task, args)
 end
 
---- Run a task script.
--- @tparam table task from `cglow.tasks.define`
+--- Run one of a task's commands.
+-- @tparam table task from `cglow.task.define`
 -- @tparam {string,...} argv
 -- @treturn integer exit code
-function M.run(task, argv)
-  local ok, result = xpcall(execute, function(e)
-    return fail.message(e) and e or debug.traceback(tostring(e), 2)
-  end, task, argv)
-  if ok then return result end
-  io.stdout:flush()
-  if fail.message(result) then
-    io.stderr:write(task.name, ": ", result.message, "\n")
-    return 2
+function M.run(task, argv) return command.run(task.name, execute, task, argv) end
+
+--- Run one of a task's commands and leave the process.
+-- @tparam table task from `cglow.task.define`
+-- @tparam {string,...} argv
+function M.main(task, argv) os.exit(M.run(task, argv), true) end
+
+-- ---- the program -----------------------------------------------------------
+
+local function member(list, name)
+  for _, entry in ipairs(list) do
+    if entry == name or entry[1] == name then return true end
   end
-  io.stderr:write(task.name, ": ", result, "\n")
-  return 1
+  return false
 end
 
---- Run a task script and leave the process.
-function M.main(task, argv) os.exit(M.run(task, argv), true) end
+-- How the comment that opens a script begins.
+local function summary(file)
+  local text = {}
+  for line in io.lines(file) do
+    local comment = line:match "^%-%-+ ?(.*)"
+    if comment then text[#text + 1] = comment elseif #text > 0 then break end
+  end
+  return (table.concat(text, " "):match "^[^.:?(]*")
+end
+
+local function example_names(folder)
+  local names = {}
+  for name in lfs.dir(folder) do
+    name = name:match("^(.*)%.lua$")
+    if name and not member(TASKS, name) then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+local function list()
+  local folder = command.must(path.examples())
+  local function line(name, text) print(("  %-26s %s"):format(name:gsub("_", "-"), text)) end
+  print(("cglow %s\n\nusage: cglow NAME [ARGUMENT ...]; 'cglow NAME --help' tells more\n"):format(version))
+  print "Tasks, each with the commands train, evaluate, predict and sample:"
+  for _, name in ipairs(TASKS) do line(name, require("cglow.tasks." .. name).title) end
+  print "\nOther commands:"
+  for _, entry in ipairs(COMMANDS) do line(entry[1], entry[2]) end
+  print "\nExamples:"
+  for _, name in ipairs(example_names(folder)) do line(name, summary(("%s/%s.lua"):format(folder, name))) end
+  print(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
+end
+
+local function run_example(name, argv)
+  local script = not name:find("[^%w_-]") and path.script(name)
+  if not script then command.misuse(("there is no command '%s'; 'cglow' alone lists them"):format(name)) end
+  argv[0] = script
+  dofile(script) -- which finds its arguments in the global `arg`
+end
+
+local function execute_program(argv)
+  local name = table.remove(argv, 1)
+  if not name or name == "--help" or name == "-h" then return list() end
+  if name == "--version" then return print("cglow " .. version) end
+  command.program = "cglow"
+  local module = name:gsub("-", "_")
+  if member(TASKS, module) then return M.run(require("cglow.tasks." .. module), argv) end
+  if member(COMMANDS, name) then return command.run(name, require("cglow.cli." .. name), argv) end
+  return run_example(name, argv)
+end
+
+--- Run the program `cglow` and leave the process.
+-- @tparam {string,...} argv the global `arg`: what names an example goes on to it
+function M.program(argv) os.exit(command.run("cglow", execute_program, argv), true) end
 
 return M

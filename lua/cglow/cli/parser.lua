@@ -1,11 +1,16 @@
---- The options of a task's commands: train, evaluate, predict and sample.
+--- The options of all commands: a task's train, evaluate, predict and sample, and
+-- the program's baseline and report.
 -- @module cglow.cli.parser
 local argparse = require "argparse"
 local settings = require "cglow.tasks.settings"
 
+local M = {}
+
 local MAX_THREADS <const> = 1024 -- what cglow.threads takes
 
--- A converter for argparse that checks a number.
+-- ---- numbers -------------------------------------------------------------
+
+-- Converters for argparse that check a number.
 local function number(option, low)
   return function(text)
     local n = tonumber(text)
@@ -14,19 +19,31 @@ local function number(option, low)
   end
 end
 
+local function positive(option)
+  return function(text)
+    local n = tonumber(text)
+    if n and n > 0 and n < math.huge then return n end
+    return nil, ("%s expects a number above 0, got '%s'"):format(option, text)
+  end
+end
+
 local function integer(option, low, high)
   local range = high and ("from %d to %d"):format(low, high) or ("from %d on"):format(low)
   return function(text)
-    local n = tonumber(text)
-    n = n and math.tointeger(n)
+    local n = math.tointeger(tonumber(text))
     if n and n >= low and n <= (high or n) then return n end
     return nil, ("%s expects an integer %s, got '%s'"):format(option, range, text)
   end
 end
 
+local function count(command, option, argument, description, high)
+  command:option(option):argname(argument):convert(integer(option, 1, high)):description(description)
+end
+
+-- ---- options that several commands have ------------------------------------
+
 local function common(command)
-  command:option("--threads"):argname "N":convert(integer("--threads", 1, MAX_THREADS))
-    :description "Processor cores to use (all)."
+  count(command, "--threads", "N", "Processor cores to use (all).", MAX_THREADS)
   command:option("--seed"):argname "N":convert(integer("--seed", 0))
     :description "Seed of all random numbers (1)."
   command:flag("-q --quiet"):description "Say only what went wrong."
@@ -41,14 +58,17 @@ local function model_choice(command, task)
 end
 
 local function sample_count(command)
-  command:option("--samples"):argname "M":convert(integer("--samples", 1))
-    :description "Samples that are averaged for a prediction (10)."
+  count(command, "--samples", "M", "Samples that are averaged for a prediction (10).")
 end
 
 local function data_choice(command)
   command:option("--data"):argname "DIR"
     :description "The full data set as published (the embedded samples)."
 end
+
+local function resume(command) command:flag("--resume"):description "Go on from the run's newest checkpoint." end
+
+-- ---- a task's commands -----------------------------------------------------
 
 local function sizes_of(task)
   local small = task.sample_size ~= task.size and (", samples %d"):format(task.sample_size) or ""
@@ -58,10 +78,8 @@ end
 local function add_train(parser, task)
   local c = parser:command("train"):summary "Learn from a data set; keep all in a run folder."
   data_choice(c)
-  c:option("--size"):argname "N":convert(integer("--size", 1))
-    :description(("Height and width, as in %s."):format(sizes_of(task)))
-  c:option("--steps"):argname "N":convert(integer("--steps", 1))
-    :description(("Training steps (%d)."):format(task.steps))
+  count(c, "--size", "N", ("Height and width, as in %s."):format(sizes_of(task)))
+  count(c, "--steps", "N", ("Training steps (%d)."):format(task.steps))
   c:option("--recipe"):argname "NAME":choices {"encoder", "paper"}
     :description(("Model and training: encoder or paper (%s)."):format(settings.RECIPE))
   c:option("--init"):argname "HOW":choices {"paper", "orthogonal", "live"}
@@ -70,7 +88,7 @@ local function add_train(parser, task)
     :description "Override a setting; '--config help' lists them all."
   c:option("--run"):argname "DIR"
     :description(("Folder for all that is kept (runs/%s)."):format(task.name))
-  c:flag("--resume"):description "Go on from the run's newest checkpoint."
+  resume(c)
   c:flag("--dry-run"):description "Only show the model and what training would cost."
   common(c)
 end
@@ -82,11 +100,8 @@ local function add_evaluate(parser, task)
   data_choice(c)
   c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
     :description "Which part: valid, test or train (valid)."
-  c:option("--limit"):argname "N":convert(integer("--limit", 1)):description "Use only the first N images."
-  if task.tiled then
-    c:option("--size"):argname "N":convert(integer("--size", 1))
-      :description "Their height and width: above the model's, by tiles."
-  end
+  count(c, "--limit", "N", "Use only the first N images.")
+  if task.tiled then count(c, "--size", "N", "Their height and width: above the model's, by tiles.") end
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/evaluation.png)."
   common(c)
 end
@@ -106,20 +121,24 @@ local function add_sample(parser, task)
   c:argument("file"):args "*":description "Image files (held-out images)."
   model_choice(c, task)
   data_choice(c)
-  c:option("--count"):argname "N":convert(integer("--count", 1)):description "Samples for each image (8)."
-  c:option("--images"):argname "N":convert(integer("--images", 1)):description "Held-out images to use (6)."
+  count(c, "--count", "N", "Samples for each image (8).")
+  count(c, "--images", "N", "Held-out images to use (6).")
   c:option("--temperature"):argname "T":convert(number("--temperature", 0))
     :description "Scale of the latents' spread (1)."
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/samples.png)."
   common(c)
 end
 
---- The parser of a task script.
--- @tparam table task
-return function(task)
-  local parser = argparse(task.name, task.title)
-    :command_target "command":require_command(true)
-    :help_max_width(80):help_description_margin(24):usage_max_width(80)
+-- ---- the parsers -----------------------------------------------------------
+
+local function new(name, title)
+  return argparse(name, title):help_max_width(80):help_description_margin(24):usage_max_width(80)
+end
+
+--- The parser of a task's commands.
+-- @tparam table task from `cglow.tasks.define`
+function M.task(task)
+  local parser = new(task.name, task.title):command_target "command":require_command(true)
   parser:epilog "'COMMAND --help' tells more. A quick start: 'train --steps 500', then 'evaluate'."
   add_train(parser, task)
   add_evaluate(parser, task)
@@ -127,3 +146,34 @@ return function(task)
   add_sample(parser, task)
   return parser
 end
+
+--- The parser of the command baseline.
+-- @tparam {string,...} tasks that it knows
+function M.baseline(tasks)
+  local p = new("baseline", "Train a feed-forward network for a task, and score it beside trivial answers.")
+  p:argument("task"):choices(tasks):description(table.concat(tasks, ", ") .. ".")
+  data_choice(p)
+  count(p, "--size", "N", "Height and width (the task's).")
+  count(p, "--steps", "N", "Training steps (1000).")
+  count(p, "--batch", "N", "Samples in a step (segmentations 8, others 2).")
+  count(p, "--channels", "N", "Channels at full size (32).", 4096)
+  count(p, "--depth", "N", "Halvings (segmentations, 3) or convolutions (others, 8).", 64)
+  p:option("--lr"):argname "X":convert(positive "--lr"):description "Adam's step size (0.001)."
+  p:option("--run"):argname "DIR":description "Folder for all that is kept (runs/baseline_TASK)."
+  resume(p)
+  p:option("--split"):argname "NAME":choices {"valid", "test"}:description "Part for the scores: valid or test (valid)."
+  count(p, "--limit", "N", "Score only the first N images.")
+  common(p)
+  return p
+end
+
+--- The parser of the command report.
+function M.report()
+  local p = new("report", "Write a report of a training run, or of several to compare, as one HTML page.")
+  p:argument("run"):args "+":description "Run folders."
+  p:option("--out"):argname "FILE"
+    :description "The page to write (RUN/report.html; report.html here for several runs)."
+  return p
+end
+
+return M

@@ -2,7 +2,7 @@
 -- @module cglow.cli.predict
 local image = require "cglow.image"
 local json = require "cglow.util.json"
-local fail = require "cglow.cli.fail"
+local command = require "cglow.cli.command"
 local session_of = require "cglow.cli.session"
 local runfolder = require "cglow.run.folder"
 
@@ -12,7 +12,7 @@ local function targets(files, out)
   for i, file in ipairs(files) do
     local stem = file:match("([^/]+)$"):gsub("%.[^.]*$", "")
     local path = ("%s/%s.png"):format(out, stem)
-    if taken[path] then fail.misuse(("%s and %s would both be written to %s"):format(taken[path], file, path)) end
+    if taken[path] then command.misuse(("%s and %s would both be written to %s"):format(taken[path], file, path)) end
     paths[i], taken[path] = path, file
   end
   return paths
@@ -23,10 +23,10 @@ return function(task, args)
   local paths = targets(args.file, out)
   local session = session_of.load(task, args)
   local predict = session_of.predictor(session)
-  fail.must(runfolder.make_directory(out))
+  command.must(runfolder.make_directory(out))
   for i, file in ipairs(args.file) do
-    local answer = fail.must(task.predict_file(predict, file, session.size, args))
-    fail.must(image.save(paths[i], answer, task.save))
+    local answer = command.must(task.predict_file(predict, file, session.size, args))
+    command.must(image.save(paths[i], answer, task.save))
     if args.json then print(json.encode {input = file, output = paths[i]})
     elseif not args.quiet then print(("%s -> %s"):format(file, paths[i])) end
   end

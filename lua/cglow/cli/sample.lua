@@ -2,14 +2,14 @@
 -- @module cglow.cli.sample
 local image = require "cglow.image"
 local json = require "cglow.util.json"
-local fail = require "cglow.cli.fail"
+local command = require "cglow.cli.command"
 local evaluation = require "cglow.tasks.evaluation"
 local session_of = require "cglow.cli.session"
 
 local function inputs_of(task, args, session)
   local inputs = {}
   if #args.file > 0 then
-    for i, file in ipairs(args.file) do inputs[i] = fail.must(task.read_input(file, session.size)) end
+    for i, file in ipairs(args.file) do inputs[i] = command.must(task.read_input(file, session.size)) end
     return inputs
   end
   local valid = session_of.data(task, args, session, "valid")
@@ -23,7 +23,7 @@ return function(task, args)
     samples = args.count or 8, temperature = args.temperature, rng = session.rng, cell_width = session.cell_width,
   })
   local path = args.sheet or session.folder .. "/samples.png"
-  fail.must(image.save(path, sheet))
+  command.must(image.save(path, sheet))
   if args.json then print(json.encode {model = session.path, sheet = path})
   elseif not args.quiet then print("samples: " .. path) end
 end

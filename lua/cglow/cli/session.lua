@@ -3,9 +3,10 @@
 local lfs = require "lfs"
 local core = require "cglow.core"
 local Model = require "cglow.model"
-local fail = require "cglow.cli.fail"
+local command = require "cglow.cli.command"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
+local training = require "cglow.cli.training"
 local transform = require "cglow.data.transform"
 local runfolder = require "cglow.run.folder"
 local tiles = require "cglow.image.tiling"
@@ -18,13 +19,9 @@ local DEFAULT_SAMPLES = 10
 local function run_config(task, args, folder)
   if args.checkpoint then return {} end
   if not folder:exists() then
-    fail.misuse(("there is no run in %s: train one, or name it with --run or --checkpoint"):format(folder.path))
+    command.misuse(("there is no run in %s: train one, or name it with --run or --checkpoint"):format(folder.path))
   end
-  local config = fail.must(folder:read_config())
-  if config.task ~= task.name then
-    fail.misuse(("the run in %s is one of %s"):format(folder.path, tostring(config.task)))
-  end
-  return config
+  return training.config_of(folder, "task", task.name)
 end
 
 local function model_path(args, folder)
@@ -32,7 +29,7 @@ local function model_path(args, folder)
   for _, name in ipairs {"best.safetensors", "last.safetensors"} do
     if lfs.attributes(folder:file(name), "mode") then return folder:file(name) end
   end
-  fail.misuse(("%s holds no model yet"):format(folder.path))
+  command.misuse(("%s holds no model yet"):format(folder.path))
 end
 
 -- The size that the model was made for; it must be a model of this task.
@@ -43,7 +40,7 @@ local function size_of(task, model, path)
     return shape[1] == expected[1] and shape[2] == expected[2] and shape[3] == expected[3]
   end
   if not (x and same(x, task.x(size)) and same(y, task.y(size))) then
-    fail.misuse(("%s is no model of %s"):format(path, task.name))
+    command.misuse(("%s is no model of %s"):format(path, task.name))
   end
   return size
 end
@@ -58,8 +55,8 @@ function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config = run_config(task, args, folder)
   local path = model_path(args, folder)
-  local model, _, metadata = fail.must(Model.load(path))
-  local saved = fail.must(settings.saved(config))
+  local model, _, metadata = command.must(Model.load(path))
+  local saved = command.must(settings.saved(config))
   return {
     model = model, path = path, settings = saved, size = size_of(task, model, path),
     cell_width = tonumber(metadata.cell_width),
@@ -76,8 +73,8 @@ end
 -- @treturn string where it comes from
 function M.data(task, args, session, split, size)
   local directory = args.data or session.settings.data
-  if directory and not args.data then fail.require_path(directory, "directory", "the run's --data") end
-  return fail.must(task_of.data(task, {
+  if directory and not args.data then command.require_path(directory, "directory", "the run's --data") end
+  return command.must(task_of.data(task, {
     directory = directory, split = split, size = size or session.size, seed = session.settings.seed or 1,
   }))
 end

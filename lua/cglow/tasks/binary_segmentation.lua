@@ -4,10 +4,8 @@
 -- @module cglow.tasks.binary_segmentation
 local baselines = require "cglow.tasks.baselines"
 local horses = require "cglow.data.horses"
-local image = require "cglow.image"
 local metrics = require "cglow.metrics"
-
-local function three_channels(size) return {3, size, size} end
+local shared = require "cglow.tasks.shared"
 
 -- One channel of a mask that has three equal ones, but for the noise of a sample.
 local function mask_of(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
@@ -26,18 +24,12 @@ local function score()
   }
 end
 
-local function read_photo(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  return {x = image.resize(photo, size, size), name = path, photo = photo}
-end
-
 return require("cglow.tasks.define").define {
   name = "binary_segmentation",
   title = "Binary segmentation: c-Glow learns the masks of photographs.",
   predicts = "Write a mask for each photograph, in its own size.",
   sizes = {32, 64, 128}, size = 32,
-  x = three_channels, y = three_channels, augment_y = "mask",
+  x = shared.three_channels, y = shared.three_channels, augment_y = "mask",
   recipe = {
     ["augment.mirror"] = true, ["augment.shift"] = 0.06, ["augment.zoom"] = 0.1, ["augment.stretch"] = 0.05,
     ["augment.gain"] = 0.1, ["augment.tint"] = 0.05,
@@ -60,11 +52,9 @@ return require("cglow.tasks.define").define {
       {name = "mean mask", predict = baselines.mean(train)},
     }
   end,
-  read_input = read_photo,
+  read_input = shared.read_resized,
   predict_file = function(predict, path, size)
-    local input, message = read_photo(path, size)
-    if not input then return nil, message end
-    local mask = image.resize(mask_of(predict(input.x)), input.photo:size(2), input.photo:size(3))
-    return picture_of(metrics.binarise(mask))
+    local mask, message = shared.predict_resized(function(x) return mask_of(predict(x)) end, path, size)
+    return mask and picture_of(metrics.binarise(mask)), message
   end,
 }

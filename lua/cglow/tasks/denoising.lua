@@ -7,9 +7,8 @@ local baselines = require "cglow.tasks.baselines"
 local bsds = require "cglow.data.bsds"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
+local shared = require "cglow.tasks.shared"
 local tiles = require "cglow.image.tiling"
-
-local function three_channels(size) return {3, size, size} end
 
 local SIGMA <const> = 25 / 255
 
@@ -18,23 +17,13 @@ local function in_sigmas(sample) return {x = sample.x, y = sample.y / SIGMA, nam
 -- The answer is the photograph without the noise.
 local function clean_of(y, sample) return (sample.x - y * SIGMA):clamp(0, 1) end
 
--- PSNR of each image, averaged; the peak is 1.
-local function score()
-  local sum, count = 0, 0
-  return {
-    add = function(_, answer, truth) sum, count = sum + metrics.psnr(answer, truth), count + 1 end,
-    result = function() return {psnr = sum / count} end,
-  }
-end
-
 local function read_photo(path, size)
   local photo, message = image.load(path, {channels = 3})
   if not photo then return nil, message end
-  if photo:size(2) < size or photo:size(3) < size then
-    return nil, ("%s is smaller than %d×%d"):format(path, size, size)
-  end
-  local top, left = (photo:size(2) - size) // 2 + 1, (photo:size(3) - size) // 2 + 1
-  return {x = image.crop(photo, top, left, size, size), name = path}
+  local x
+  x, message = shared.crop_middle(photo, size, path)
+  if not x then return nil, message end
+  return {x = x, name = path}
 end
 
 return require("cglow.tasks.define").define {
@@ -42,7 +31,7 @@ return require("cglow.tasks.define").define {
   title = "Denoising: c-Glow learns the noise in photographs (σ = 25/255).",
   predicts = "Write a clean photograph for each noisy one, of any size.",
   sizes = {32, 64, 128}, size = 128, sample_size = 64,
-  x = three_channels, y = three_channels,
+  x = shared.three_channels, y = shared.three_channels,
   recipe = {["augment.transpose"] = true, ["head.weight"] = 0.3}, -- the data set mirrors its crops
   head = {outputs = 3, loss = "squared_error", target = function(sample) return sample.y end, decide = clean_of},
   data = function(dir, o)
@@ -50,7 +39,7 @@ return require("cglow.tasks.define").define {
     return data and data:map(in_sigmas, {recipe = "in sigmas"}), message
   end,
   decide = clean_of,
-  score = score,
+  score = function() return shared.psnr_score() end,
   notes = "psnr: dB for a peak of 1, averaged over the images",
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
   show_input = function(sample) return sample.x end,

@@ -16,6 +16,7 @@ local depth = require "cglow.data.depth"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
 local seven_scenes = require "cglow.data.seven_scenes"
+local shared = require "cglow.tasks.shared"
 local tiles = require "cglow.image.tiling"
 local vision = require "cglow.image.vision"
 
@@ -59,17 +60,23 @@ end
 -- Black where there was no reading.
 local function show_raw(sample) return relief(sample.x:narrow(1, 1, 1)) * sample.x:narrow(1, 2, 1) end
 
+local function where_known(sample) return {mask = sample.valid} end
+
 -- Where there is a reference: PSNR of each image, averaged (the peak is the range),
 -- and the mean distance from the reference, which a few pixels at a rim do not rule.
 local function score()
-  local sum, count, distance, pixels = 0, 0, 0, 0
+  local psnr, distance, pixels = shared.psnr_score(where_known), 0, 0
   return {
     add = function(_, answer, truth, sample)
-      sum, count = sum + metrics.psnr(answer, truth, {mask = sample.valid}), count + 1
+      psnr:add(answer, truth, sample)
       distance = distance + ((answer - truth):abs()[1] * sample.valid):sum()
       pixels = pixels + sample.valid:sum()
     end,
-    result = function() return {psnr = sum / count, error_mm = distance / pixels * RANGE * 1000} end,
+    result = function()
+      local result = psnr:result()
+      result.error_mm = distance / pixels * RANGE * 1000
+      return result
+    end,
   }
 end
 
@@ -88,9 +95,9 @@ end
 local function read_input(path, size)
   local x, message = read_depth(path)
   if not x then return nil, message end
-  if x:size(2) < size or x:size(3) < size then return nil, ("%s is smaller than %d×%d"):format(path, size, size) end
-  local top, left = (x:size(2) - size) // 2 + 1, (x:size(3) - size) // 2 + 1
-  return {x = with_detail(image.crop(x, top, left, size, size)), name = path}
+  x, message = shared.crop_middle(x, size, path)
+  if not x then return nil, message end
+  return {x = with_detail(x), name = path}
 end
 
 return require("cglow.tasks.define").define {
@@ -111,7 +118,7 @@ return require("cglow.tasks.define").define {
   decide = clean_of,
   score = score,
   notes = "where there is a reference: psnr: dB for a peak of 4 m, averaged over the crops; error_mm: mean distance",
-  rate = function(answer, truth, sample) return metrics.psnr(answer, truth, {mask = sample.valid}) end,
+  rate = function(answer, truth, sample) return metrics.psnr(answer, truth, where_known(sample)) end,
   show_input = show_raw,
   show = function(y, sample) return relief(clean_of(y, sample)) end,
   show_answer = relief,

@@ -10,6 +10,7 @@ local celeba = require "cglow.data.celeba"
 local core = require "cglow.core"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
+local shared = require "cglow.tasks.shared"
 local vision = require "cglow.image.vision"
 
 -- The middle half of x each way.
@@ -46,15 +47,6 @@ end
 -- What the head says is so many times what the photograph has on top of the diffusion, which
 -- is of magnitude 1/4.
 local HEAD_SCALE <const> = 4
-
--- PSNR of the hidden block of each image, averaged; the peak is 1.
-local function score()
-  local sum, count = 0, 0
-  return {
-    add = function(_, answer, truth) sum, count = sum + metrics.psnr(answer, truth), count + 1 end,
-    result = function() return {psnr = sum / count} end,
-  }
-end
 
 -- The hole of a photograph: where its alpha is below one half, or where the mask
 -- file is above; H×W of 0 and 1.
@@ -137,14 +129,14 @@ return require("cglow.tasks.define").define {
     outputs = 3, loss = "squared_error", target = function(sample) return sample.y * HEAD_SCALE end,
     decide = function(said, sample) return block_of(said / HEAD_SCALE, sample) end,
   },
-  x = function(size) return {3, size, size} end,
+  x = shared.three_channels,
   y = function(size) return {3, size // 2, size // 2} end,
   data = function(dir, o)
     local data, message = celeba(dir, {split = o.split, size = o.size, seed = o.seed, cache = "none"})
     return data and data:map(on_diffusion, {recipe = "on diffusion"}):cache(), message
   end,
   decide = block_of,
-  score = score,
+  score = function() return shared.psnr_score() end,
   notes = "psnr: of the hidden block, dB for a peak of 1, averaged over the images",
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
   show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,

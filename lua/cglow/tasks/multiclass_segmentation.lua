@@ -4,13 +4,11 @@
 -- @module cglow.tasks.multiclass_segmentation
 local baselines = require "cglow.tasks.baselines"
 local core = require "cglow.core"
-local image = require "cglow.image"
 local lfw = require "cglow.data.lfw"
 local metrics = require "cglow.metrics"
+local shared = require "cglow.tasks.shared"
 
 local CLASSES <const> = 3
-
-local function three_channels(size) return {3, size, size} end
 
 -- Labels 1, 2, 3 in blue, green and red, as the labels of LFW are published.
 local function picture_of(labels) return core.stack {labels:eq(3), labels:eq(2), labels:eq(1)} end
@@ -34,18 +32,12 @@ local function score()
   }
 end
 
-local function read_photo(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  return {x = image.resize(photo, size, size), name = path, photo = photo}
-end
-
 return require("cglow.tasks.define").define {
   name = "multiclass_segmentation",
   title = "Multi-class segmentation: c-Glow learns maps of parts of photographs.",
   predicts = "Write a map of parts in colours for each photograph, in its own size.",
   sizes = {32, 64, 128}, size = 32, defaults = {levels = 4},
-  x = three_channels, y = three_channels, augment_y = "labels",
+  x = shared.three_channels, y = shared.three_channels, augment_y = "labels",
   recipe = { -- faces are aligned: less is moved
     ["augment.mirror"] = true, ["augment.shift"] = 0.024, ["augment.zoom"] = 0.04, ["augment.stretch"] = 0.02,
     ["augment.gain"] = 0.1, ["augment.tint"] = 0.05,
@@ -69,11 +61,9 @@ return require("cglow.tasks.define").define {
   show = function(y) return picture_of(metrics.argmax(y)) end,
   show_answer = picture_of,
   baselines = function(train) return {{name = "majority by position", predict = baselines.majority(train)}} end,
-  read_input = read_photo,
+  read_input = shared.read_resized,
   predict_file = function(predict, path, size)
-    local input, message = read_photo(path, size)
-    if not input then return nil, message end
-    local y = image.resize(predict(input.x), input.photo:size(2), input.photo:size(3))
-    return picture_of(metrics.argmax(y))
+    local y, message = shared.predict_resized(predict, path, size)
+    return y and picture_of(metrics.argmax(y)), message
   end,
 }

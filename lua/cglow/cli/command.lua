@@ -1,0 +1,100 @@
+--- What every command shares: its exit codes, the answer to misuse, its output.
+--
+-- What the user got wrong is answered with one line and exit code 2; a command that
+-- failed ends with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
+-- @module cglow.cli.command
+local core = require "cglow.core"
+local lfs = require "lfs"
+
+local M = {}
+
+local Misuse = {} -- metatable of the errors that end a command
+
+-- ---- errors of the user's ------------------------------------------------
+
+--- End the command with one line and exit code 2.
+-- @tparam string message
+function M.misuse(message) error(setmetatable({message = message}, Misuse), 0) end
+
+--- Call a constructor; what it refuses, the user asked for.
+-- @tparam function make
+-- @param ... its arguments
+function M.try(make, ...)
+  local ok, result = pcall(make, ...)
+  if not ok then M.misuse((tostring(result):gsub("^[^:]+:%d+: ", ""))) end
+  return result
+end
+
+--- Pass on the results of a call, or end the command with its message.
+function M.must(ok, message, ...)
+  if not ok then M.misuse(message) end
+  return ok, message, ...
+end
+
+--- Is a folder or a file there? Ends the command when it is not.
+-- @tparam string path
+-- @tparam string mode "file" or "directory"
+-- @tparam string option that named it, for the message
+function M.require_path(path, mode, option)
+  local found, message = lfs.attributes(path, "mode")
+  if not found then M.misuse(("%s: %s: %s"):format(option, path, (message:match("([^:]+)$"):gsub("^ ", "")))) end
+  if found ~= mode then M.misuse(("%s: %s is a %s, not a %s"):format(option, path, found, mode)) end
+end
+
+-- ---- running -------------------------------------------------------------
+
+--- Parse a command line, and do what all commands do with their options.
+-- @tparam string name of the command
+-- @param parser from `cglow.cli.parser`
+-- @tparam {string,...} argv
+-- @treturn table the parsed options, with `argv`
+function M.parse(name, parser, argv)
+  local ok, args = parser:pparse(argv)
+  if not ok then M.misuse(("%s ('%s --help' shows how)"):format((args:gsub("\n", ". ")), name)) end
+  if args.data then M.require_path(args.data, "directory", "--data") end
+  if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
+  for _, path in ipairs(args.file or {}) do M.require_path(path, "file", args.command) end
+  if args.threads then core.threads(args.threads) end
+  core.seed(args.seed or 1)
+  args.argv = argv
+  return args
+end
+
+--- Run a command.
+-- @tparam string name that its messages begin with
+-- @tparam function execute
+-- @param ... its arguments
+-- @treturn integer exit code: what `execute` returns, or 0
+function M.run(name, execute, ...)
+  local ok, result = xpcall(execute, function(e)
+    return getmetatable(e) == Misuse and e or debug.traceback(tostring(e), 2)
+  end, ...)
+  if ok then return result or 0 end
+  io.stdout:flush()
+  local misused = getmetatable(result) == Misuse
+  io.stderr:write(name, ": ", misused and result.message or result, "\n")
+  return misused and 2 or 1
+end
+
+-- ---- words ---------------------------------------------------------------
+
+--- A word for the shell, quoted when it needs to be.
+-- @tparam string text
+function M.word(text)
+  if text:match("^[%w_./=:@%%+,-]+$") then return text end
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- How the user called the program, to be typed again: "cglow denoising".
+-- @tparam string name what it is called within the program `cglow`
+function M.called(name)
+  if M.program then return ("%s %s"):format(M.program, (name:gsub("_", "-"))) end
+  return "lua5.4 " .. M.word(arg and arg[0] or name)
+end
+
+--- Print a line, formatted, unless the user asked for silence or JSON.
+function M.say(args, ...)
+  if not (args.quiet or args.json) then print((...):format(select(2, ...))) end
+end
+
+return M

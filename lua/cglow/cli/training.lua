@@ -1,0 +1,119 @@
+--- What the commands that train share, `train` and `baseline`: from the settings to
+-- the exit code.
+-- @module cglow.cli.training
+local command = require "cglow.cli.command"
+local core = require "cglow.core"
+local settings = require "cglow.tasks.settings"
+local task_of = require "cglow.tasks.define"
+local train = require "cglow.train"
+local version = require "cglow.util.version"
+
+local M = {}
+
+local EXIT <const> = {failed = 2, diverged = 1, interrupted = 130}
+local EXIT_TERMINATED <const> = 143
+
+--- The configuration of a run; it must be of this kind.
+-- @param folder from `cglow.run.folder`
+-- @tparam string field of the configuration that names the task: "task" or "baseline"
+-- @tparam string name of the task
+-- @treturn table
+function M.config_of(folder, field, name)
+  local config = command.must(folder:read_config())
+  if config[field] ~= name then
+    local other = tostring(config.task or config.baseline and "baseline of " .. tostring(config.baseline))
+    command.misuse(("the run in %s is no %s%s: it is one of %s"):format(folder.path,
+      field == "baseline" and "baseline of " or "run of ", name, other))
+  end
+  return config
+end
+
+--- The configuration of the run that --resume goes on with, and its settings; two
+-- empty tables for a new run.
+function M.saved(args, folder, field, name)
+  if not args.resume then return {}, {} end
+  if not folder:exists() then command.misuse(("there is no run in %s to resume"):format(folder.path)) end
+  local config = M.config_of(folder, field, name)
+  return config, (command.must(settings.saved(config)))
+end
+
+--- Settings: the defaults, then the resumed run's, then the command line's.
+-- @tparam table defaults changed and returned
+-- @tparam table saved
+-- @tparam table args
+-- @tparam {string,...} flags names of options that are settings
+function M.settings(defaults, saved, args, flags)
+  for name, value in pairs(saved) do defaults[name] = value end
+  for _, name in ipairs(flags) do if args[name] ~= nil then defaults[name] = args[name] end end
+  return defaults
+end
+
+--- A part of the task's data, as the settings name it.
+-- @tparam table task
+-- @tparam table s settings
+-- @tparam string split
+-- @treturn Dataset
+-- @treturn string where it comes from
+function M.data(task, s, split)
+  return command.must(task_of.data(task, {directory = s.data, split = split, size = s.size, seed = s.seed}))
+end
+
+--- The sets that training needs: `train`, `valid` and `source`, where they come from.
+function M.sets(task, s)
+  local sets = {}
+  for _, split in ipairs {"train", "valid"} do sets[split], sets.source = M.data(task, s, split) end
+  return sets
+end
+
+local function command_line(name, args)
+  local words = {command.called(name)}
+  for _, text in ipairs(args.argv) do words[#words + 1] = command.word(text) end
+  return table.concat(words, " ")
+end
+
+--- What config.json says.
+-- @tparam table config what is the command's own: `title`, and `task` or `baseline`
+-- @tparam string name of the command
+-- @tparam table args
+-- @tparam table s settings
+-- @param model
+-- @tparam table sets from `sets`
+-- @tparam table saved the resumed run's configuration
+-- @treturn table
+function M.describe(config, name, args, s, model, sets, saved)
+  local line = command_line(name, args)
+  config.version, config.settings, config.command = version, s, saved.command or line
+  config.model, config.parameters = model.config, model:parameter_count()
+  config.data = {source = sets.source, train = sets.train:size(), valid = sets.valid:size()}
+  config.machine, config.threads = core.system.machine(), core.threads()
+  config.started = saved.started or os.date "!%Y-%m-%dT%H:%M:%SZ"
+  if args.resume then -- all commands that went on with the run, this one among them
+    config.resumed = table.move(saved.resumed or {}, 1, #(saved.resumed or {}), 1, {})
+    table.insert(config.resumed, line)
+  end
+  return config
+end
+
+--- Train, and say what came of it.
+-- @tparam string name of the command
+-- @tparam table args
+-- @tparam table options of the trainer, with `run` and `config`
+-- @tparam table sets
+-- @treturn ?integer exit code; nil when training came to its end
+function M.run(name, args, options, sets)
+  local trainer = command.try(train.Trainer, options)
+  command.say(args, "%s: %d images to learn from, %d held out (%s)", name, sets.train:size(), sets.valid:size(),
+    sets.source)
+  command.say(args, "model: %.2f M parameters, %d threads; run folder: %s", options.model:parameter_count() / 1e6,
+    core.threads(), options.run)
+  local outcome = trainer:run()
+  if outcome.reason == "done" then return nil end
+  if outcome.reason == "stopped" then return command.say(args, "%s", outcome.message) end
+  io.stderr:write(name, ": ", outcome.message, "\n")
+  if outcome.reason ~= "interrupted" then return EXIT[outcome.reason] end
+  io.stderr:write(("saved %s; go on with\n  %s --resume --run %s\n"):format(outcome.checkpoint,
+    command.called(name) .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
+  return outcome.signal == "TERM" and EXIT_TERMINATED or EXIT.interrupted
+end
+
+return M

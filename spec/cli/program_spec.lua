@@ -1,0 +1,70 @@
+-- The program `cglow` as it is called in a checkout; spec/docs/install_spec.lua
+-- calls it where it was installed.
+local json = require "cglow.util.json"
+local toy = require "spec.support.toy"
+
+describe("the program cglow", function()
+  local folder, remove
+  before_each(function() folder, remove = toy.folder() end)
+  after_each(function() remove() end)
+
+  -- Its exit code, standard output and error output.
+  local function cglow(arguments)
+    local out, err = folder .. "/.out", folder .. "/.err"
+    local _, _, code = os.execute(("OMP_NUM_THREADS=1 %s lua/cglow/cli/program.lua %s >'%s' 2>'%s'"):format(
+      os.getenv "LUA" or "lua5.4", arguments, out, err))
+    return code, toy.read(out), toy.read(err)
+  end
+
+  it("lists the tasks, its commands and the examples, each once", function()
+    for _, how in ipairs {"", "--help"} do
+      local code, out, err = cglow(how)
+      assert.equal("", err)
+      assert.equal(0, code)
+      for _, name in ipairs {"inpainting", "multiclass-segmentation", "baseline", "report", "own-task", "benchmark"} do
+        assert.equal(1, select(2, out:gsub("\n  " .. name:gsub("%-", "%%-") .. " ", "")), name)
+      end
+      for line in out:gmatch "[^\n]+" do assert.is_true(#line <= 110, line) end
+    end
+  end)
+
+  it("hands arguments on to tasks, commands and examples", function()
+    for arguments, usage in pairs {
+      ["depth-refinement evaluate --help"] = "Usage: depth_refinement evaluate ",
+      ["depth_refinement train --help"] = "Usage: depth_refinement train ",
+      ["report --help"] = "Usage: report ", ["compare-inference --help"] = "Usage: compare_inference.lua ",
+    } do
+      local code, out, err = cglow(arguments)
+      assert.equal("", err)
+      assert.equal(0, code)
+      assert.matches(usage, out, 1, true)
+    end
+  end)
+
+  it("notes in a run how it was called, and says so to go on", function()
+    local code, out, err = cglow(("binary-segmentation train --steps 1 --size 8 --run '%s/r' --config levels=1 "
+      .. "--config depth=1 --config cn.channels=2 --config cn.width=4 --config coupling.width=4 "
+      .. "--config valid_images=2 --config samples=1"):format(folder))
+    assert.equal("", err)
+    assert.equal(0, code)
+    assert.matches("next: cglow binary-segmentation evaluate --run " .. folder, out, 1, true)
+    assert.matches("^cglow binary%-segmentation train %-%-steps 1 ", json.read(folder .. "/r/config.json").command)
+    code, out, err = cglow(("report '%s/r'"):format(folder))
+    assert.equal("", err)
+    assert.equal(0, code)
+    assert.equal(folder .. "/r/report.html\n", out)
+  end)
+
+  for arguments, message in pairs {
+    ["frobnicate"] = "cglow: there is no command 'frobnicate'; 'cglow' alone lists them\n",
+    ["../evil"] = "cglow: there is no command '../evil'; 'cglow' alone lists them\n",
+    ["report /nowhere"] = "report: /nowhere is no run folder: it holds no config.json\n",
+  } do
+    it("answers '" .. arguments .. "' with one line and exit code 2", function()
+      local code, out, err = cglow(arguments)
+      assert.equal(2, code)
+      assert.equal("", out)
+      assert.equal(message, err)
+    end)
+  end
+end)
