@@ -124,6 +124,22 @@ static int fill_uniform(lua_State *L) { return draw_into(L, rng_uniform); }
 @treturn Tensor t */
 static int fill_normal(lua_State *L) { return draw_into(L, rng_normal); }
 
+/*** Fill a tensor in place with pairs of rows from N(0, 1), the second of each the
+negative of the first: what is averaged over a pair has less noise. Allocates nothing.
+@function Rng:fill_pairs
+@tparam Tensor t of an even number of rows
+@treturn Tensor t */
+static int fill_pairs(lua_State *L) {
+  Rng *r = self(L);
+  Tensor *t = tensor_check(L, 2);
+  if (t->dim[0] % 2 != 0)
+    luaL_argerror(L, 2, lua_pushfstring(L, "an even number of rows expected, got %I",
+                                        (LUAI_UACINT)t->dim[0]));
+  rng_normal_pairs(r, t->data, t->dim[0] / 2, t->count / t->dim[0]);
+  lua_settop(L, 2);
+  return 1;
+}
+
 static uint64_t any_64_bits(Rng *r) {
   uint32_t w[4];
   rng_block(r, w);
@@ -279,6 +295,7 @@ static const luaL_Reg methods[] = {{"uniform", uniform},
                                    {"normal", normal},
                                    {"fill_uniform", fill_uniform},
                                    {"fill_normal", fill_normal},
+                                   {"fill_pairs", fill_pairs},
                                    {"integer", integer},
                                    {"permutation", permutation},
                                    {"block", block},

@@ -8,6 +8,7 @@
 
 #include "base/threads.h"
 #include "image/augment.h"
+#include "image/consensus.h"
 #include "image/depth_fusion.h"
 #include "image/inpaint.h"
 #include "image/slic.h"
@@ -265,7 +266,22 @@ static int vision_augment(lua_State *L) {
   return 1;
 }
 
+/* consensus(masks M×H×W) → votes H×W, least: see image/consensus.h. */
+static int vision_consensus(lua_State *L) {
+  Tensor *masks = tensor_check_shape(L, 1, 3, (size_t[]){0, 0, 0});
+  size_t count = masks->dim[0];
+  if (count > 4096)
+    luaL_argerror(L, 1, lua_pushfstring(L, "at most 4096 masks expected, got %I",
+                                        (LUAI_UACINT)count));
+  size_t *tally = lua_newuserdatauv(L, (count + 1) * (count + 2) * sizeof *tally, 0);
+  Tensor *votes = tensor_new(L, 2, masks->dim + 1);
+  size_t least = consensus(masks->data, count, votes->count, tally, votes->data);
+  lua_pushinteger(L, (lua_Integer)least);
+  return 2;
+}
+
 static const luaL_Reg functions[] = {{"augment", vision_augment},
+                                     {"consensus", vision_consensus},
                                      {"slic", vision_slic},
                                      {"fill_median", vision_fill_median},
                                      {"fill_diffusion", vision_fill_diffusion},

@@ -190,3 +190,16 @@ static void fill(Rng *r, real *out, size_t n, Blocks *make) {
 void rng_uniform(Rng *r, real *out, size_t n) { fill(r, out, n, uniform_blocks); }
 
 void rng_normal(Rng *r, real *out, size_t n) { fill(r, out, n, normal_blocks); }
+
+void rng_normal_pairs(Rng *r, real *out, size_t pairs, size_t n) {
+  rng_normal(r, out, pairs * n);
+  for (size_t row = pairs; row-- > 0;) { /* from the end: none is overwritten unread */
+    const real *drawn = out + row * n;
+    real *first = out + 2 * row * n, *second = first + n;
+    for (size_t i = 0; i < n; i++) {
+      real v = drawn[i];
+      second[i] = -v;
+      first[i] = v;
+    }
+  }
+}

@@ -47,6 +47,21 @@ function M.binarise(y)
   return y:mean(channels):gt(0.5):add(1)
 end
 
+--- The mask to answer with when several samples of it differ: the pixels that are in at
+-- least so many of them that the answer's intersection over union with a sample, the mean
+-- of both classes', is the largest on average over the samples. That is what a score by
+-- intersection over union asks for; a mean above one half loses what is thin.
+-- @tparam Tensor masks M×H×W, 0 or 1 (1 ≤ M ≤ 4096)
+-- @treturn Tensor H×W: 2 (foreground) and 1 (background), as from `binarise`
+-- @treturn Tensor H×W: the share of the samples that have a pixel
+-- @treturn number the share from which on a pixel is in the answer
+function M.consensus(masks)
+  options.arg("metrics.consensus", 1, "masks", masks, "tensor")
+  local votes, least = core.vision.consensus(masks)
+  local count = masks:size(1)
+  return votes:gt(least - 0.5):add(1), votes / count, (least - 0.5) / count
+end
+
 --- One channel for each class, 1 where a pixel has that label: undoes `argmax`.
 -- @tparam Tensor labels H×W
 -- @tparam integer classes

@@ -51,6 +51,7 @@ local rows = {
   { "Rng:normal", shape, shape, self = rng },
   { "Rng:fill_uniform", K.tensor { 2 }, self = rng },
   { "Rng:fill_normal", K.tensor { 2 }, self = rng },
+  { "Rng:fill_pairs", K.tensor({ 2 }, { { 3 }, { 1, 4 } }), self = rng },
   { "Rng:integer", K.int(1), K.int(2, 1), self = rng },
   { "Rng:permutation", K.int(3, 0, (1 << 31) - 1), self = rng },
   { "Rng:block", self = rng },

@@ -58,16 +58,14 @@ local function fits(t, n, shape)
   return t and t:size(1) == n and t:size(3) == shape[2] and t:size(4) == shape[3]
 end
 
--- Standard normal numbers for a latent, in a buffer that the model keeps.
-local function noise(model, l, n, shape, rng)
-  local buffers = model.noise or {}
-  model.noise = buffers
-  if not fits(buffers[l], n, shape) then buffers[l] = core.empty(n, table.unpack(shape)) end
-  rng:fill_normal(buffers[l])
-  return buffers[l]
+-- Standard normal numbers for a latent, in a buffer that the model keeps; `s.fill` is the
+-- generator's method that makes them.
+local function latent(layer, s)
+  local l, n, buffers = layer.level, s.total, s.model.noise or {}
+  s.model.noise = buffers
+  if not fits(buffers[l], n, s.shapes[l]) then buffers[l] = core.empty(n, table.unpack(s.shapes[l])) end
+  return s.rng[s.fill](s.rng, buffers[l])
 end
-
-local function latent(layer, s) return noise(s.model, layer.level, s.total, s.shapes[layer.level], s.rng) end
 
 local drawing = {
   prior = function(layer, _, s) return layer.flow:sample(latent(layer, s), s.temperature, s.prepared[layer.index]) end,
@@ -78,22 +76,26 @@ local drawing = {
   squeeze = function(layer, z) return layer.flow:inverse(z) end,
 }
 
--- Overwritten by the next call.
-local function draw(model, cond, n, temperature, rng)
+-- n samples for each x of the condition; overwritten by the next call.
+local function draw(model, cond, n, o)
   return walk.down(model.layers, nil, drawing, {
-    model = model, prepared = cond.prepared, shapes = cond.shapes, total = cond.n * n, temperature = temperature,
-    rng = rng,
+    model = model, prepared = cond.prepared, shapes = cond.shapes, total = cond.n * n, temperature = o.temperature,
+    rng = o.rng or core.rng(), fill = o.pairs and "fill_pairs" or "fill_normal",
   })
 end
 
+local COUNT <const> = { type = "integer", min = 1, max = 1 << 20 }
+local function count(default) return { type = "integer", default = default, min = COUNT.min, max = COUNT.max } end
 local TEMPERATURE = { type = "number", default = 1, min = 0, max = 1e9 }
 local RNG = { type = "rng" }
 
-local SAMPLE = {
-  n = { type = "integer", default = 1, min = 1, max = 1 << 20 },
-  temperature = TEMPERATURE,
-  rng = RNG,
-}
+local function check_pairs(fname, name, o)
+  if o.pairs and o[name] % 2 ~= 0 then
+    error(("%s: option '%s' must be even for pairs, got %d"):format(fname, name, o[name]), 4)
+  end
+end
+
+local SAMPLE = { n = count(1), pairs = { type = "boolean", default = false }, temperature = TEMPERATURE, rng = RNG }
 
 --- See `Model:sample`.
 function M.sample(model, cond, opts)
@@ -101,23 +103,49 @@ function M.sample(model, cond, opts)
     error("Model:sample: cond must come from this model's condition(x), got another model's", 3)
   end
   local o = options.check("Model:sample", opts, SAMPLE, 1)
-  return draw(model, cond, o.n, o.temperature, o.rng or core.rng()):clone()
+  check_pairs("Model:sample", "n", o)
+  return draw(model, cond, o.n, o):clone()
 end
 
+-- The mean of n samples for each x.
+local function mean_of(model, cond, n, o)
+  local ys = draw(model, cond, n, o)
+  local _, c, h, w = table.unpack(ys:size())
+  return ys:reshape(cond.n, n, c * h * w):mean(2):reshape(cond.n, c, h, w)
+end
+
+-- The mean over x and its mirror image, turned back.
+local function mean_for(model, x, n, o)
+  local y = mean_of(model, model:condition(x), n, o)
+  if not o.mirror then return y end
+  local other = mean_of(model, model:condition(core.image.flip(x, "horizontal")), n, o)
+  return y:add(core.image.flip(other, "horizontal")):mul(0.5)
+end
+
+local function check_mirror(fname, x, o)
+  if o.mirror and not x then error(fname .. ": option 'mirror' is for models with an x, got true in plain Glow", 4) end
+end
+
+local MIRROR = { type = "boolean", default = false }
 local PREDICT = {
-  samples = { type = "integer", default = 10, min = 1, max = 1 << 20 },
-  temperature = TEMPERATURE,
-  rng = RNG,
+  samples = count(10), pairs = { type = "boolean" }, mirror = MIRROR, temperature = TEMPERATURE, rng = RNG,
 }
 
 --- See `Model:predict`.
 function M.predict(model, x, opts)
   local o = options.check("Model:predict", opts, PREDICT, 1)
-  local cond = model:condition(x)
-  local ys = draw(model, cond, o.samples, o.temperature, o.rng or core.rng())
-  local _, c, h, w = table.unpack(ys:size())
-  local grouped = ys:reshape(cond.n, o.samples, c * h * w)
-  return grouped:mean(2):reshape(cond.n, c, h, w)
+  if o.pairs == nil then o.pairs = o.samples % 2 == 0 end
+  check_pairs("Model:predict", "samples", o)
+  check_mirror("Model:predict", x, o)
+  return mean_for(model, x, o.samples, o)
+end
+
+--- See `Model:mode`.
+function M.mode(model, x, opts)
+  local o = options.check("Model:mode", opts, { mirror = MIRROR }, 1)
+  check_mirror("Model:mode", x, o)
+  o.temperature, o.rng = 0, core.Rng(0) -- which is multiplied by 0
+  return mean_for(model, x, 1, o)
 end
 
 return M
