@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/threads.h"
+#include "io/crc32c.h"
 #include "lua/open.h"
 #include "lua/param.h"
 #include "lua/tensor.h"
@@ -92,6 +93,26 @@ Those of fully connected layers' weights are, and are kept as their factors.
 */
 static int is_outer_product(lua_State *L) {
   lua_pushboolean(L, param_check(L, 1)->defers);
+  return 1;
+}
+
+/***
+A checksum (CRC-32C) of the numbers of parameters, one after the other: equal numbers have
+equal ones, and others nearly never.
+@function checksum
+@tparam {Param,...} params
+@treturn integer from 0 to 2^32 − 1
+*/
+static int checksum(lua_State *L) {
+  size_t count = check_list(L);
+  uint32_t crc = 0;
+  for (size_t i = 0; i < count; i++) {
+    Param *p = push_element(L, i);
+    param_settle(p);
+    crc = crc32c(crc, p->value, p->count * sizeof *p->value);
+    lua_pop(L, 1);
+  }
+  lua_pushinteger(L, crc);
   return 1;
 }
 
@@ -289,6 +310,7 @@ static const luaL_Reg flat_methods[] = {
 static const luaL_Reg functions[] = {{"is_outer_product", is_outer_product},
                                      {"gradient_factors", new_factors},
                                      {"gradient_flat", new_flat},
+                                     {"checksum", checksum},
                                      {NULL, NULL}};
 
 static void new_class(lua_State *L, const char *name, const luaL_Reg *methods) {

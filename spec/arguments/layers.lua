@@ -213,6 +213,8 @@ add { "core.is_outer_product", K.object(weight, "cglow.Param") }
 add { "core.gradient_factors", outer, factor_count, K.int(3, 1, 65536) }
 add { "core.gradient_flat", K.list(function() return { weight() } end, { { "no parameters", function() return {} end },
   { "a number inside", function() return { 1 } end } }) }
+add { "core.checksum", K.list(function() return { weight() } end, { { "no parameters", function() return {} end },
+  { "a number inside", function() return { 1 } end } }) }
 add { "GradientFactors:tensors", self = factors }
 add { "GradientFactors:begin", self = factors }
 add { "GradientFactors:pack", K.num(0.5, {}, true), self = factors, wrong = { { label = "another number of samples",

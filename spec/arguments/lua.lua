@@ -179,7 +179,7 @@ local rows = {
   { "cglow.Model.new", K.opts(with { x = shape { 1, 8, 8 }, ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model" },
   { "cglow.Glow", K.opts(with { ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model", wrong = {
     { label = "x", args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 } } }, says = "option 'x' is not for plain Glow" } } },
-  { "Model:parameters", self = same },
+  { "Model:parameters", self = same }, { "Model:gradient_parts", self = same },
   { "Model:parameter_count", self = same },
   { "Model:parameter_groups", K.optional(K.num(0.5, { -1 })), self = same },
   { "Model:zero_grad", self = same },

@@ -12,4 +12,11 @@ describe("ranks with a share of the samples each", function()
       assert.equal(case[1], select(2, said:gsub("equal", "")), said)
     end)
   end
+
+  for n = 1, 4 do
+    it(("train a model with an encoder as one process does: %d × 2"):format(n), function()
+      local said = ranks.must(n, "gradients", "2 encoder")
+      assert.equal(n, select(2, said:gsub("equal", "")), said)
+    end)
+  end
 end)

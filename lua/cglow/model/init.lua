@@ -126,6 +126,12 @@ function Model:parameter_groups(cn_step)
   return groups
 end
 
+--- The parameters in parts, in the order in which the backward pass is done with them: for
+-- programs that send gradients elsewhere while others are computed. Layers come from the
+-- last to the first; what reads x is the last part.
+-- @treturn {{Param,...},...} each parameter once; a part may be empty
+function Model:gradient_parts() return passes.gradient_parts(self) end
+
 --- Every gradient counts as zero from now on.
 function Model:zero_grad()
   core.zero_grad(self:parameters())
@@ -249,6 +255,7 @@ local LOSS = {
   cell_width = { type = "number", default = 1, min = 1e-30, max = 1e30 },
   head = { type = "tensor" },
   head_weight = { type = "number", min = 0, max = 1e9 },
+  done = { type = "function" },
 }
 
 local function check_loss(self, y, opts)
@@ -277,6 +284,8 @@ end
 -- * `head`: what the head shall say, N×H×W classes from 1 on or N×C×H×W values of y's
 --   sides; then `head_weight` (the model's) times the head's loss counts in the
 --   gradient, but not in the loss that is returned
+-- * `done`: function(i) called during the backward pass when it is done with the first i
+--   parts of `gradient_parts`
 -- @treturn number loss; nil when x, y or the loss is not finite
 -- @treturn Tensor d loss/d y, owned by the model; or a message that names what is
 -- not finite, x, y or the first layer whose result is not, and no gradient has changed
@@ -300,7 +309,7 @@ function Model:loss_and_grad(x, y, opts)
     head_loss, head_backward = self.encoder:head_loss(o.head, o.head_weight)
     if head_loss - head_loss ~= 0 then return nil, "loss is not finite; the first layer to blame is head" end
   end
-  local dy = passes.backward(self, -1 / (n * d * LN2))
+  local dy = passes.backward(self, -1 / (n * d * LN2), o.done)
   passes.backward_conditions(self, head_backward and head_backward())
   return loss - math.log(o.cell_width) / LN2, dy, head_loss
 end

@@ -175,15 +175,45 @@ local going_back = {
   squeeze = function(layer, dz) return layer.flow:backward(dz) end,
 }
 
+-- Whoever wants to know is told how many layers the gradients are complete for.
+for role, visit in pairs(going_back) do
+  going_back[role] = function(layer, dz, s)
+    local dy = visit(layer, dz, s)
+    if s.done then s.done(s.count - layer.index + 1) end
+    return dy
+  end
+end
+
 --- Gradient of Σ g·log p through the flow, after `encode` with `keep`; fills
 -- `model.condition_grads`.
 -- @tparam Model model
 -- @number g
+-- @tparam[opt] function done is called with 1 when the prior's own parameters have their gradient, with 2
+-- after the layer before it, and so on
 -- @treturn Tensor the gradient with respect to y, overwritten by the next pass
-function M.backward(model, g)
+function M.backward(model, g, done)
   if model.encoder then model.encoder:gradient_room(model.gradient_room) end
-  local s = { g = g, dconds = model.condition_grads, room = model.gradient_room }
+  local s = { g = g, dconds = model.condition_grads, room = model.gradient_room, done = done, count = #model.layers }
   return walk.down(model.layers, nil, going_back, s)
+end
+
+--- See `Model:gradient_parts`.
+-- @tparam Model model
+-- @treturn {{Param,...},...}
+function M.gradient_parts(model)
+  local parts, seen, rest = {}, {}, {}
+  for i = #model.layers, 1, -1 do
+    local layer = model.layers[i]
+    local own = layer.kind == "squeeze" and {} or layer.flow:parameters(layer.name .. ".")
+    parts[#parts + 1] = own
+    for _, p in ipairs(own) do seen[p] = true end
+  end
+  local all = model:parameters()
+  for i = #all, 1, -1 do
+    if not seen[all[i]] then rest[#rest + 1] = all[i] end
+  end
+  parts[#parts + 1] = rest
+  return parts
 end
 
 return M

@@ -45,6 +45,11 @@ end
 local Checkpoint = {}
 Checkpoint.__index = Checkpoint
 
+--- A checkpoint of what a file holds.
+-- @tparam table fields `tensors`, `metadata`, `state`, `steps`, `updates`
+-- @treturn Checkpoint
+function M.of(fields) return setmetatable(fields, Checkpoint) end
+
 --- Read a checkpoint.
 -- @tparam string path
 -- @treturn[1] Checkpoint with `state`, what `save` was given
@@ -60,8 +65,8 @@ function M.read(path)
   local training, message = json.decode(metadata.training)
   if training ~= nil then training, message = state.check(training) end
   if not training then return nil, ("%s: training state: %s"):format(path, message) end
-  return setmetatable({tensors = tensors, metadata = metadata, state = training.state,
-    steps = training.optimizer_steps, updates = training.average_updates}, Checkpoint)
+  return M.of {tensors = tensors, metadata = metadata, state = training.state, steps = training.optimizer_steps,
+    updates = training.average_updates}
 end
 
 local function sick_parameter(model, tensors)

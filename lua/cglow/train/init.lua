@@ -29,6 +29,7 @@ local shuffle = require "cglow.train.shuffle"
 local step = require "cglow.train.step"
 local stop = require "cglow.train.stop"
 local validation = require "cglow.train.validation"
+local world = require "cglow.train.world"
 local system = core.system
 
 local M = {}
@@ -74,7 +75,11 @@ local function takes_x(model) return not (model.config and model.config.x == nil
 --   says that its y is discrete (`info.cell_width`) gets noise over the cells unless it has
 --   it (`ds:dequantise()`); discrete values without that word are refused
 -- * `valid`: data set to validate on
--- * `steps` = 1000, `batch` = 2, `seed` = 1; `accumulate` = 1: batches whose gradients are
+-- * `world`: the module `cglow.mpi` in a process that mpirun or srun has started; all ranks
+--   train together then, and rank 0 alone keeps and says something
+-- * `reduce`: function(trainer, loss, why) between gradient and step, for those who make the gradients of
+--   several processes one by other means; gives the loss, or nil and why the step is refused
+-- * `steps` = 1000, `batch` = 2 (samples of each rank), `seed` = 1; `accumulate` = 1: batches whose gradients are
 --   added up for a step
 -- * `optimizer`: a table of options for `optim.Adam` and, for models with
 --   parameter groups, `cn_step`; or an optimizer
@@ -88,7 +93,7 @@ local function takes_x(model) return not (model.config and model.config.x == nil
 --   or a function of `status()`}: train the model's head beside it
 -- * `cell_width`: the spacing of y's values, for bits per dimension; by default
 --   what the data set says, or else 1
--- * `validate`: function(model, valid) that gives a table of metrics
+-- * `validate`: function(model, valid, world), called on all ranks, that gives a table of metrics
 -- * `metric` = "nll": what picks the best model, from what a validation gives; `higher` = false:
 --   is more better? `patience` = 0: validations without a better one that end the training; 0: none do
 -- * `picture`: function(model) that gives an image, kept in samples/ after each validation
@@ -109,16 +114,19 @@ function M.Trainer(o)
   o = settings.check(o)
   local factor = schedule.new(o)
   local optimizer, train, x = make_optimizer(o.model, o.optimizer), training_data(o), takes_x(o.model)
+  local ranks = world.of(o.world)
+  local kept, silent = world.roles(ranks, o)
   return setmetatable({
+    world = ranks, noise_seed = o.seed + NOISE,
     options = o, model = o.model, optimizer = optimizer, lr = optimizer.lr, schedule = factor,
     shuffle = shuffle.new(train:size(), o.seed), noise = core.Rng(o.seed + NOISE),
     feed = feed.new(train, o.batch, {takes_x = x, target = o.head ~= nil}), loss_options = {cell_width = o.cell_width},
-    averaging = averaging.new(o.model, o.ema), policy = policy.new(o), progress = progress.new(o.progress),
+    averaging = averaging.new(o.model, o.ema), policy = policy.new(o), progress = silent or progress.new(o.progress),
     validation = o.valid and validation.new {
       data = discrete.ready(o.valid, o.model, "valid"), given = o.valid, batch = o.batch, takes_x = x,
-      cell_width = o.cell_width, seed = o.seed + VALIDATION, metrics = o.validate,
+      cell_width = o.cell_width, seed = o.seed + VALIDATION, metrics = o.validate, world = ranks,
     },
-    keeper = keeper.new(o),
+    keeper = keeper.new(kept),
     -- what a checkpoint keeps besides the model, the optimizer and the streams
     at = {step = 0, seconds = 0.0, smooth = 0.0, weight = 0.0, sum = 0.0, count = 0},
     spent = {before = 0.0, steps = 0, data = 0, stepping = 0}, -- seconds, in this process
@@ -172,7 +180,7 @@ local function note_best(self, metrics)
   if at.best_value then better = o.higher and value > at.best_value or not o.higher and value < at.best_value end
   if better then
     at.best_value, at.best_nll, at.best_step, at.stale = value, metrics.nll, at.step, 0
-    self.keeper:save_best(self, metrics)
+    self.world:attempt(self.keeper.save_best, self.keeper, self, metrics)
     return
   end
   at.stale = (at.stale or 0) + 1
@@ -188,9 +196,11 @@ local function validate(self)
   self.at.valid = metrics
   step.log(self, {valid = metrics})
   self.progress:validation(self.at.step, metrics)
-  if o.picture then self.keeper:save_picture(self.at.step, function() return o.picture(self.model) end) end
+  self.world:attempt(function()
+    if o.picture then self.keeper:save_picture(self.at.step, function() return o.picture(self.model) end) end
+  end)
   note_best(self, metrics)
-  self.keeper:write_report()
+  self.world:attempt(self.keeper.write_report, self.keeper)
   if exchanged then exchanged:close() end
   if o.on_validation then o.on_validation(self, metrics) end
 end
@@ -207,9 +217,19 @@ local BEFORE <const> = {accumulate = 1, metric = "nll"}
 function Trainer:state()
   self.at.seconds = step.seconds(self)
   local streams = self.unmade or {shuffle = self.shuffle:state(), noise = self.noise:state()}
-  local state = {at = self.at, shuffle = streams.shuffle, noise = streams.noise, policy = self.policy:state()}
+  local ranks = self.world.size > 1 and self.world.size or nil
+  local state = {ranks = ranks, at = self.at, shuffle = streams.shuffle, noise = streams.noise,
+    policy = self.policy:state()}
   for _, name in ipairs(SAME) do state[name] = self.options[name] end
   return state
+end
+
+-- With another number of ranks a step has other samples, and another number of them.
+local function note_ranks(self, before)
+  local now, samples = self.world.size, self.options.batch * self.options.accumulate
+  if now == before then return end
+  self.progress:note(("the run was on %d rank%s, %d samples a step; it goes on on %d, %d samples a step"):format(
+    before, before > 1 and "s" or "", before * samples, now, now * samples))
 end
 
 --- Go on from a state.
@@ -232,7 +252,17 @@ function Trainer:restore(state, apply)
   self.policy:restore(state.policy)
   self.at, self.lr = state.at, state.at.lr or self.lr
   self.at.best_value = self.at.best_value or self.at.best_nll
+  note_ranks(self, state.ranks or 1)
   return true
+end
+
+--- Go on from a checkpoint.
+-- @param loaded what `cglow.train.checkpoint` has read
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Trainer:go_on(loaded)
+  return self:restore(loaded.state, function() return loaded:apply(self.model, self.optimizer, self.averaging) end)
 end
 
 -- ---- the run -------------------------------------------------------------
@@ -261,7 +291,7 @@ local function advance(self)
   if last or at.step % o.log_every == 0 then step.log_loss(self) end
   if self.validation and (last or at.step % o.valid_every == 0) then validate(self) end
   if last or at.step % o.checkpoint_every == 0 then
-    self.keeper:save_checkpoint(self, not last and self.policy.in_a_row > 0)
+    self.world:attempt(self.keeper.save_checkpoint, self.keeper, self, not last and self.policy.in_a_row > 0)
   end
   show(self)
   if o.on_step then o.on_step(self) end
@@ -269,15 +299,18 @@ local function advance(self)
 end
 
 local function train(self, catch)
-  self.keeper:open(self)
+  self.world:open(self)
   self.spent.before, self.spent.start = self.at.seconds, system.clock()
   while self.at.step < self.options.steps and not self.signal and not self.stopping do
     advance(self)
-    self.signal = catch:received()
+    self.signal = self.world:agree(self, catch)
   end
-  self.keeper:save_checkpoint(self)
-  self.keeper:save_model(self)
-  self.keeper:write_report()
+  self.world:attempt(function()
+    self.keeper:save_checkpoint(self)
+    self.keeper:save_model(self)
+    self.keeper:write_report()
+  end)
+  self.world:settle()
   if self.at.step == self.options.steps then return end
   if self.stopping then stop.raise("stopped", ("stopped at step %d: %s"):format(self.at.step, self.stopping)) end
   stop.raise("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
@@ -307,7 +340,7 @@ end
 -- `value` of the best one), `checkpoint` (path of the newest one)
 -- @raise an error of the model's, the data set's or a callback's
 function Trainer:run()
-  local catch <close> = system.catch_interrupt(NOTICE)
+  local catch <close> = system.catch_interrupt(self.world.rank == 0 and NOTICE or "")
   local ok, why = xpcall(train, function(e)
     return stop.is(e) and e or debug.traceback(tostring(e), 2)
   end, self, catch)

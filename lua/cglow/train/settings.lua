@@ -17,6 +17,7 @@ local SPEC = {
   head = {type = "table", fields = {
     target = {type = "function", required = true}, weight = {type = "number|function", default = 0.1, min = 0},
   }},
+  world = {type = "table"}, reduce = FUNCTION,
   validate = FUNCTION, picture = FUNCTION, on_step = FUNCTION, on_validation = FUNCTION, stop = FUNCTION,
   metric = {type = "string", default = "nll"}, higher = {type = "boolean", default = false}, patience = integer(0, 0),
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
@@ -41,6 +42,7 @@ function M.check(given)
   if o.valid ~= nil then check.methods("Trainer", "valid", o.valid, DATA) end
   o.cell_width = o.cell_width or o.train.info and o.train.info.cell_width or 1
   if o.resume and not o.run then error("Trainer: option 'resume' needs 'run', the folder to go on from", 3) end
+  if o.world and o.reduce then error("Trainer: options 'world' and 'reduce' exclude each other", 3) end
   if o.patience > 0 and not o.valid then error("Trainer: option 'patience' needs 'valid', a data set", 3) end
   return o
 end

@@ -19,7 +19,8 @@ local TRAINING = {
   optimizer_steps = count(true), average_updates = count(false),
   state = fields {
     batch = NUMBER, seed = NUMBER, cell_width = NUMBER, noise = STRING,
-    accumulate = count(false), ema = {type = "number", min = 0, below = 1}, metric = {type = "string"},
+    accumulate = count(false), ranks = count(false),
+    ema = {type = "number", min = 0, below = 1}, metric = {type = "string"},
     shuffle = fields {count = count(true), epoch = count(true), position = count(true), origin = STRING},
     policy = fields {halvings = count(true), good = count(true), in_a_row = count(true), refused = count(true)},
     at = fields {

@@ -21,7 +21,7 @@ function M.log(trainer, record)
   record.step, record.seconds = trainer.at.step, tonumber(("%.3f"):format(M.seconds(trainer)))
   local line = json.encode(record, {not_finite = "null"})
   trainer.progress:record(line)
-  trainer.keeper:write_log(line)
+  trainer.world:attempt(trainer.keeper.write_log, trainer.keeper, line)
 end
 
 --- Log the mean loss since the last such line.
@@ -37,11 +37,17 @@ local function set_step_size(self)
   if lr ~= self.optimizer.lr then self.optimizer:set_lr(lr) end
 end
 
-local function load_batch(self)
-  local before = system.clock()
-  self.shuffle:fill(self.feed.indices, self.options.batch)
-  local y, x, target = stop.must(self.feed:load(self.options.batch, self.noise))
-  self.spent.data = self.spent.data + system.clock() - before
+--- Load the next batch of this process.
+-- @treturn[1] Tensor y
+-- @treturn[1] ?Tensor x
+-- @treturn[1] ?Tensor target of the head
+-- @treturn[2] nil when a sample cannot be read
+-- @treturn[2] string message
+function M.load_batch(trainer)
+  local before, batch = system.clock(), trainer.options.batch
+  trainer.world:fill(trainer.shuffle, trainer.feed.indices, batch)
+  local y, x, target = trainer.feed:load(batch, trainer.noise)
+  trainer.spent.data = trainer.spent.data + system.clock() - before
   return y, x, target
 end
 
@@ -58,19 +64,33 @@ local function loss_options(self, target)
   return o
 end
 
--- The loss, or nil and why the step was refused; then nothing has changed.
-local function try_step(self)
+-- Add up the gradients of this process's batches. The mean loss; or nil, why, and whether it is
+-- for want of data. `done` is told of the parts of the model in the last backward pass.
+local function gradients(self, done)
   local parts, sum = self.options.accumulate, 0
-  self.model:zero_grad()
-  for _ = 1, parts do
-    local y, x, target = load_batch(self)
-    local loss, why = self.model:loss_and_grad(x, y, loss_options(self, target))
+  for part = 1, parts do
+    local y, x, target = M.load_batch(self)
+    if not y then return nil, x, true end
+    local o = loss_options(self, target)
+    if done and part == parts and self.model.gradient_parts then o.done = done end
+    local loss, why = self.model:loss_and_grad(x, y, o)
+    o.done = nil
     if not loss then return nil, why end
     sum = sum + loss
   end
-  local ok, why = self.optimizer:step(parts)
-  if not ok then return nil, why end
   return sum / parts
+end
+
+-- The loss, or nil and why the step was refused; then nothing has changed.
+local function try_step(self)
+  self.model:zero_grad()
+  local loss, why = self.world:reduce(gradients(self, self.world:begin()))
+  if self.options.reduce then loss, why = self.options.reduce(self, loss, why) end
+  if not loss then return nil, why end
+  local ok
+  ok, why = self.optimizer:step(self.options.accumulate)
+  if not ok then return nil, why end
+  return loss
 end
 
 local function note_made(self, loss)
@@ -99,6 +119,7 @@ function M.make(trainer)
   local before = system.clock()
   trainer.unmade = {shuffle = trainer.shuffle:state(), noise = trainer.noise:state()}
   set_step_size(trainer)
+  trainer.world:set_noise(trainer.noise, trainer.noise_seed, trainer.at.step)
   local loss, why = try_step(trainer)
   trainer.at.step, trainer.unmade = trainer.at.step + 1, nil
   if loss then note_made(trainer, loss) else note_refused(trainer, why) end

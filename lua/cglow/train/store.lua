@@ -34,9 +34,8 @@ local function resume_from(self, path, step, trainer)
     return nil, ("cannot resume from %s: it is of step %d, not %d"):format(path, loaded.state.at.step, step)
   end
   local ok
-  ok, message = trainer:restore(loaded.state, function()
-    return loaded:apply(trainer.model, trainer.optimizer, trainer.averaging)
-  end)
+  ok, message = trainer:go_on(loaded)
+  self.loaded = loaded
   if not ok then return nil, ("cannot resume from %s: %s"):format(path, message) end
   self.saved = trainer:step_count()
   ok, message = self.folder:keep(self.saved, self.count) -- a crash may have come between these two

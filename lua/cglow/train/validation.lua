@@ -5,6 +5,10 @@ local core = require "cglow.core"
 local metrics = require "cglow.metrics"
 local options = require "cglow.util.options"
 local feed = require "cglow.train.batches"
+local world = require "cglow.train.world"
+
+-- Added to the seed for each batch; above what the seed's other shares take.
+local BATCH_STREAM <const> = 1 << 34
 
 local Validation = {}
 Validation.__index = Validation
@@ -20,24 +24,28 @@ end
 
 --- @tparam table o `data`, `batch`, `cell_width`, `seed`, `takes_x` (does the model?), `metrics`
 -- (function of the model and `given` that gives a table, or nil), `given` (the data set before
--- it was dequantised)
+-- it was dequantised), `world` that shares the work (see `cglow.train.world`)
 function M.new(o)
   return setmetatable({
     feed = feed.new(o.data, o.batch, {takes_x = o.takes_x}), data = o.data, given = o.given or o.data, seed = o.seed,
-    metrics = o.metrics, loss_options = {cell_width = o.cell_width},
+    metrics = o.metrics, world = o.world or world.ALONE, loss_options = {cell_width = o.cell_width},
   }, Validation)
 end
 
+-- The noise of a batch depends on its place alone, so that any rank may compute its loss.
 local function mean_loss(self, model)
-  local rng, total, count = core.Rng(self.seed), 0, self.data:size()
-  local indices = self.feed.indices
-  for first = 1, count, self.feed.batch do
-    local n = math.min(self.feed.batch, count - first + 1)
-    for i = 1, n do indices[i] = first + i - 1 end
-    local y, x = self.feed:load(n, rng)
+  local batch, count, indices = self.feed.batch, self.data:size(), self.feed.indices
+  local function size_of(i) return math.min(batch, count - (i - 1) * batch) end
+  local losses, message = self.world:numbers((count + batch - 1) // batch, function(i)
+    local n = size_of(i)
+    for k = 1, n do indices[k] = (i - 1) * batch + k end
+    local y, x = self.feed:load(n, core.Rng(self.seed + BATCH_STREAM * i))
     if not y then return nil, x end
-    total = total + n * batch_loss(model, x, y, self.loss_options)
-  end
+    return batch_loss(model, x, y, self.loss_options)
+  end)
+  if not losses then return nil, message end
+  local total = 0
+  for i, loss in ipairs(losses) do total = total + size_of(i) * loss end
   return total / count
 end
 
@@ -63,7 +71,8 @@ function Validation:run(model)
   if not nll then return nil, message end
   local result = {nll = nll}
   if self.metrics then
-    for name, value in pairs(checked(self.metrics(model, self.given))) do result[name] = value end
+    local given = self.world:same(checked(self.metrics(model, self.given, self.world)))
+    for name, value in pairs(given) do result[name] = value end
   end
   return result
 end
