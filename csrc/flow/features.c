@@ -5,9 +5,8 @@
 #include "base/threads.h"
 #include "math/gemm.h"
 
-/* Columns of a piece of work; rows of one of a weight gradient. */
+/* Columns of a piece of work. */
 #define TILE_COLUMNS ((size_t)256)
-#define TILE_ROWS ((size_t)64)
 
 void features_crop(const Act *u, const Act *to, int threads) {
   size_t top = (u->h - to->h) / 2, left = (u->w - to->w) / 2;
@@ -50,17 +49,17 @@ void features_forward(const Features *f, const Act *u, const Act *out, int threa
   }
 }
 
-/* Rows of one part's gradient, from dout's of that part. */
+/* One part's gradient from dout's rows of that part, a panel of its columns at a time:
+ * so each channel of u is turned into a column once. */
 static void weight_gradient(Param *w, const Act *u, const real *dout, size_t cs,
                             int threads) {
   real beta, *dw = param_accumulate(w, &beta);
   size_t all = act_pixels(u), k = u->c;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t r = 0; r < w->rows; r += TILE_ROWS) {
-    size_t m = w->rows - r < TILE_ROWS ? w->rows - r : TILE_ROWS;
-    real *to = dw + r * k;
-    gemm(NO_TRANS, TRANS, m, k, all, dout + r * cs, cs, u->data, u->cs,
-         beta == 0 ? NULL : to, to, k);
+  for (size_t c = 0; c < k; c += PANEL) {
+    real *to = dw + c;
+    gemm(NO_TRANS, TRANS, w->rows, k - c < PANEL ? k - c : PANEL, all, dout, cs,
+         u->data + c * u->cs, u->cs, beta == 0 ? NULL : to, to, k);
   }
 }
 
