@@ -78,37 +78,85 @@ local function flow_problem(case, rng)
   }
 end
 
-local function split_problem(channels)
+-- bound: with features of x, which add to the moments.
+local function split_problem(channels, bound)
   return function(rng)
-    local split = layers.randomise(core.flow.split(channels), rng)
+    local split = layers.randomise(core.flow.split(channels, bound), rng)
     local y = rng:normal(3, channels, 3, 5)
-    local loss, g = new_loss(split:forward(y), rng), weights(3, rng)
-    local inputs = add_parameters({ { name = "y", tensor = y } }, split:parameters())
+    local added = bound and rng:normal(2 * (channels - channels // 2), 3, 3, 5)
+    local room = added and core.empty(added:size())
+    local loss, g = new_loss(split:forward(y, added), rng), weights(3, rng)
+    local inputs = { { name = "y", tensor = y } }
+    if added then inputs[2] = { name = "added", tensor = added } end
+    add_parameters(inputs, split:parameters())
     return {
       inputs = inputs,
       value = function()
-        local z1, _, logp = split:forward(y)
+        local z1, _, logp = split:forward(y, added)
         return loss:value(z1) + dot(g, logp)
       end,
       gradients = function()
-        local dy = split:backward(loss:gradient(split:forward(y)), g)
-        return add_gradients({ y = dy:clone() }, inputs)
+        local dy = split:backward(loss:gradient(split:forward(y, added)), g, room)
+        return add_gradients({ y = dy:clone(), added = room }, inputs)
       end,
     }
   end
 end
 
-local function prior_problem(learned)
+local function prior_problem(learned, bound)
   return function(rng)
-    local prior = layers.randomise(core.flow.prior(3, 4, 5, learned), rng)
+    local prior = layers.randomise(core.flow.prior(3, 4, 5, learned, bound), rng)
     local z, g = rng:normal(3, 3, 4, 5), weights(3, rng)
-    local inputs = add_parameters({ { name = "z", tensor = z } }, prior:parameters())
+    local added = bound and rng:normal(6, 3, 4, 5)
+    local room = added and core.empty(added:size())
+    local inputs = { { name = "z", tensor = z } }
+    if added then inputs[2] = { name = "added", tensor = added } end
+    add_parameters(inputs, prior:parameters())
     return {
       inputs = inputs,
-      value = function() return dot(g, prior:log_prob(z)) end,
+      value = function() return dot(g, prior:log_prob(z, added)) end,
       gradients = function()
-        prior:log_prob(z)
-        return add_gradients({ z = prior:backward(g):clone() }, inputs)
+        prior:log_prob(z, added)
+        return add_gradients({ z = prior:backward(g, room):clone(), added = room }, inputs)
+      end,
+    }
+  end
+end
+
+-- One product of features for two readers, of the middle of larger ones.
+local function features_problem(rng)
+  local map = layers.randomise(core.flow.features(5, "a.weight", 3, "b.weight", 34), rng)
+  local u = rng:normal(2, 5, 6, 8)
+  local loss = new_loss(map:forward(u, 4, 6), rng)
+  local inputs = add_parameters({ { name = "u", tensor = u } }, map:parameters())
+  return {
+    inputs = inputs,
+    value = function() return loss:value(map:forward(u, 4, 6)) end,
+    gradients = function()
+      local du = map:backward(loss:gradient(map:forward(u, 4, 6)))
+      return add_gradients({ u = du:clone() }, inputs)
+    end,
+  }
+end
+
+-- All scales from `finest` on, and x.
+local function unet_problem(channels, finest, shape)
+  return function(rng)
+    local net = layers.randomise(core.net.unet(shape[2], channels, finest), rng)
+    local x, losses = rng:normal(table.unpack(shape)), {}
+    for s = finest - 1, #channels - 1 do losses[s] = new_loss(net:forward(x)[s], rng) end
+    local inputs = add_parameters({ { name = "x", tensor = x } }, net:parameters())
+    return {
+      inputs = inputs,
+      value = function()
+        local sum = 0
+        for s, u in pairs(net:forward(x)) do sum = sum + losses[s]:value(u) end
+        return sum
+      end,
+      gradients = function()
+        local grads = {}
+        for s, u in pairs(net:forward(x)) do grads[s] = losses[s]:gradient(u) end
+        return add_gradients({ x = net:backward(grads, true):clone() }, inputs)
       end,
     }
   end
@@ -172,4 +220,11 @@ describe("gradient of", function()
   it("split of two channels", function() check(split_problem(2)) end)
   it("the standard prior", function() check(prior_problem(false)) end)
   it("a learned prior", function() check(prior_problem(true)) end)
+  it("split with features", function() check(split_problem(4, 0.8)) end)
+  it("split of odd channels with features", function() check(split_problem(5, 2)) end)
+  it("a prior of features", function() check(prior_problem(false, 1.5)) end)
+  it("features for two readers", function() check(features_problem) end)
+  it("a U-Net", function() check(unet_problem({ 3, 4, 2 }, 1, { 2, 2, 8, 12 })) end)
+  it("a U-Net without the finest scale", function() check(unet_problem({ 2, 3, 4 }, 2, { 3, 1, 4, 8 })) end)
+  it("a U-Net of two scales down alone", function() check(unet_problem({ 3, 4 }, 2, { 3, 1, 4, 6 })) end)
 end)

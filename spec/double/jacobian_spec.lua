@@ -6,6 +6,7 @@
 -- about 1e-11; a point where half the step gives another Jacobian has a ReLU's
 -- kink within the step and is left for another one.
 local core = require "cglow.core"
+local passes = require "cglow.model.passes"
 local walk = require "cglow.model.walk"
 assert(core.scalar == "double", "this spec is for the double core: LUA_CPATH='./build/double/?.so;;'")
 local layers = require "spec.support.layers"
@@ -60,16 +61,37 @@ local function log_normal(z, m, s)
   return sum
 end
 
+local function tanh(v) return 1 - 2 / (math.exp(2 * v) + 1) end
+
+-- m and s from what a convolution makes and features add, C×1×H×W, by turns.
+local function bounded_moments(a, added, bound)
+  local m, s = {}, {}
+  for c = 1, added:size(1) do
+    local list = c % 2 == 1 and m or s
+    local sum = added[c] + a:narrow(2, c, 1):clone():reshape(1, added:size(3), added:size(4))
+    for _, v in ipairs(sum:totable()) do list[#list + 1] = c % 2 == 1 and v or bound * tanh(v / bound) end
+  end
+  return m, s
+end
+
+-- The moments of a prior of features, whose bias is the same at all pixels.
+local function prior_moments(bias, added, bound)
+  local a = core.empty(1, added:size(1), added:size(3), added:size(4))
+  for c = 1, added:size(1) do a[1][c]:fill(bias[c]) end
+  return bounded_moments(a, added, bound)
+end
+
 -- m and s of a split for one z1 (1×C×H×W), by other means than the split's own.
-local function split_moments(split, z1)
+local function split_moments(split, z1, added, bound)
   local p = split:parameters()
   local size = p[1].value:size()
   local conv = nn.Sequential {
-    "c", nn.Conv2d { in_channels = size[2], out_channels = size[1], padding = 1 }, nn.Tanh(),
+    "c", nn.Conv2d { in_channels = size[2], out_channels = size[1], padding = 1 }, not added and nn.Tanh() or nil,
   }
   conv:parameters()[1].value:copy(p[1].value)
   conv:parameters()[2].value:copy(p[2].value)
   local out = conv:forward(z1)
+  if added then return bounded_moments(out, added, bound) end
   local m, s = {}, {}
   for c = 0, size[1] - 1 do
     local list = c % 2 == 0 and m or s
@@ -96,18 +118,21 @@ local function latent_density(model, x, latents, n)
   local one = {}
   for l, z in ipairs(latents) do one[l] = z:narrow(1, n, 1):clone() end
   local sum, conds = 0, {}
-  for i, layer in ipairs(model.layers) do
-    conds[i] = layer.cn and layer.cn:forward(x:narrow(1, n, 1):clone()):clone() or nil
-  end
+  for i, cond in pairs(passes.conditions(model, x and x:narrow(1, n, 1):clone())) do conds[i] = cond:clone() end
+  local bound = model.config.condition and model.config.condition.bound
   walk.down(model.layers, nil, {
     prior = function(layer)
-      local learned, top = layer.flow:parameters(), one[layer.level]
+      local learned, top, added = layer.flow:parameters(), one[layer.level], conds[layer.index]
+      if added then
+        sum = log_normal(top, prior_moments(learned[1].value, added, bound))
+        return top
+      end
       sum = learned[1] and log_normal(top, learned[1].value:clone():totable(), learned[2].value:totable())
         or log_normal(top)
       return top
     end,
     split = function(layer, z)
-      sum = sum + log_normal(one[layer.level], split_moments(layer.flow, z))
+      sum = sum + log_normal(one[layer.level], split_moments(layer.flow, z, conds[layer.index], bound))
       return layer.flow:inverse(z, one[layer.level]):clone()
     end,
     part = function(layer, z) return layer.flow:inverse(z, conds[layer.index]):clone() end,
@@ -164,6 +189,7 @@ describe("log p is log|det| of the Jacobian plus the latents' log density:", fun
     { "two levels, learned prior", { x = { 2, 9, 8 }, y = { 1, 4, 8 }, levels = 2, depth = 1, learned_prior = true } },
     { "three levels", { x = { 1, 8, 9 }, y = { 1, 8, 8 }, levels = 3, depth = 1 } },
     { "plain Glow", { y = { 3, 4, 4 }, levels = 2, depth = 2 } },
+    { "an encoder", { x = { 1, 8, 16 }, y = { 1, 8, 8 }, levels = 2, depth = 1, encoder = { channels = { 2, 3, 2 } } } },
   }
   for _, case in ipairs(cases) do
     it(case[1], function()

@@ -66,6 +66,8 @@ describe("bit for bit the same on any number of threads:", function()
     function() return core.flow.coupling(12, 6, 256) end, { 2, 12, 16, 16 }, { 2, 6, 16, 16 } }
   flows[#flows + 1] = { "coupling of 33 tiles",
     function() return core.flow.coupling(4, 1, 3) end, { 2, 4, 66, 64 }, { 2, 1, 66, 64 } }
+  flows[#flows + 1] = { "coupling with features as in models with an encoder",
+    function() return core.flow.coupling(12, 0, 64, 1, true) end, { 2, 12, 16, 16 }, { 64, 2, 16, 16 } }
   flows[#flows + 1] = { "conditional invconv of 48 channels",
     function() return core.flow.invconv(48, true) end, { 2, 48, 40, 40 }, { 2, 48 * 48 } }
   for _, case in ipairs(flows) do
@@ -97,10 +99,10 @@ describe("bit for bit the same on any number of threads:", function()
 
   local config = { x = { 3, 16, 24 }, y = { 3, 16, 16 }, levels = 2, depth = 2, coupling = { width = 40 } }
 
-  it("a model's loss, gradients, latents, samples and prediction", function()
+  local function check_model(how)
     same(function()
       local rng = core.Rng(55)
-      local model = models.random(config, rng)
+      local model = models.random(how, rng)
       local x, y = models.batch(model, 3, rng)
       local loss, dy = model:loss_and_grad(x, y)
       local list = add_gradients({ loss, dy:clone() }, model:parameters())
@@ -112,6 +114,13 @@ describe("bit for bit the same on any number of threads:", function()
       list[#list + 1] = model:decode(x, latents)
       return list
     end)
+  end
+
+  it("a model's loss, gradients, latents, samples and prediction", function() check_model(config) end)
+
+  it("those of a model with an encoder", function()
+    check_model { x = { 3, 32, 48 }, y = { 3, 16, 32 }, levels = 2, depth = 2, coupling = { width = 40 },
+      encoder = { channels = { 16, 20, 17 } } }
   end)
 
   it("the parameters after steps of Adam with clipping", function()

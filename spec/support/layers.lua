@@ -73,8 +73,12 @@ M.nets = {
   { "network of the coupling", coupling_cn({ 2, 9, 7 }, { 3, 4, 3 }), { 2, 2, 9, 7 } },
 }
 
-local function coupling(channels, cond, width)
-  return function() return flow.coupling(channels, cond, width) end
+local function coupling(channels, cond, width, bound)
+  return function() return flow.coupling(channels, cond, width, bound) end
+end
+
+local function coupling_with_features(channels, width, bound)
+  return function() return flow.coupling(channels, 0, width, bound, true) end
 end
 
 local function actnorm(channels, conditional)
@@ -85,7 +89,8 @@ local function invconv(channels, conditional)
   return function() return flow.invconv(channels, conditional) end
 end
 
---- Flow layers: name, make(), the shape of y and that of the condition.
+--- Flow layers: name, make(), the shape of y and that of the condition; `added`: samples are the
+-- second dimension of the condition, which features of x make; `bound`: that of its log-scale.
 M.flows = {
   { "squeeze", flow.squeeze, { 3, 2, 4, 6 } },
   { "actnorm", actnorm(5, false), { 3, 5, 3, 2 } },
@@ -99,6 +104,18 @@ M.flows = {
   { "coupling wider than a block", coupling(2, 1, 67), { 1, 2, 2, 3 }, { 1, 1, 2, 3 } },
   { "coupling over tiles across samples", coupling(4, 1, 3), { 3, 4, 7, 13 }, { 3, 1, 7, 13 } },
   { "coupling of rows longer than a tile", coupling(2, 1, 3), { 2, 2, 2, 131 }, { 2, 1, 2, 131 } },
+  { "coupling with a bound", coupling(5, 2, 6, 0.7), { 2, 5, 3, 4 }, { 2, 2, 3, 4 }, bound = 0.7 },
+  { "coupling with features", coupling_with_features(6, 7, 1.5), { 2, 6, 3, 5 }, { 7, 2, 3, 5 }, added = true,
+    bound = 1.5 },
+  { "coupling with features, published scales", coupling_with_features(4, 5, 0), { 3, 4, 2, 2 }, { 5, 3, 2, 2 },
+    added = true },
+  -- panels that are not full, of pixels and of squares, and one that threads share
+  { "coupling with features over tiles", coupling_with_features(4, 3, 1), { 3, 4, 7, 13 }, { 3, 3, 7, 13 },
+    added = true, bound = 1 },
+  { "coupling with features on squares", coupling_with_features(4, 35, 1), { 3, 4, 12, 10 }, { 35, 3, 12, 10 },
+    added = true, bound = 1 },
+  { "coupling with features on one panel of squares", coupling_with_features(2, 35, 1), { 2, 2, 8, 8 },
+    { 35, 2, 8, 8 }, added = true, bound = 1 },
 }
 
 -- Normal numbers by role; in couplings and networks wide enough to bend every

@@ -8,7 +8,8 @@
 --                    condition number from InvConv:diagnose
 --   coupling         both directions compute the same t and σ from the same y1,
 --                    so y2' = z2/σ − t: a few roundings of y2 + t and of y2;
---                    a prepared inverse sums the first convolution in two parts
+--                    a prepared inverse sums the first convolution in two parts;
+--                    with a bound α, |t| is what it makes of y2 = 0, times e^α
 --
 -- Models. Every layer leaves a rounding error in proportion to each number, and
 -- the layers after it carry that to the result. What they make of it is
@@ -39,8 +40,18 @@ end
 
 -- ---- layers ----------------------------------------------------------------
 
-local function layer_limit(kind, layer, y, cond)
+-- The largest |t| of a coupling with a bound on its log-scale.
+local function largest_shift(bound, layer, y, cond)
+  local blank, keep = y:clone(), y:size(2) // 2
+  for n = 1, y:size(1) do blank[n]:narrow(1, keep + 1, y:size(2) - keep):fill(0) end
+  local z = layer:forward(blank, cond, false)
+  return math.exp(bound) * largest(z:narrow(2, keep + 1, y:size(2) - keep))
+end
+
+local function layer_limit(case, layer, y, cond)
+  local kind = case[1]
   if kind:find("squeeze") then return 0 end
+  if case.bound then return 2 * EPS * (largest(y) + largest_shift(case.bound, layer, y, cond)) end
   if kind:find("invconv") then
     local _, rcond = layer:diagnose(cond)
     return 2 * EPS / math.min(table.unpack(rcond)) * largest(y)
@@ -50,7 +61,7 @@ end
 
 local function check_layer(case, rng)
   local layer, y, cond = layers.flow(case, rng)
-  local limit = layer_limit(case[1], layer, y, cond)
+  local limit = layer_limit(case, layer, y, cond)
   local z = layer:forward(y, cond):clone()
   local back = layer:inverse(z, cond):clone()
   at_most(limit, largest(back - y), case[1])
@@ -71,12 +82,13 @@ local function wide_cases()
   return list
 end
 
-local function repeated(t, n)
-  local list = {}
-  for i = 1, t:size(1) do
-    for _ = 1, n do list[#list + 1] = t:narrow(1, i, 1) end
+-- Each sample of t n times; samples are numbered by this dimension.
+local function repeated(t, n, dimension)
+  local list, d = {}, dimension or 1
+  for i = 1, t:size(d) do
+    for _ = 1, n do list[#list + 1] = t:narrow(d, i, 1) end
   end
-  return core.cat(list, 1)
+  return core.cat(list, d)
 end
 
 local function define_layers()
@@ -100,11 +112,12 @@ local function define_layers()
     if case[4] then
       it(case[1] .. ", one condition for several samples", function()
         local layer, _, cond = layers.flow(case, core.Rng(13))
-        local y = core.Rng(14):normal(3 * cond:size(1), table.unpack(case[3], 2))
-        local z, logdet = layer:forward(y, repeated(cond, 3))
+        local samples = case.added and 2 or 1
+        local y = core.Rng(14):normal(3 * cond:size(samples), table.unpack(case[3], 2))
+        local z, logdet = layer:forward(y, repeated(cond, 3, samples))
         z, logdet = z:clone(), table.move(logdet, 1, #logdet, 1, {})
+        local limit = layer_limit(case, layer, y, cond)
         local shared, shared_logdet = layer:forward(y, cond, false)
-        local limit = layer_limit(case[1], layer, y, cond)
         at_most(limit, largest(z - shared), "z")
         -- Both are sums in double of as many terms as a sample has numbers, in orders that
         -- depend on the processor: their roundings are a random walk.
@@ -178,6 +191,8 @@ local CASES = {
   { "192 channels", { x = { 1, 8, 8 }, y = { 48, 2, 4 }, levels = 1, depth = 2 }, 2 },
   { "four levels, eight samples", { x = { 1, 8, 8 }, y = { 1, 16, 16 }, levels = 4, depth = 1 }, 8 },
   { "plain Glow", { y = { 3, 8, 4 }, levels = 2, depth = 2 }, 5 },
+  { "an encoder of a larger x", { x = { 2, 16, 24 }, y = { 3, 8, 16 }, levels = 2, depth = 2,
+    encoder = { channels = { 3, 5, 4 } }, head = { outputs = 2 } }, 3 },
 }
 
 local function check_y(case, model, rng)
