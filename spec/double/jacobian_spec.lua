@@ -189,7 +189,8 @@ describe("log p is log|det| of the Jacobian plus the latents' log density:", fun
     { "two levels, learned prior", { x = { 2, 9, 8 }, y = { 1, 4, 8 }, levels = 2, depth = 1, learned_prior = true } },
     { "three levels", { x = { 1, 8, 9 }, y = { 1, 8, 8 }, levels = 3, depth = 1 } },
     { "plain Glow", { y = { 3, 4, 4 }, levels = 2, depth = 2 } },
-    { "an encoder", { x = { 1, 8, 16 }, y = { 1, 8, 8 }, levels = 2, depth = 1, encoder = { channels = { 2, 3, 2 } } } },
+    { "an encoder",
+      { x = { 1, 8, 16 }, y = { 1, 8, 8 }, levels = 2, depth = 1, encoder = { channels = { 2, 3, 2 } } } },
   }
   for _, case in ipairs(cases) do
     it(case[1], function()

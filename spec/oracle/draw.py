@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from cglow_oracle import CGlow, ConditionNet, CouplingConditionNet, CouplingNet, InvConv, bits_per_dim
+from encoder_oracle import EncodedGlow, Map, OwnInvConv, UNet
 
 # What makes a draw unfit, and how far it may go. The float core is compared with these numbers, so they must not hang
 # on the last bits of a float.
@@ -29,7 +30,7 @@ def spread(p, std):
 @torch.no_grad()
 def draw_parameters(model):
     for m in model.modules():
-        if isinstance(m, (nn.Conv2d, nn.Linear)):
+        if isinstance(m, (nn.Conv2d, nn.Linear, Map)):
             spread(m.weight, m.weight[0].numel() ** -0.5)
         if isinstance(getattr(m, "bias", None), nn.Parameter):
             spread(m.bias, 0.2)
@@ -45,6 +46,10 @@ def draw_parameters(model):
             enliven(m.norm1, m.norm2)
         elif isinstance(m, InvConv):
             draw_matrix(m)
+        elif isinstance(m, OwnInvConv):
+            draw_own_matrix(m)
+        elif isinstance(m, UNet):
+            enliven(*(conv for conv in m.modules() if isinstance(conv, nn.Conv2d)))
 
 
 def enliven(*layers):
@@ -62,16 +67,55 @@ def draw_matrix(m):
     m.cn.fc3.weight.mul_(0.5 * m.c**-0.5)
 
 
+def draw_own_matrix(m):
+    """W near 0.8 times a rotation."""
+    c = len(m.weight)
+    rotation = torch.linalg.qr(torch.randn(c, c, dtype=torch.float64)).Q
+    m.weight.copy_(0.8 * rotation + 0.1 * c**-0.5 * torch.randn(c, c, dtype=torch.float64))
+
+
+def encoder_config(x, y, levels, depth, channels, width=8, bound=1.0, head=None, split=True, prior=True):
+    """The configuration of a model with an encoder; head: (outputs, loss)."""
+    config = {
+        "x": x,
+        "y": y,
+        "levels": levels,
+        "depth": depth,
+        "encoder": {"channels": channels},
+        "coupling": {"width": width, "bound": bound},
+        "condition": {"split": split, "prior": prior, "bound": 2.0},
+        "learned_prior": False,
+    }
+    if head:
+        config["head"] = {"outputs": head[0], "loss": head[1], "weight": 0.3}
+    return config
+
+
+def model_of(config):
+    return EncodedGlow(config) if "encoder" in config else CGlow(config)
+
+
+def draw_target(config, batch):
+    """What the head of a model is asked for, of y's sides: classes from 0 on, or values; None without a head."""
+    head, (_, h, w) = config.get("head"), config["y"]
+    if not head:
+        return None
+    if head["loss"] == "cross_entropy":
+        return torch.randint(head["outputs"], (batch, h, w))
+    return torch.randn(batch, head["outputs"], h, w, dtype=torch.float64)
+
+
 class Draw:
     """A model, a batch and everything computed from them, in float64."""
 
     def __init__(self, config, batch, seed):
         torch.manual_seed(seed)
         self.config, self.seed = config, seed
-        self.model = CGlow(config).double()
+        self.model = model_of(config).double()
         draw_parameters(self.model)
         self.x = torch.randn(batch, *config["x"], dtype=torch.float64).requires_grad_()
         self.y = torch.randn(batch, *config["y"], dtype=torch.float64).requires_grad_()
+        self.target = draw_target(config, batch)
         self.kink_distance = float("inf")
         self.watch_kinks(self.evaluate)
         with torch.no_grad():
@@ -89,15 +133,30 @@ class Draw:
     def evaluate(self):
         self.logp, self.zs = self.model.log_prob(self.x, self.y)
         self.loss = bits_per_dim(self.logp, self.y[0].numel())
+        self.head_loss = self.loss_of_head(self.model, self.target)
         named = [*self.model.named_parameters(), ("x", self.x), ("y", self.y)]
-        grads = torch.autograd.grad(self.loss, [p for _, p in named])
+        grads = torch.autograd.grad(self.whole_loss(self.loss, self.head_loss), [p for _, p in named])
         self.grads = {name: g for (name, _), g in zip(named, grads)}
 
+    @staticmethod
+    def loss_of_head(model, target):
+        """Of the x that the model saw last; None without a head."""
+        return None if target is None else model.head_loss(target)
+
+    def whole_loss(self, loss, head_loss):
+        """What the gradients are of: the head's loss counts with its weight."""
+        return loss if head_loss is None else loss + self.config["head"]["weight"] * head_loss
+
     def matrices(self, x):
+        """Those that x makes, or the model's own."""
         with torch.no_grad():
-            return [m.matrix(x) for m in self.model.modules() if isinstance(m, InvConv)]
+            own = [m.weight[None] for m in self.model.modules() if isinstance(m, OwnInvConv)]
+            return own + [m.matrix(x) for m in self.model.modules() if isinstance(m, InvConv)]
 
     def x_effect(self):
+        """Of models whose matrices x makes."""
+        if "encoder" in self.config:
+            return 1
         pairs = zip(self.matrices(self.x), self.matrices(-self.x))
         return min(((w - other).norm() / w.norm()).item() for w, other in pairs)
 
@@ -107,11 +166,13 @@ class Draw:
 
     def float_errors(self):
         """Relative errors of log p, of the worst gradient and of the decoded y when computed in float32."""
-        model = CGlow(self.config)
+        model = model_of(self.config)
         model.load_state_dict(self.model.state_dict())
         x, y = (t.detach().float().requires_grad_() for t in (self.x, self.y))
         logp, _ = model.log_prob(x, y)
-        grads = torch.autograd.grad(bits_per_dim(logp, y[0].numel()), [*model.parameters(), x, y])
+        target = self.target.float() if self.target is not None and self.target.is_floating_point() else self.target
+        loss = self.whole_loss(bits_per_dim(logp, y[0].numel()), self.loss_of_head(model, target))
+        grads = torch.autograd.grad(loss, [*model.parameters(), x, y])
         with torch.no_grad():
             decoded = model.decode(x, [z.float() for z in self.drawn_zs])
         worst = max(relative_to_max(g, exact) for g, exact in zip(grads, self.grads.values()))

@@ -9,6 +9,8 @@ Each file is a safetensors file with metadata `config` (the model's constructor 
     latent.1 … latent.L              what each split sent off, level 1 first, then the last z
     output.logp  output.loss         nats per sample; mean bits per dim for cell width 1, shape [1]
     grad.<parameter name>            of the loss; also grad.x and grad.y
+    input.head   output.head_loss    with a head: its target (classes from 1 on, or values), and its loss, which counts
+                                     in the gradients with the head's weight
     decode.zs.1 … decode.zs.L        latents drawn at temperature 2 for input.x, in the order of latent.*
     decode.y                         the y they decode to
 
@@ -24,9 +26,9 @@ import torch
 
 import safetensors_f64
 from checks import check_draw, check_oracle
-from draw import first_fit
+from draw import encoder_config, first_fit
 
-SIZE_LIMIT = 3_000_000  # bytes, of all files together
+SIZE_LIMIT = 3_600_000  # bytes, of all files together
 
 
 def case(x, y, levels, depth, batch, channels=4, n_w=6, width=8, learned_prior=False):
@@ -50,6 +52,19 @@ CASES = {
     "rgb_to_gray_l2_prior": case([3, 12, 20], [1, 8, 12], 2, 2, batch=2, learned_prior=True),
     "wide_x_l2": case([3, 8, 12], [3, 8, 8], 2, 1, batch=1, channels=5, n_w=5),
     "small_x_l3": case([3, 8, 8], [3, 16, 16], 3, 1, batch=2, n_w=4, width=5),
+    "encoder_l1": (encoder_config([1, 8, 8], [1, 8, 8], 1, 2, [3, 4]), 2),
+    "encoder_head_l2": (
+        encoder_config([2, 8, 12], [3, 8, 12], 2, 2, [3, 4, 3], width=6, bound=0.7, head=(3, "cross_entropy")),
+        3,
+    ),
+    "encoder_middle_l2": (
+        encoder_config([3, 16, 32], [1, 8, 24], 2, 1, [2, 3, 4, 3], width=5, head=(2, "squared_error")),
+        2,
+    ),
+    "encoder_couplings_l3": (
+        encoder_config([1, 16, 16], [1, 16, 16], 3, 1, [2, 3, 3, 4], width=5, split=False, prior=False),
+        1,
+    ),
     "gray_l4_prior": case([1, 8, 16], [1, 16, 32], 4, 1, batch=3, n_w=4, width=5, learned_prior=True),
 }
 
@@ -58,11 +73,19 @@ def numbered(prefix, tensors):
     return {f"{prefix}.{i}": t for i, t in enumerate(tensors, 1)}
 
 
+def head_tensors(d):
+    if d.target is None:
+        return {}
+    classes = not d.target.is_floating_point()
+    return {"input.head": d.target.double() + 1 if classes else d.target, "output.head_loss": d.head_loss.view(1)}
+
+
 def golden_tensors(d):
     return {
         **d.model.state_dict(),
         "input.x": d.x,
         "input.y": d.y,
+        **head_tensors(d),
         **numbered("latent", d.zs),
         "output.logp": d.logp,
         "output.loss": d.loss.view(1),

@@ -27,6 +27,7 @@ end
 -- summed here from the networks that read x, each given what the flow left as
 -- gradient of its output.
 local function gradient_x(model, x)
+  if model.encoder then return model.encoder.net:backward(model.encoder.grads, true) end
   local sum = x:clone():fill(0)
   for i, layer in ipairs(model.layers) do
     if layer.cn then
@@ -87,9 +88,13 @@ function M.define(tol)
 
       it("agrees on the loss and on every gradient", function()
         model:zero_grad()
-        local loss, dy = model:loss_and_grad(x, y)
+        local loss, dy, head_loss = model:loss_and_grad(x, y, { head = t["input.head"] })
         local want = t["output.loss"][1]
         assert.is_true(math.abs(loss - want) <= tol.logp * math.abs(want))
+        if head_loss then
+          local w = t["output.head_loss"][1]
+          assert.is_true(math.abs(head_loss - w) <= tol.logp * math.abs(w))
+        end
         close("dy", dy, t["grad.y"], tol.grad)
         for _, p in ipairs(model:parameters()) do close(p.name, p.grad, t["grad." .. p.name], tol.grad) end
         close("dx", gradient_x(model, x), t["grad.x"], tol.grad)
