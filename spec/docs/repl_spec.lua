@@ -52,19 +52,6 @@ describe("documentation", function()
   it("the walk at the prompt", function() check_sessions "examples/repl_session.md" end)
   it("write your own", function() check_blocks "examples/own.md" end)
 
-  it("links to files that exist", function()
-    for _, path in ipairs {"README.md", "CHANGELOG.md", "examples/own.md", "examples/repl_session.md",
-      "data/README.md"} do
-      local file <close> = assert(io.open(path))
-      local folder = path:match "^(.*/)" or ""
-      for target in file:read "a":gmatch "%]%(([^)#]+)[^)]*%)" do
-        if not target:match "^https?:" then
-          assert(lfs.attributes(folder .. target, "mode"), ("%s links to %s"):format(path, target))
-        end
-      end
-    end
-  end)
-
   it("works at the real prompt", function()
     local folder, remove = checkout()
     finally(remove)
