@@ -380,12 +380,43 @@ describe("command line", function()
 
     it("draws samples of held-out images, and of files", function()
       assert.equal(0, (run(TOY, ("sample --quiet --run '%s/run' --count 3 --images 2"):format(folder))))
-      -- input and 3 samples of 8 pixels, 12 times as large, with gaps of 2
-      assert.equal(2 + 4 * (8 * 12 + 2), assert(image.load(folder .. "/run/samples.png")):size(3))
+      -- input, 3 samples and their spread of 8 pixels, 12 times as large, with gaps of 2
+      assert.equal(2 + 5 * (8 * 12 + 2), assert(image.load(folder .. "/run/samples.png")):size(3))
       image.save(folder .. "/photo.png", core.zeros(3, 9, 9))
       assert.equal(0, (run(TOY, ("sample --quiet --run '%s/run' --sheet '%s/s.png' '%s/photo.png'"):format(
         folder, folder, folder))))
       assert.equal("file", lfs.attributes(folder .. "/s.png", "mode"))
+    end)
+
+    it("says how it predicts, and predicts as it is told", function()
+      local function evaluate(options)
+        local code, out, err = run(TOY, ("evaluate --json --run '%s/run' %s"):format(folder, options))
+        assert.equal("", err)
+        assert.equal(0, code)
+        return json.decode(out)
+      end
+      assert.equal("mean of 3 samples", evaluate("").prediction) -- the toy's setting is odd
+      local cool = evaluate "--samples 4 --temperature 0.5"
+      assert.equal("mean of 4 samples in pairs at temperature 0.5", cool.prediction)
+      local centre = evaluate "--centre"
+      assert.equal("one pass at the centre of the latents", centre.prediction)
+      -- nothing is random but the noise of a discrete y in its likelihood
+      assert.equal(centre.results[2].metrics.iou, evaluate("--centre --seed 7").results[2].metrics.iou)
+      local both = evaluate "--mirror --samples 2"
+      assert.equal("mean of 2 samples in pairs, and of the mirror image", both.prediction)
+      assert.equal(4, both.samples)
+      local _, _, err = run(TOY, ("evaluate --run '%s/run' --centre --samples 3"):format(folder))
+      assert.matches("--centre: one pass at the centre has no --samples", err, 1, true)
+    end)
+
+    it("compares ways to predict, with their time", function()
+      local code, out = run(TOY, ("evaluate --json --compare --run '%s/run'"):format(folder))
+      assert.equal(0, code)
+      local results = json.decode(out).results
+      assert.equal(8, #results)
+      for _, row in ipairs(results) do assert.is_true(row.metrics.seconds > 0 and row.metrics.iou > 0, row.name) end
+      local _, _, err = run(TOY, ("evaluate --compare --mirror --run '%s/run'"):format(folder))
+      assert.matches("--mirror is not for --compare", err, 1, true)
     end)
 
     it("works from a checkpoint alone", function()

@@ -7,6 +7,7 @@ local command = require "cglow.cli.command"
 local evaluation = require "cglow.tasks.evaluation"
 local session_of = require "cglow.cli.session"
 local validation = require "cglow.train.validation"
+local ways = require "cglow.tasks.ways"
 local sort_by_bytes = require("cglow.util.bytes").sort
 
 local SHOWN = 6 -- images on the contact sheet
@@ -48,8 +49,8 @@ local function bits_per_dim(args, session, data)
   return command.must(nll:run(session.model)).nll
 end
 
--- The model that makes predictions and what `evaluation` is told: a larger picture
--- is predicted by tiles, which have no samples.
+-- The model that makes predictions and how: a larger picture is predicted by tiles, which
+-- have no samples.
 local function predictions(args, session)
   local size = args.size or session.size
   if size < session.size then
@@ -57,43 +58,72 @@ local function predictions(args, session)
     command.misuse(("--size: the model's pictures are of %dx%d, not %dx%d"):format(own, own, size, size))
   end
   if size > session.size then return session_of.tiled(session), {samples = 1, shown = 0} end
-  return session.model, {samples = session.samples, rng = session.rng, cell_width = session.cell_width}
+  return session.model, session.way
 end
 
-local function measure(task, args, session, data)
-  local results = {}
-  local train = session_of.data(task, args, session, "train", args.size)
+local function baselines(task, args, session, data)
+  local results, train = {}, session_of.data(task, args, session, "train", args.size)
   for _, baseline in ipairs(task.baselines(train)) do
     results[#results + 1] = {name = baseline.name, metrics = evaluation.score_baseline(task, baseline.predict, data)}
   end
-  local model, o = predictions(args, session)
-  local metrics = evaluation.score_samples(task, model, data, o)
+  return results
+end
+
+local function measure(task, args, session, data)
+  local results = baselines(task, args, session, data)
+  local model, way = predictions(args, session)
+  if model == session.model then
+    local head = evaluation.score_head(task, model, data)
+    if head then results[#results + 1] = {name = "its encoder's head", metrics = head} end
+  end
+  local metrics = evaluation.score_samples(task, model, data, way)
   if model == session.model then metrics.bits_per_dim = bits_per_dim(args, session, data) end
   results[#results + 1] = {name = "c-Glow", metrics = metrics}
   return results
 end
 
+-- The same pictures predicted in several ways, each with its time for a picture.
+local function compare(task, args, session, data)
+  local results = {}
+  for _, way in ipairs(ways.all()) do
+    way.rng, way.cell_width = core.Rng(args.seed or 1), session.way.cell_width
+    local before = core.system.clock()
+    local metrics = evaluation.score(task, session.model, data, way)
+    metrics.seconds = (core.system.clock() - before) / data:size()
+    results[#results + 1] = {name = way.name, metrics = metrics}
+  end
+  return results
+end
+
 local function draw_sheet(task, args, session, data)
-  session.rng = core.Rng(args.seed or 1)
-  local model, o = predictions(args, session)
-  o.indices = evaluation.spread(data, SHOWN)
+  local model, way = predictions(args, session)
+  local o = {rng = core.Rng(args.seed or 1), indices = evaluation.spread(data, SHOWN)}
+  for name, value in pairs(way) do o[name] = o[name] or value end
   return evaluation.sheet(task, model, data, o)
 end
 
+local function check_compare(args)
+  for _, name in ipairs {"samples", "temperature", "centre", "mirror", "size"} do
+    if args[name] and args.compare then command.misuse(("--%s is not for --compare"):format(name)) end
+  end
+end
+
 return function(task, args)
+  check_compare(args)
   local session = session_of.load(task, args)
   local data, source = session_of.data(task, args, session, args.split or "valid", args.size)
   if args.limit then data = data:subset(1, math.min(args.limit, data:size())) end
-  local results = measure(task, args, session, data)
+  local results = (args.compare and compare or measure)(task, args, session, data)
 
   local sheet = args.sheet or session.folder .. "/evaluation.png"
   command.must(image.save(sheet, draw_sheet(task, args, session, data)))
+  local how = args.compare and "several ways" or ways.describe(task, session.way)
   if args.json then
-    print(json.encode({task = task.name, model = session.path, images = data:size(), samples = session.samples,
-      results = results, sheet = sheet}, {not_finite = "null"}))
+    print(json.encode({task = task.name, model = session.path, images = data:size(), prediction = how,
+      samples = ways.count(session.way), results = results, sheet = sheet}, {not_finite = "null"}))
   elseif not args.quiet then
-    print(("%s: %d held-out images (%s), mean of %d samples"):format(session.path, data:size(), source,
-      session.samples))
+    print(("%s: %d held-out images (%s)"):format(session.path, data:size(), source))
+    print("prediction: " .. how)
     print_table(results)
     if task.notes then print(task.notes) end
     print("pictures: " .. sheet)

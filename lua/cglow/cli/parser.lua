@@ -57,8 +57,17 @@ local function model_choice(command, task)
     :description "Model file (the run's best.safetensors, else its last)."
 end
 
-local function sample_count(command)
-  count(command, "--samples", "M", "Samples that are averaged for a prediction (10).")
+local function temperature(command)
+  command:option("--temperature"):argname "T":convert(number("--temperature", 0))
+    :description "Scale of the latents' spread (1)."
+end
+
+-- How a prediction is made.
+local function prediction(command)
+  count(command, "--samples", "M", "Samples of which a prediction is made (10).")
+  temperature(command)
+  command:flag("--centre"):description "One pass at the centre of the latents instead."
+  command:flag("--mirror"):description "And the same for the mirror image."
 end
 
 local function data_choice(command)
@@ -96,12 +105,13 @@ end
 local function add_evaluate(parser, task)
   local c = parser:command("evaluate"):summary "Measure a model on held-out data, beside baselines."
   model_choice(c, task)
-  sample_count(c)
+  prediction(c)
   data_choice(c)
   c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
     :description "Which part: valid, test or train (valid)."
   count(c, "--limit", "N", "Use only the first N images.")
   if task.tiled then count(c, "--size", "N", "Their height and width: above the model's, by tiles.") end
+  c:flag("--compare"):description "Several ways to predict, and what each of them costs."
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/evaluation.png)."
   common(c)
 end
@@ -110,7 +120,7 @@ local function add_predict(parser, task)
   local c = parser:command("predict"):summary(task.predicts)
   c:argument("file"):args "+":description "Image files."
   model_choice(c, task)
-  sample_count(c)
+  prediction(c)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions)."
   if task.predict_options then task.predict_options(c) end
   common(c)
@@ -123,8 +133,7 @@ local function add_sample(parser, task)
   data_choice(c)
   count(c, "--count", "N", "Samples for each image (8).")
   count(c, "--images", "N", "Held-out images to use (6).")
-  c:option("--temperature"):argname "T":convert(number("--temperature", 0))
-    :description "Scale of the latents' spread (1)."
+  temperature(c)
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/samples.png)."
   common(c)
 end

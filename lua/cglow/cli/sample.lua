@@ -20,7 +20,8 @@ end
 return function(task, args)
   local session = session_of.load(task, args)
   local sheet = evaluation.samples_sheet(task, session.model, inputs_of(task, args, session), {
-    samples = args.count or 8, temperature = args.temperature, rng = session.rng, cell_width = session.cell_width,
+    samples = args.count or 8, temperature = args.temperature, rng = session.way.rng,
+    cell_width = session.way.cell_width,
   })
   local path = args.sheet or session.folder .. "/samples.png"
   command.must(image.save(path, sheet))

@@ -7,9 +7,9 @@ local command = require "cglow.cli.command"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local training = require "cglow.cli.training"
-local transform = require "cglow.data.transform"
 local runfolder = require "cglow.run.folder"
 local tiles = require "cglow.image.tiling"
+local ways = require "cglow.tasks.ways"
 
 local M = {}
 
@@ -48,20 +48,24 @@ end
 --- Load what the options name.
 -- @tparam table task
 -- @tparam table args parsed command line
--- @treturn table `model`, `path`, `size`, `samples` (M), `rng`, `cell_width`
--- (that y was dequantised with, see `cglow.data.transform.undo`), `folder` (where
--- results go by default), `settings` of the run (or {})
+-- @treturn table `model`, `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder`
+-- (where results go by default), `settings` of the run (or {})
 function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config = run_config(task, args, folder)
   local path = model_path(args, folder)
   local model, _, metadata = command.must(Model.load(path))
   local saved = command.must(settings.saved(config))
+  if args.centre and (args.samples or args.temperature) then
+    command.misuse "--centre: one pass at the centre has no --samples and no --temperature"
+  end
   return {
     model = model, path = path, settings = saved, size = size_of(task, model, path),
-    cell_width = tonumber(metadata.cell_width),
-    samples = args.samples or saved.samples or DEFAULT_SAMPLES,
-    rng = core.Rng(args.seed or 1),
+    way = {
+      samples = args.samples or saved.samples or DEFAULT_SAMPLES, temperature = args.temperature,
+      centre = args.centre, mirror = args.mirror, rng = core.Rng(args.seed or 1),
+      cell_width = tonumber(metadata.cell_width),
+    },
     folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
   }
 end
@@ -79,11 +83,12 @@ function M.data(task, args, session, split, size)
   }))
 end
 
---- `predict(x)` for one C×H×W condition: the mean of the session's samples.
+--- `predict(x)` for one C×H×W condition: the mean of the session's samples, and they themselves.
 function M.predictor(session)
   return function(x)
-    local y = session.model:predict(core.stack {x}, {samples = session.samples, rng = session.rng})
-    return transform.undo(y[1], session.cell_width)
+    local ys, count = ways.draw(session.model, core.stack {x}, session.way)
+    local _, c, h, w = table.unpack(ys:size())
+    return ys:reshape(count, c * h * w):mean(1):reshape(c, h, w), ys
   end
 end
 

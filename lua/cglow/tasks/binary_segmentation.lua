@@ -6,9 +6,18 @@ local baselines = require "cglow.tasks.baselines"
 local horses = require "cglow.data.horses"
 local metrics = require "cglow.metrics"
 local shared = require "cglow.tasks.shared"
+local ways = require "cglow.tasks.ways"
 
 -- One channel of a mask that has three equal ones, but for the noise of a sample.
 local function mask_of(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
+
+-- What is above one half of it is the answer: the consensus of samples (M×C×H×W), by which it
+-- overlaps best with them, or a single answer's mask.
+local function soft_mask(y, samples)
+  if not ways.enough(samples) then return mask_of(y) end
+  local labels, share, threshold = metrics.consensus(metrics.binarise(samples) - 1)
+  return (share + (0.5 - threshold)):reshape(1, labels:size(1), labels:size(2))
+end
 
 local function picture_of(labels) return labels - 1 end
 
@@ -40,11 +49,12 @@ return require("cglow.tasks.define").define {
   },
   data = function(dir, o) return horses(dir, {split = o.split, size = o.size}) end,
   decide = metrics.binarise,
+  decide_all = function(samples) return metrics.binarise(soft_mask(nil, samples)) end,
   score = score,
   notes = "iou: the classes' mean, from the counts of all images; image_iou: the mean of the images' own",
   rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,
   show_input = function(sample) return sample.x end,
-  show = mask_of,
+  show = function(y) return picture_of(metrics.binarise(y)) end, -- without the noise of a discrete y
   show_answer = picture_of,
   baselines = function(train)
     return {
@@ -54,7 +64,7 @@ return require("cglow.tasks.define").define {
   end,
   read_input = shared.read_resized,
   predict_file = function(predict, path, size)
-    local mask, message = shared.predict_resized(function(x) return mask_of(predict(x)) end, path, size)
+    local mask, message = shared.predict_resized(function(x) return soft_mask(predict(x)) end, path, size)
     return mask and picture_of(metrics.binarise(mask)), message
   end,
 }

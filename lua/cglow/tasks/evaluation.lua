@@ -3,20 +3,12 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
-local transform = require "cglow.data.transform"
+local ways = require "cglow.tasks.ways"
 
 local M = {}
 
 -- Pixels of y times samples that are drawn at once; more only costs memory.
 local AT_ONCE = 1 << 18
-
--- Samples of y for each x on y's own scale, and how many for each. A
--- feed-forward network has but one answer.
-local function draw(model, x, o)
-  if not model.sample then return model:predict(x), 1 end
-  local ys = model:sample(model:condition(x), {n = o.samples, temperature = o.temperature, rng = o.rng})
-  return transform.undo(ys, o.cell_width), o.samples
-end
 
 local function mean_of(ys, first, count)
   local mine = ys:narrow(1, first, count)
@@ -27,22 +19,21 @@ end
 --- Predict every sample of a data set.
 -- @param model
 -- @param data
--- @tparam table o `samples`, `rng`, `cell_width` (that the model's y was dequantised
--- with; nil: it was not), `temperature`, and `indices` (a list; nil: all)
+-- @tparam table o a way to predict (see `cglow.tasks.ways`), and `indices` (a list; nil: all)
 -- @tparam function visit called with the sample, the mean of its samples
 -- (C×H×W) and the samples (M×C×H×W); both are overwritten later
 function M.each(model, data, o, visit)
   local indices = o.indices or {}
   if not o.indices then for i = 1, data:size() do indices[i] = i end end
   local x = assert(data:get(indices[1])).x
-  local chunk = math.max(1, AT_ONCE // (o.samples * x:size(2) * x:size(3)))
+  local chunk = math.max(1, AT_ONCE // (ways.count(o) * x:size(2) * x:size(3)))
   for first = 1, #indices, chunk do
     local samples, xs = {}, {}
     for i = first, math.min(first + chunk - 1, #indices) do
       samples[#samples + 1] = assert(data:get(indices[i]))
       xs[#xs + 1] = samples[#samples].x
     end
-    local ys, count = draw(model, core.stack(xs), o)
+    local ys, count = ways.draw(model, core.stack(xs), o)
     for i, sample in ipairs(samples) do visit(sample, mean_of(ys, (i - 1) * count + 1, count)) end
   end
 end
@@ -55,8 +46,8 @@ end
 -- @treturn table metric → number
 function M.score(task, model, data, o)
   local score = task.score()
-  M.each(model, data, o, function(sample, mean)
-    score:add(task.decide(mean, sample), task.decide(sample.y, sample), sample)
+  M.each(model, data, o, function(sample, mean, samples)
+    score:add(ways.decide(task, mean, samples, sample), task.decide(sample.y, sample), sample)
   end)
   return score:result()
 end
@@ -68,7 +59,7 @@ function M.score_samples(task, model, data, o)
   local score, spread, best, count = task.score(), 0, 0, 0
   M.each(model, data, o, function(sample, mean, samples)
     local truth = task.decide(sample.y, sample)
-    score:add(task.decide(mean, sample), truth, sample)
+    score:add(ways.decide(task, mean, samples, sample), truth, sample)
     if #samples < 2 then return end
     count, spread = count + 1, spread + metrics.diversity(samples)
     if task.rate then
@@ -82,6 +73,19 @@ function M.score_samples(task, model, data, o)
     result.diversity, result.best_sample = spread / count, task.rate and best / count or nil
   end
   return result
+end
+
+--- Score what a model's head says by itself.
+-- @treturn ?table metric → number; nil when it has none
+function M.score_head(task, model, data)
+  if not (task.head and model.head and model.config.head) then return nil end
+  local score = task.score()
+  for i = 1, data:size() do
+    local sample = assert(data:get(i))
+    local said = model:head(core.stack {sample.x})[1]
+    score:add(task.head.decide(said, sample), task.decide(sample.y, sample), sample)
+  end
+  return score:result()
 end
 
 --- Score predictions that need no model.
@@ -112,42 +116,85 @@ local CELL = 96 -- pixels that a cell should have at least
 
 local function magnify(size) return math.max(1, math.ceil(CELL / size)) end
 
+-- Standard deviation at each pixel of the pictures of samples, over channels the mean: 1×H×W.
+local function spread_map(task, samples, sample)
+  local sum, squares = 0, 0
+  for i = 1, #samples do
+    local picture = task.show(samples[i], sample)
+    sum, squares = picture + sum, picture * picture + squares
+  end
+  local mean = sum / #samples
+  local map = (squares / #samples - mean * mean):clamp(0, math.huge):sqrt()
+  local h, w = map:size(map:dim() - 1), map:size(map:dim())
+  return map:reshape(map:count() // (h * w), h, w):mean(1):reshape(1, h, w)
+end
+
+-- White where the samples of any image on the sheet differ most.
+local function scale_maps(maps)
+  local most = 0
+  for _, map in ipairs(maps) do most = math.max(most, (map:max())) end
+  for _, map in ipairs(maps) do if most > 0 then map:mul(1 / most) end end
+end
+
+-- Samples in pairs are mirror images in a way: one of each pair is shown.
+local function shown_of(samples, shown)
+  local step = #samples >= 2 * shown and 2 or 1
+  local list = {}
+  for i = 1, shown do list[i] = 1 + (i - 1) * step <= #samples and samples[1 + (i - 1) * step] or false end
+  return list
+end
+
 --- A contact sheet in the layout of the paper's figures: input, truth, samples,
--- prediction, one row for each image.
+-- how much they differ at each pixel, prediction; one row for each image.
 -- @tparam table task
 -- @param model
 -- @param data
 -- @tparam table o as for `each`, and `shown` (5): samples in a row
 -- @treturn Tensor an image
 function M.sheet(task, model, data, o)
-  local cells, captions, shown = {}, {"input", "truth"}, math.min(o.shown or 5, o.samples)
+  local count = ways.count(o)
+  local cells, captions, maps, shown = {}, {"input", "truth"}, {}, math.min(o.shown or 5, count)
   for i = 1, shown do captions[2 + i] = "sample " .. i end
+  local spreads = shown > 0 and count > 1
+  if spreads then captions[#captions + 1] = "spread" end
   captions[#captions + 1] = "prediction"
   local size
   M.each(model, data, o, function(sample, mean, samples)
     cells[#cells + 1] = task.show_input(sample)
     cells[#cells + 1] = task.show_answer(task.decide(sample.y, sample), sample)
-    for i = 1, shown do cells[#cells + 1] = i <= #samples and task.show(samples[i], sample) or false end
-    cells[#cells + 1] = task.show_answer(task.decide(mean, sample), sample)
+    for _, y in ipairs(shown_of(samples, shown)) do cells[#cells + 1] = y and task.show(y, sample) end
+    if spreads then
+      maps[#maps + 1] = spread_map(task, samples, sample)
+      cells[#cells + 1] = maps[#maps]
+    end
+    cells[#cells + 1] = task.show_answer(ways.decide(task, mean, samples, sample), sample)
     size = sample.x:size(3)
   end)
+  scale_maps(maps)
   return image.grid(cells, {columns = #captions, captions = captions, scale = magnify(size)})
 end
 
---- A contact sheet of samples alone: input, then samples.
+--- A contact sheet of samples alone: input, then samples, then how much they differ.
 -- @tparam table task
 -- @param model
 -- @tparam {table,...} inputs with `x` each
 -- @tparam table o as for `each`
 -- @treturn Tensor an image
 function M.samples_sheet(task, model, inputs, o)
-  local cells, captions = {}, {"input"}
+  local cells, captions, maps, way = {}, {"input"}, {}, {pairs = false}
+  for name, value in pairs(o) do way[name] = value end
   for i = 1, o.samples do captions[1 + i] = "sample " .. i end
+  if o.samples > 1 then captions[#captions + 1] = "spread" end
   for _, input in ipairs(inputs) do
-    local ys = draw(model, core.stack {input.x}, o)
+    local ys = ways.draw(model, core.stack {input.x}, way)
     cells[#cells + 1] = task.show_input(input)
     for i = 1, o.samples do cells[#cells + 1] = task.show(ys[i], input) end
+    if o.samples > 1 then
+      maps[#maps + 1] = spread_map(task, ys, input)
+      cells[#cells + 1] = maps[#maps]
+    end
   end
+  scale_maps(maps)
   return image.grid(cells, {columns = #captions, captions = captions, scale = magnify(inputs[1].x:size(3))})
 end
 

@@ -48,6 +48,21 @@ end
 -- is of magnitude 1/4.
 local HEAD_SCALE <const> = 4
 
+-- The block is a quarter of the picture and the rest is right, so over the whole picture the
+-- squared error is a quarter of the block's.
+local WHOLE_DB <const> = 10 * math.log(4, 10)
+
+local function score()
+  local block = shared.psnr_score()
+  return {
+    add = block.add,
+    result = function()
+      local psnr = block.result().psnr
+      return {psnr = psnr, psnr_whole = psnr + WHOLE_DB}
+    end,
+  }
+end
+
 -- The hole of a photograph: where its alpha is below one half, or where the mask
 -- file is above; H×W of 0 and 1.
 local function read_hole(path, mask)
@@ -136,8 +151,8 @@ return require("cglow.tasks.define").define {
     return data and data:map(on_diffusion, {recipe = "on diffusion"}):cache(), message
   end,
   decide = block_of,
-  score = function() return shared.psnr_score() end,
-  notes = "psnr: of the hidden block, dB for a peak of 1, averaged over the images",
+  score = score,
+  notes = "psnr: of the hidden block, psnr_whole: of the picture around it as well; dB for a peak of 1",
   rate = function(answer, truth) return metrics.psnr(answer, truth) end,
   show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,
   show = function(y, sample) return with_centre(sample.x, block_of(y, sample)) end,

@@ -1,0 +1,96 @@
+--- Ways to predict: how many samples, drawn how, and how an answer is made of them.
+--
+-- A way is a table: `samples` = how many are drawn for each x, in pairs of mirrored latents
+-- when they are even (unless `pairs` = false), at `temperature` (1); or `centre` = true, one
+-- pass at the centre of the latents; `mirror` = true: the same for the mirror image, turned
+-- back, besides. With it go `rng` and `cell_width`, with which the model's y was dequantised.
+-- @module cglow.tasks.ways
+local core = require "cglow.core"
+local transform = require "cglow.data.transform"
+
+local M = {}
+
+local function mirrored(t) return core.image.flip(t, "horizontal") end
+
+local function draw(model, x, way)
+  if way.centre then return model:mode(x) end
+  return model:sample(model:condition(x), {
+    n = way.samples, temperature = way.temperature, rng = way.rng,
+    pairs = way.pairs ~= false and way.samples % 2 == 0,
+  })
+end
+
+-- The samples a has for each x, then those of b: both n for each.
+local function joined(a, b, n)
+  local _, c, h, w = table.unpack(a:size())
+  local groups = a:size(1) // n
+  local both = core.cat({a:reshape(groups, n, c * h * w), b:reshape(groups, n, c * h * w)}, 2)
+  return both:reshape(groups * 2 * n, c, h, w)
+end
+
+--- How many samples a way gives for each x.
+function M.count(way)
+  return (way.centre and 1 or way.samples) * (way.mirror and 2 or 1)
+end
+
+--- Samples of y for each x on y's own scale. A feed-forward network has but one answer.
+-- @param model
+-- @tparam Tensor x N×C×H×W
+-- @tparam table way
+-- @treturn Tensor the samples of the first x, of the second, …
+-- @treturn integer how many there are for each
+function M.draw(model, x, way)
+  if not model.sample then return model:predict(x), 1 end
+  local ys, n = draw(model, x, way), way.centre and 1 or way.samples
+  if way.mirror then ys = joined(ys, mirrored(draw(model, mirrored(x), way)), n) end
+  return transform.undo(ys, way.cell_width), M.count(way)
+end
+
+-- Of fewer samples the mean says more.
+local FEWEST <const> = 4
+
+--- Are these samples enough for `decide_all`?
+-- @tparam ?Tensor samples M×C×H×W
+function M.enough(samples) return samples ~= nil and #samples >= FEWEST end
+
+local function asks_all(task, count) return task.decide_all and count >= FEWEST end
+
+--- The answer of a task: from all samples where the task knows how and there are enough of
+-- them, else from their mean.
+-- @tparam table task
+-- @tparam Tensor mean C×H×W
+-- @tparam Tensor samples M×C×H×W
+-- @tparam table sample of the data set
+function M.decide(task, mean, samples, sample)
+  if asks_all(task, #samples) then return task.decide_all(samples, sample) end
+  return task.decide(mean, sample)
+end
+
+--- A way in words, as `evaluate` prints it.
+-- @tparam table task
+-- @tparam table way
+-- @treturn string
+function M.describe(task, way)
+  local text = "one pass at the centre of the latents"
+  if not way.centre then
+    local paired = way.pairs ~= false and way.samples % 2 == 0
+    text = ("%d samples%s"):format(way.samples, paired and " in pairs" or "")
+    if way.temperature and way.temperature ~= 1 then text = ("%s at temperature %g"):format(text, way.temperature) end
+  end
+  if way.mirror then text = text .. ", and of the mirror image" end
+  if asks_all(task, M.count(way)) then return ("%s of %s"):format(task.decides_by, text) end
+  return M.count(way) > 1 and "mean of " .. text or text
+end
+
+--- The ways that `evaluate --compare` tries, each with a short `name`.
+-- @treturn {table,...}
+function M.all()
+  return {
+    {name = "centre", centre = true}, {name = "centre, mirrored", centre = true, mirror = true},
+    {name = "2 in pairs", samples = 2}, {name = "10 samples", samples = 10, pairs = false},
+    {name = "10 in pairs", samples = 10}, {name = "10 in pairs, t 0.7", samples = 10, temperature = 0.7},
+    {name = "10 in pairs, mirrored", samples = 10, mirror = true}, {name = "40 in pairs", samples = 40},
+  }
+end
+
+return M
