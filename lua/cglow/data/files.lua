@@ -34,7 +34,12 @@ end
 
 local function mode(path) return lfs.attributes(path, "mode") end
 
+--- Is there a folder of this name?
+-- @string path
 function M.is_folder(path) return mode(path) == "directory" end
+
+--- Is there a regular file of this name?
+-- @string path
 function M.is_file(path) return mode(path) == "file" end
 
 --- The folder that holds all of `wanted`, among `dir` and the folders in which the set is unpacked.
@@ -231,7 +236,7 @@ function M.none_missing(what, missing, of)
   return nil, ("%d of %d %s are missing: %s%s"):format(#missing, of, what, some, #missing > 3 and ", …" or "")
 end
 
--- FNV-1a, 64 bits: the same on every machine, for choices that must not change.
+--- FNV-1a, 64 bits: the same on every machine, for choices that must not change.
 function M.hash(text, seed)
   local h = 0xcbf29ce484222325 ~ (seed or 0)
   for i = 1, #text do h = (h ~ text:byte(i)) * 0x100000001b3 end
