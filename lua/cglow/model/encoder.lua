@@ -153,6 +153,28 @@ function M.y_sides(config, h, w)
   return h * config.y[2] // config.x[2], w * config.y[3] // config.x[3]
 end
 
+-- Each weight of a U-Net meets every pixel of its scale once.
+local function unet_madds(net, h, w)
+  local n = 0
+  for _, p in ipairs(net:parameters()) do
+    local scale = tonumber(p.name:match("%.(%d+)%.") or 1)
+    if p.name:find "weight$" then n = n + p.value:count() * (h >> scale - 1) * (w >> scale - 1) end
+  end
+  return n
+end
+
+--- Multiply-adds of a pass over one x of the training size; a network of the user's own
+-- counts nothing.
+-- @treturn int
+function Encoder:madds()
+  local x, y = self.config.x, self.config.y
+  local n = self.config.encoder.make and 0 or unet_madds(self.net, x[2], x[3])
+  for l, level in ipairs(self.levels) do
+    for _, p in ipairs(level.map:parameters()) do n = n + p.value:count() * (y[2] >> l) * (y[3] >> l) end
+  end
+  return n + (self.head and self.head:parameters()[1].value:count() * x[2] * x[3] or 0)
+end
+
 -- ---- conditions of all layers --------------------------------------------------------
 
 -- A level's tensor as views for its layers, made anew only when it is another tensor.
