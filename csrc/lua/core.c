@@ -14,7 +14,7 @@
 static void (*const parts[])(lua_State *) = {
     open_guard,   open_tensor, open_rng,    open_parallel, open_image,
     open_file,    open_param,  open_net,    open_flow,     open_optim,
-    open_average, open_vision, open_system, open_shared,
+    open_average, open_loss,   open_vision, open_system, open_shared,
 #ifdef CGLOW_REFERENCE
     open_reference,
 #endif

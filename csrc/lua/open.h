@@ -18,6 +18,7 @@ void open_flow(lua_State *L);
 void open_optim(lua_State *L);
 void open_average(lua_State *L);
 void open_shared(lua_State *L);
+void open_loss(lua_State *L);
 void open_vision(lua_State *L);
 void open_system(lua_State *L);
 #ifdef CGLOW_REFERENCE

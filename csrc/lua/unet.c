@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lua/features.h"
+#include "lua/guard.h"
 #include "lua/net.h"
 
 /*** @submodule cglow.Net */
@@ -159,6 +160,7 @@ static int forward(lua_State *L) {
   UNetObject *o = check(L);
   UNet *u = &o->net;
   Tensor *x = check_x(L, u);
+  lua_Integer runs = guard_runs(L);
   lua_settop(L, 2);
   o->ran = false;
   Act xa = flow_act(x);
@@ -168,7 +170,7 @@ static int forward(lua_State *L) {
   real *arena = push_arena(L, sizes.arena)->data; /* index 3 */
   int list = push_features(L, &sizes);
   real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
-  /* Now that no finalizer can run the network in between. */
+  guard_enter(L, runs, "forward");
   flow_keep_value(L, UNET_X, 2);
   flow_keep_value(L, UNET_ARENA, 3);
   unet_plan(u, x->dim[0], x->dim[2], x->dim[3], arena);
@@ -207,6 +209,7 @@ static int backward(lua_State *L) {
   bool want = lua_toboolean(L, 3);
   lua_settop(L, 2);
   if (!o->ran) return luaL_error(L, "backward: call forward first");
+  lua_Integer runs = guard_runs(L);
   Act dfeatures[UNET_SCALES] = {{0}}, dx = {0};
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
   for (size_t s = u->finest; s < u->scales; s++)
@@ -222,6 +225,7 @@ static int backward(lua_State *L) {
   Act xa = flow_act(x);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, unet_scratch(u, &xa, threads));
+  guard_enter(L, runs, "backward");
   unet_backward(u, &xa, dfeatures, want ? &dx : NULL, scratch, threads);
   lua_settop(L, result);
   return 1;

@@ -265,11 +265,11 @@ end
 -- @treturn function that back-propagates weight·loss through the head: returns the
 -- gradient of the finest features
 function Encoder:head_loss(target, weight)
-  local said = self:read_head()
-  local loss, slope = losses[self.config.head.loss](said, target)
+  local said, full = self:read_head(), self.features[0]
+  if not (self.slope and same_shape(self.slope, said)) then self.slope = core.empty(said:size()) end
+  local loss = losses[self.config.head.loss](said, target, { gradient = self.slope })
   return loss, function()
-    local full = self.features[0]
-    return self.head:backward(surround(slope:mul(weight), full:size(3), full:size(4)))
+    return self.head:backward(surround(self.slope:mul(weight), full:size(3), full:size(4)))
   end
 end
 
