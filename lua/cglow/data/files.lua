@@ -5,6 +5,7 @@
 -- @module cglow.data.files
 local lfs = require "lfs"
 local bytes = require "cglow.util.bytes"
+local notice = require "cglow.util.notice"
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 
@@ -12,7 +13,7 @@ local M = {}
 
 --- Called with one line of text about each thing that a person should know but
 -- that stops nothing (a black photo, a damaged cache).
-function M.notify(text) io.stderr:write("cglow: ", text, "\n") end
+function M.notify(text) notice.notify(text) end
 
 --- Sort names by their bytes, whatever the locale says of letters.
 M.sort = bytes.sort

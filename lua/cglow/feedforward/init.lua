@@ -16,6 +16,7 @@ local file = require "cglow.model.file"
 local losses = require "cglow.nn.losses"
 local networks = require "cglow.feedforward.networks"
 local options = require "cglow.util.options"
+local seen = require "cglow.model.seen"
 
 local M = {}
 
@@ -215,6 +216,7 @@ function Network:loss_and_grad(x, y, opts)
   local why = refusal(self, x, y, loss)
   if why then return nil, why end
   self.net:backward(dout, false)
+  seen.note(self, x)
   return loss, dy
 end
 
@@ -223,6 +225,7 @@ end
 -- @treturn Tensor N×C×H×W, in y's layout
 function Network:predict(x)
   check_x("Network:predict", self, x)
+  seen.tell(self, "Network:predict", x)
   return kinds[self.kind].answer(self.config, self.net:forward(x), x)
 end
 

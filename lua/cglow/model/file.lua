@@ -6,6 +6,7 @@ local json = require "cglow.util.json"
 local kinds = require "cglow.model.kinds"
 local options = require "cglow.util.options"
 local safetensors = require "cglow.util.safetensors"
+local seen = require "cglow.model.seen"
 
 local M = {}
 
@@ -78,6 +79,7 @@ function M.write(fname, object, path, config, metadata, extra)
     tensors[name] = t
   end
   metadata.config = json.encode(config)
+  seen.save(object, metadata)
   for key, value in pairs(extra.metadata or {}) do metadata[key] = value end
   return safetensors.save(path, tensors, metadata)
 end
@@ -110,10 +112,11 @@ end
 --- Copy a file's tensors into a model's parameters of these names.
 -- @tparam Model model
 -- @tparam {[string]=Tensor} tensors
--- @tparam[opt] {[string]=string} metadata the file's; when it says that the file has
--- parameters which the model has not, nothing is copied
--- @return true, or nil and a message that names what is missing, misshapen or left over
-function M.fill(model, tensors, metadata)
+-- @tparam {[string]=string} metadata the file's
+-- @bool[opt] lax may the file have parameters that the model has not?
+-- @return true, or nil and a message that names what is missing, misshapen or left over;
+-- then nothing is copied
+function M.fill(model, tensors, metadata, lax)
   local params, names = by_name(model)
   if not params then return nil, ("the model has two parameters called '%s'"):format(names) end
   for _, name in ipairs(names) do
@@ -122,8 +125,10 @@ function M.fill(model, tensors, metadata)
     local got, want = table.concat(t:size(), "x"), table.concat(params[name].value:size(), "x")
     if got ~= want then return nil, ("tensor '%s' has shape %s, expected %s"):format(name, got, want) end
   end
-  local left = metadata and left_over(params, metadata)
+  local left = not lax and left_over(params, metadata)
   if left then return nil, left end
+  local ok, message = seen.load(model, metadata)
+  if not ok then return nil, message end
   for name, p in pairs(params) do p.value:copy(tensors[name]) end
   model.unstarted = nil
   return true
@@ -195,7 +200,7 @@ function M.load(make, path, override)
   for key, value in pairs(own) do config[key] = value end
   local ok, model = build(make, config, tensors, o.replace)
   if not ok then return nil, ("%s: %s"):format(path, model) end
-  local filled, why = M.fill(model, tensors, o.strict and metadata or nil)
+  local filled, why = M.fill(model, tensors, metadata, not o.strict)
   if not filled then return nil, ("%s: %s"):format(path, why) end
   model.unstarted = metadata.actnorm == "unstarted" and model.encoder and true or nil
   return model, tensors, metadata

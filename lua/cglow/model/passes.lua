@@ -140,7 +140,10 @@ end
 local decoding = {
   prior = function(layer, _, s) return s.latents[layer.level] end,
   split = function(layer, z, s) return layer.flow:inverse(z, s.latents[layer.level]) end,
-  part = function(layer, z, s) return layer.flow:inverse(z, s.conds[layer.index]) end,
+  part = function(layer, z, s)
+    if s.shake then z = s.shake(z) end
+    return layer.flow:inverse(z, s.conds[layer.index])
+  end,
   squeeze = function(layer, z) return layer.flow:inverse(z) end,
 }
 
@@ -148,9 +151,10 @@ local decoding = {
 -- @tparam Model model
 -- @tparam {Tensor,...} latents
 -- @tparam {[int]=Tensor} conds
+-- @tparam[opt] function shake gives what each part's inverse is given instead of z
 -- @treturn Tensor y, overwritten by the next pass
-function M.decode(model, latents, conds)
-  return walk.down(model.layers, nil, decoding, { latents = latents, conds = conds })
+function M.decode(model, latents, conds, shake)
+  return walk.down(model.layers, nil, decoding, { latents = latents, conds = conds, shake = shake })
 end
 
 -- ---- gradients -------------------------------------------------------------------

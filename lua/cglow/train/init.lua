@@ -289,6 +289,8 @@ local function advance(self)
   step.make(self)
   local last = at.step == o.steps
   if last or at.step % o.log_every == 0 then step.log_loss(self) end
+  local looking = self.validation and at.step % o.valid_every == 0 or o.run and at.step % o.checkpoint_every == 0
+  if looking or not self.looked then step.check_precision(self) end
   if self.validation and (last or at.step % o.valid_every == 0) then validate(self) end
   if last or at.step % o.checkpoint_every == 0 then
     self.world:attempt(self.keeper.save_checkpoint, self.keeper, self, not last and self.policy.in_a_row > 0)

@@ -3,6 +3,7 @@
 -- @module cglow.train.step
 local json = require "cglow.util.json"
 local options = require "cglow.util.options"
+local precision = require "cglow.model.precision"
 local stop = require "cglow.train.stop"
 local system = require "cglow.core".system
 
@@ -71,6 +72,7 @@ local function gradients(self, done)
   for part = 1, parts do
     local y, x, target = M.load_batch(self)
     if not y then return nil, x, true end
+    self.last_x, self.last_y = x, y
     local o = loss_options(self, target)
     if done and part == parts and self.model.gradient_parts then o.done = done end
     local loss, why = self.model:loss_and_grad(x, y, o)
@@ -125,6 +127,17 @@ function M.make(trainer)
   if loss then note_made(trainer, loss) else note_refused(trainer, why) end
   trainer.spent.stepping = trainer.spent.stepping + system.clock() - before
   trainer.spent.steps = trainer.spent.steps + 1
+end
+
+--- Warn, once for a model, when what it decodes would be off by more than `precision.LIMIT`
+-- for a sample of the last batch.
+function M.check_precision(trainer)
+  local model = trainer.model
+  local flow = model.layers and model.decode_error
+  if not flow or trainer.policy.in_a_row > 0 then return end -- or the step was refused
+  trainer.looked = true
+  local text = precision.warning_of_batch(model, trainer.last_x, trainer.last_y)
+  if text then trainer.progress:warn(("step %d: %s"):format(trainer.at.step, text)) end
 end
 
 return M
