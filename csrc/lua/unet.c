@@ -7,6 +7,7 @@
 #include "lua/features.h"
 #include "lua/guard.h"
 #include "lua/net.h"
+#include "lua/open.h"
 
 /*** @submodule cglow.Net */
 
@@ -160,9 +161,8 @@ static int forward(lua_State *L) {
   UNetObject *o = check(L);
   UNet *u = &o->net;
   Tensor *x = check_x(L, u);
-  lua_Integer runs = guard_runs(L);
   lua_settop(L, 2);
-  o->ran = false;
+  lua_Integer runs = guard_runs(L);
   Act xa = flow_act(x);
   UNet sizes = *u;
   unet_plan(&sizes, x->dim[0], x->dim[2], x->dim[3], NULL);
@@ -170,6 +170,7 @@ static int forward(lua_State *L) {
   real *arena = push_arena(L, sizes.arena)->data; /* index 3 */
   int list = push_features(L, &sizes);
   real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
+  o->ran = false;
   guard_enter(L, runs, "forward");
   flow_keep_value(L, UNET_X, 2);
   flow_keep_value(L, UNET_ARENA, 3);
@@ -208,8 +209,8 @@ static int backward(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   bool want = lua_toboolean(L, 3);
   lua_settop(L, 2);
-  if (!o->ran) return luaL_error(L, "backward: call forward first");
   lua_Integer runs = guard_runs(L);
+  if (!o->ran) return luaL_error(L, "backward: call forward first");
   Act dfeatures[UNET_SCALES] = {{0}}, dx = {0};
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
   for (size_t s = u->finest; s < u->scales; s++)
@@ -247,6 +248,6 @@ static const luaL_Reg methods[] = {{"forward", forward},
 static const luaL_Reg functions[] = {{"unet", new_unet}, {NULL, NULL}};
 
 void open_unet(lua_State *L) {
-  flow_type(L, UNET_TYPE, methods);
+  flow_class(L, UNET_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }
