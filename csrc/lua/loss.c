@@ -5,7 +5,7 @@
 #include <lauxlib.h>
 
 #include "base/threads.h"
-#include "lua/flow.h"
+#include "lua/flow_object.h"
 #include "lua/open.h"
 
 /* N×K×H×W at arg. */
