@@ -243,7 +243,7 @@ describe("command line", function()
 
   it("stops cleanly on Ctrl-C, says how to go on, and then does as if nothing had happened", function()
     assert.equal(0, (run(TOY, ("train --quiet --run '%s/whole'"):format(folder))))
-    local code, _, err = train("", "TOY_INTERRUPT=32")
+    local code, _, err = train("", "TOY_INTERRUPT=37")
     assert.equal(130, code)
     assert.matches("stopped at step 7 of 12", err)
     assert.matches("train --resume --run " .. folder .. "/run", err, 1, true)
@@ -260,7 +260,7 @@ describe("command line", function()
       .. "--config augment.mirror=true --config augment.shift=0.1 --config augment.gain=0.2 "
       .. "--config optimizer.weight_decay=0.01 --config optimizer.clip_norm=1 --config warmup=2"
     assert.equal(0, (run(TOY, ("train --quiet --run '%s/whole' %s"):format(folder, recipe))))
-    assert.equal(130, (train(recipe, "TOY_INTERRUPT=40")))
+    assert.equal(130, (train(recipe, "TOY_INTERRUPT=45")))
     assert.equal(0, (train "--resume"))
     assert.equal(log_of "whole", log_of "run")
     for _, name in ipairs {"best", "model"} do

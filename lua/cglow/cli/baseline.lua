@@ -3,6 +3,7 @@
 -- need no learning.
 -- @module cglow.cli.baseline
 local command = require "cglow.cli.command"
+local console = require "cglow.util.console"
 local core = require "cglow.core"
 local evaluation = require "cglow.tasks.evaluation"
 local feedforward = require "cglow.feedforward"
@@ -77,10 +78,11 @@ local function report(task, args, s, folder, train_data)
   local network = command.must(feedforward.load(path))
   local data, source = training.data(task, s, args.split or "valid")
   if args.limit then data = first(data, args.limit) end
+  data = command.must(data:usable())
   local results, sheet = measure(task, network, data, train_data), folder:file "evaluation.png"
   command.must(image.save(sheet, evaluation.sheet(task, network, data, prediction(data))))
   if args.json then
-    print(json.encode({task = task.name, model = path, images = data:size(), results = results, sheet = sheet},
+    console.say(json.encode({task = task.name, model = path, images = data:size(), results = results, sheet = sheet},
       {not_finite = "null"}))
     return
   end

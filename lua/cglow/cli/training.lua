@@ -2,16 +2,17 @@
 -- the exit code.
 -- @module cglow.cli.training
 local command = require "cglow.cli.command"
+local console = require "cglow.util.console"
 local core = require "cglow.core"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local train = require "cglow.train"
 local version = require "cglow.util.version"
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
-local EXIT <const> = {failed = 2, diverged = 1, interrupted = 130}
-local EXIT_TERMINATED <const> = 143
+local EXIT <const> = {failed = 2, diverged = 1, interrupted = command.INTERRUPTED}
 
 --- The configuration of a run; it must be of this kind.
 -- @param folder from `cglow.run.folder`
@@ -45,6 +46,7 @@ end
 function M.settings(defaults, saved, args, flags)
   for name, value in pairs(saved) do defaults[name] = value end
   for _, name in ipairs(flags) do if args[name] ~= nil then defaults[name] = args[name] end end
+  if args.skip_damaged then defaults.skip_damaged = true end
   return defaults
 end
 
@@ -55,7 +57,9 @@ end
 -- @treturn Dataset
 -- @treturn string where it comes from
 function M.data(task, s, split)
-  return command.must(task_of.data(task, {directory = s.data, split = split, size = s.size, seed = s.seed}))
+  local o = task_of.own_options(task, s)
+  o.directory, o.split, o.size, o.seed, o.skip_damaged = s.data, split, s.size, s.seed, s.skip_damaged
+  return command.must(task_of.data(task, o))
 end
 
 --- The sets that training needs: `train`, `valid` and `source`, where they come from.
@@ -94,6 +98,19 @@ function M.describe(config, name, args, s, model, sets, saved)
   return config
 end
 
+local function say_left_out(name, sets)
+  local seen, list = {}, {}
+  for _, set in ipairs {sets.train, sets.valid} do
+    for _, message in ipairs(set:left_out()) do
+      if not seen[message] then list[#list + 1] = message end
+      seen[message] = true
+    end
+  end
+  if #list == 0 then return end
+  sort_by_bytes(list)
+  console.tell(("%s: %d images were left out:\n  %s"):format(name, #list, table.concat(list, "\n  ")))
+end
+
 --- Train, and say what came of it.
 -- @tparam string name of the command
 -- @tparam table args
@@ -107,13 +124,15 @@ function M.run(name, args, options, sets)
   command.say(args, "model: %.2f M parameters, %d threads; run folder: %s", options.model:parameter_count() / 1e6,
     core.threads(), options.run)
   local outcome = trainer:run()
+  say_left_out(name, sets)
   if outcome.reason == "done" then return nil end
   if outcome.reason == "stopped" then return command.say(args, "%s", outcome.message) end
-  io.stderr:write(name, ": ", outcome.message, "\n")
-  if outcome.reason ~= "interrupted" then return EXIT[outcome.reason] end
-  io.stderr:write(("saved %s; go on with\n  %s --resume --run %s\n"):format(outcome.checkpoint,
-    command.called(name) .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
-  return outcome.signal == "TERM" and EXIT_TERMINATED or EXIT.interrupted
+  console.tell(name .. ": " .. outcome.message)
+  if outcome.reason ~= "diverged" and outcome.checkpoint then
+    console.tell(("saved %s; go on with\n  %s --resume --run %s"):format(outcome.checkpoint,
+      command.called(name) .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
+  end
+  return outcome.signal == "TERM" and command.TERMINATED or EXIT[outcome.reason]
 end
 
 return M

@@ -1,6 +1,7 @@
 --- Predictions for a data set, their score, and contact sheets of them.
 -- @module cglow.tasks.evaluation
 local core = require "cglow.core"
+local failure = require "cglow.util.failure"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
 local ways = require "cglow.tasks.ways"
@@ -25,12 +26,12 @@ end
 function M.each(model, data, o, visit)
   local indices = o.indices or {}
   if not o.indices then for i = 1, data:size() do indices[i] = i end end
-  local x = assert(data:get(indices[1])).x
+  local x = failure.must(data:get(indices[1])).x
   local chunk = math.max(1, AT_ONCE // (ways.count(o) * x:size(2) * x:size(3)))
   for first = 1, #indices, chunk do
     local samples, xs = {}, {}
     for i = first, math.min(first + chunk - 1, #indices) do
-      samples[#samples + 1] = assert(data:get(indices[i]))
+      samples[#samples + 1] = failure.must(data:get(indices[i]))
       xs[#xs + 1] = samples[#samples].x
     end
     local ys, count = ways.draw(model, core.stack(xs), o)
@@ -96,7 +97,7 @@ end
 function M.score_baseline(task, predict, data)
   local score = task.score()
   for i = 1, data:size() do
-    local sample = assert(data:get(i))
+    local sample = failure.must(data:get(i))
     score:add(task.decide(predict(sample), sample), task.decide(sample.y, sample), sample)
   end
   return score:result()

@@ -104,6 +104,7 @@ end
 
 -- What has an option of its own, and what the baseline's command writes.
 local OTHERS = {
+  range = "number", unit = "number", crop = "integer", skip_damaged = "boolean",
   steps = "integer", seed = "integer", size = "integer", init = "string", data = "string", recipe = "string",
   channels = "integer", lr = "number",
 }

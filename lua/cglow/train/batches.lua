@@ -11,6 +11,15 @@ local function buffer(batch, like)
   return core.zeros(batch, table.unpack(like:size()))
 end
 
+-- The first sample that is not left out.
+local function first_of(data)
+  for i = 1, data:size() do
+    local sample, message, skip = data:get(i)
+    if sample or not skip then return sample, message end
+  end
+  return nil, ("none of %d samples can be used"):format(data:size())
+end
+
 --- @param data data set with `size`, `get` and `batch`
 -- @tparam integer batch the most samples at once
 -- @tparam[opt] table o `takes_x` = true: false for a model without a condition;
@@ -18,7 +27,7 @@ end
 -- @raise when there is no first sample, or it cannot be read
 function M.new(data, batch, o)
   if data:size() == 0 then error("Trainer: the data set is empty", 0) end
-  local first, message = data:get(1)
+  local first, message = first_of(data)
   if not first then error("Trainer: " .. message, 0) end
   o = o or {}
   local self = setmetatable({data = data, batch = batch, indices = {}, takes_x = o.takes_x ~= false}, Feed)

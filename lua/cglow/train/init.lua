@@ -343,9 +343,7 @@ end
 -- @raise an error of the model's, the data set's or a callback's
 function Trainer:run()
   local catch <close> = system.catch_interrupt(self.world.rank == 0 and NOTICE or "")
-  local ok, why = xpcall(train, function(e)
-    return stop.is(e) and e or debug.traceback(tostring(e), 2)
-  end, self, catch)
+  local ok, why = xpcall(train, stop.catch, self, catch)
   if not ok then rescue(self, why) end
   self.keeper:close()
   self.progress:close()
