@@ -33,7 +33,7 @@ local function resolve(task, args, saved)
   for name, value in pairs(args.config) do s[name] = value end
   s.size = s.size or (s.data and task.size or task.sample_size)
   if not s["encoder.channels"] then s.init = s.init or task.init end
-  local idle = settings.idle(args.config, s)
+  local idle = settings.idle(args.config, s, task)
   if idle then command.misuse(idle) end
   return s
 end

@@ -146,7 +146,7 @@ function M.saved(config)
 end
 
 --- The recipe of new runs.
-M.RECIPE = "paper"
+M.RECIPE = "encoder"
 
 --- The defaults of a task.
 -- @tparam table task its own `defaults` win, and its `recipe` for the recipe "encoder"
@@ -167,38 +167,47 @@ local function show(value)
   return type(value) == "table" and table.concat(value, ",") or ("%s"):format(value)
 end
 
---- The list that `--config help` prints.
+-- What makes no difference: patterns of names, what must hold for it to make one, and what to say.
+local IDLE <const> = {
+  {"^cn%.", function(s) return not s["encoder.channels"] end, "an encoder takes the place of these networks"},
+  {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "an encoder takes the place of theirs"},
+  {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
+  {"^head%.", function(_, task) return task.head end, "the task does not say what a head should learn"},
+  {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
+}
+
+-- Why a setting makes no difference beside the others, or nil.
+local function idle(name, settings, task)
+  for _, rule in ipairs(IDLE) do
+    if name:find(rule[1]) and not rule[2](settings, task) then return rule[3] end
+  end
+end
+
+--- Is one of these settings without effect beside the others?
+-- @tparam table given those that were asked for
+-- @tparam table settings all of them
+-- @tparam table task
+-- @treturn ?string a message that names the first one
+function M.idle(given, settings, task)
+  for _, entry in ipairs(KNOWN) do
+    local why = given[entry[1]] ~= nil and idle(entry[1], settings, task)
+    if why then return ("--config: %s makes no difference: %s"):format(entry[1], why) end
+  end
+end
+
+--- The list that `--config help` prints: what makes a difference.
 -- @tparam table task
 -- @tparam[opt] string recipe
 -- @treturn string
 function M.describe(task, recipe)
   local defaults, lines = M.defaults(task, recipe), {}
-  for i, entry in ipairs(KNOWN) do
-    lines[i] = ("  %-22s %-7s %s"):format(entry[1], show(defaults[entry[1]]), entry[3])
-  end
-  return table.concat(lines, "\n")
-end
-
--- What makes no difference: prefix of settings, and whether they are in use.
-local IDLE <const> = {
-  {"^cn%.", function(s) return not s["encoder.channels"] end, "the model has an encoder in place of these networks"},
-  {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "the model has an encoder"},
-  {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
-  {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
-}
-
---- Is one of these settings without effect beside the others?
--- @tparam table given those that were asked for
--- @tparam table settings all of them
--- @treturn ?string a message that names the first one
-function M.idle(given, settings)
   for _, entry in ipairs(KNOWN) do
-    for _, rule in ipairs(IDLE) do
-      if given[entry[1]] ~= nil and entry[1]:find(rule[1]) and not rule[2](settings) then
-        return ("--config: %s makes no difference: %s"):format(entry[1], rule[3])
-      end
+    local name, _, meaning = table.unpack(entry)
+    if not idle(name, defaults, task) then
+      lines[#lines + 1] = ("  %-22s %-7s %s"):format(name, show(defaults[name]), meaning)
     end
   end
+  return table.concat(lines, "\n")
 end
 
 -- Names without a dot, or with the given prefix, as nested options.
