@@ -344,7 +344,7 @@ local rows = {
     cell_width = K.num(1, { 0, -1 }), validate = K.fn(print), picture = K.fn(print), on_step = K.fn(print),
     log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1),
     run = K.str("/nonexistent/x", { "a\0b" }, true),
-    keep = K.int(1, 1), resume = K.object(false, "boolean"), calm = K.int(1, 1), give_up = K.int(1, 1),
+    keep = K.int(1, 1), resume = K.object(false, "boolean"), recover_after = K.int(1, 1), max_refused = K.int(1, 1),
       config = K.list {},
     progress = K.word "quiet" }, wrong = { { label = "an optimizer's unknown option", says = "unknown option 'speed'",
       args = function() return { model = model(), train = dataset(), optimizer = { speed = 1 } } end },

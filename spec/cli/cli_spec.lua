@@ -153,6 +153,7 @@ describe("command line", function()
       {"setting of no word", "train --config schedule=3", "schedule must be a word, got '3'"},
       {"schedule that is none", "train --config schedule=steps --config fall=1", "'constant', 'linear', 'cosine'"},
       {"list that is none", "train --config encoder.channels=8,,8", "must be a list like 32,64,128, got '8,,8'"},
+      {"setting of another name", "train --config calm=5", "--config: 'calm' is called 'recover_after' now"},
       {"setting without a value", "train --config depth", "--config expects NAME=VALUE, got 'depth'"},
       {"setting of another kind", "train --config depth=x", "depth must be an integer from 0 on, got 'x'"},
       {"setting that is no truth", "train --config learned_prior=1", "learned_prior must be true or false"},
@@ -311,6 +312,16 @@ describe("command line", function()
     assert.equal(6, config.settings["coupling.width"])
     assert.equal(8, config.settings.steps)
     assert.equal("file", lfs.attributes(folder .. "/run/checkpoints/step-00000008.safetensors", "mode"))
+  end)
+
+  it("goes on with a run whose settings had other names", function()
+    assert.equal(0, (train "--steps 4 --config recover_after=7"))
+    local path = folder .. "/run/config.json"
+    local config = assert(json.read(path))
+    config.settings.calm, config.settings.recover_after = config.settings.recover_after, nil
+    assert(core.file.write(path, json.encode(config)))
+    assert.equal(0, (train "--resume --steps 8"))
+    assert.equal(7, assert(json.read(path)).settings.recover_after)
   end)
 
   it("answers a config.json that is not as it was written with one line", function()

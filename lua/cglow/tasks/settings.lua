@@ -50,9 +50,12 @@ local KNOWN = {
   {"valid_images", "integer", "held-out images used in them; 0: all", 64},
   {"checkpoint_every", "integer", "steps between checkpoints", 500},
   {"keep", "integer", "checkpoints kept, besides the best model", 3},
-  {"calm", "integer", "good steps after which a halved step size grows again", 100},
-  {"give_up", "integer", "refused steps in a row that end the training", 10},
+  {"recover_after", "integer", "good steps after which a halved step size grows again", 100},
+  {"max_refused", "integer", "refused steps in a row that end the training", 10},
 }
+
+-- Names that settings had before; runs that were started with them can be resumed.
+local RENAMED <const> = {calm = "recover_after", give_up = "max_refused"}
 
 local KIND = {}
 for _, entry in ipairs(KNOWN) do KIND[entry[1]] = entry[2] end
@@ -96,6 +99,7 @@ function M.parse(text)
   local name, value = text:match("^([%w_.]+)=(.*)$")
   if not name then return nil, ("--config expects NAME=VALUE, got '%s'"):format(text) end
   local kind = KIND[name]
+  if RENAMED[name] then return nil, ("--config: '%s' is called '%s' now"):format(name, RENAMED[name]) end
   if not kind then return nil, ("--config: unknown setting '%s' (--config help lists them)"):format(name) end
   local parsed = parse[kind](value)
   if parsed == nil then return nil, ("--config: %s must be %s, got '%s'"):format(name, EXPECTED[kind], value) end
@@ -136,13 +140,16 @@ function M.saved(config)
   end
   local saved = config.settings or {}
   if type(saved) ~= "table" then return nil, "config.json: settings must be a table, got a " .. type(saved) end
+  local settings = {}
   for name, value in pairs(saved) do
+    name = RENAMED[name] or name
     local kind = KIND[name] or OTHERS[name]
     if kind and not is_kind(value, kind) then
       return nil, ("config.json: settings: %s must be %s, got %s"):format(name, EXPECTED[kind], options.show(value))
     end
+    settings[name] = value
   end
-  return saved
+  return settings
 end
 
 --- The recipe of new runs.
@@ -230,7 +237,7 @@ end
 --- The trainer's part of the settings.
 function M.trainer(settings)
   local o = part(settings, "", {"steps", "batch", "accumulate", "seed", "warmup", "cooldown", "patience", "log_every",
-    "valid_every", "checkpoint_every", "keep", "calm", "give_up"})
+    "valid_every", "checkpoint_every", "keep", "recover_after", "max_refused"})
   o.ema = settings.ema > 0 and settings.ema or nil
   local constant, by_share = settings.schedule == "constant", settings.cooldown == 0 and settings.fall > 0
   if constant or by_share or settings.cooldown > 0 then o.schedule = settings.schedule end

@@ -2,8 +2,8 @@
 -- @module cglow.train.batches
 local core = require "cglow.core"
 
-local Feed = {}
-Feed.__index = Feed
+local Batches = {}
+Batches.__index = Batches
 
 local M = {}
 
@@ -30,7 +30,7 @@ function M.new(data, batch, o)
   local first, message = first_of(data)
   if not first then error("Trainer: " .. message, 0) end
   o = o or {}
-  local self = setmetatable({data = data, batch = batch, indices = {}, takes_x = o.takes_x ~= false}, Feed)
+  local self = setmetatable({data = data, batch = batch, indices = {}, takes_x = o.takes_x ~= false}, Batches)
   if self.takes_x and not first.x then error("Trainer: the model takes an x, the data set's samples have none", 0) end
   self.x, self.y = first.x and buffer(batch, first.x), buffer(batch, first.y)
   self.more = o.target and {target = buffer(batch, first.target)} or nil
@@ -51,7 +51,7 @@ end
 -- @treturn[1] ?Tensor target, likewise, if it was asked for
 -- @treturn[2] nil when a sample cannot be read
 -- @treturn[2] string message
-function Feed:load(n, rng)
+function Batches:load(n, rng)
   for i = #self.indices, n + 1, -1 do self.indices[i] = nil end
   local x, y = part(self.x, n, self.batch), part(self.y, n, self.batch)
   local target = self.more and part(self.more.target, n, self.batch)

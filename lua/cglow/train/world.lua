@@ -67,7 +67,7 @@ function Alone:settle() end
 function Alone:agree(_, catch) return catch:received() end
 
 --- Take the run folder and bring all ranks to where the run stands.
-function Alone:open(trainer) trainer.keeper:open(trainer) end
+function Alone:open(trainer) trainer.store:open(trainer) end
 
 --- What rank 0 has made of it.
 -- @tparam {[string]=number} metrics
@@ -259,9 +259,9 @@ end
 
 function Ranks:open(trainer)
   self:prepare(trainer.model, trainer.options)
-  self:attempt(trainer.keeper.open, trainer.keeper, trainer)
+  self:attempt(trainer.store.open, trainer.store, trainer)
   self:settle()
-  local loaded = trainer.keeper.loaded
+  local loaded = trainer.store.loaded
   if self.mpi.sum(loaded and 1 or 0) > 0 then
     loaded = share_checkpoint(self, loaded)
     if self.rank > 0 then

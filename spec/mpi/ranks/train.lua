@@ -57,7 +57,7 @@ local HAPPENS = {
   end,
   disk = function()
     at(4, function(trainer)
-      trainer.keeper.write_log = function() stop.raise("failed", "no room on the disk") end
+      trainer.store.write_log = function() stop.raise("failed", "no room on the disk") end
     end)
   end,
 }
