@@ -35,8 +35,8 @@ function M.parameters(model)
   end
   if model.encoder then add("encoder", model.encoder) end
   for _, layer in ipairs(model.layers) do
-    if layer.cn then add(layer.kind, layer.cn) end
-    if layer.kind ~= "squeeze" then add(layer.kind, layer.flow) end
+    if layer.net then add(layer.kind, layer.net) end
+    if layer.kind ~= "squeeze" then add(layer.kind, layer.run) end
   end
   return t
 end

@@ -58,7 +58,7 @@ local measuring = {}
 function measuring.squeeze(layer, y) return layer.flow:forward(y):clone() end
 
 function measuring.part(layer, y, s)
-  local flow, cond = layer.flow, s.conds[layer.index]
+  local flow, cond = layer.run, s.conds[layer.index]
   local z, logdet = flow:forward(y, cond, false)
   z = z:clone()
   local row = {

@@ -20,6 +20,7 @@ local file = require "cglow.model.file"
 local kinds = require "cglow.model.kinds"
 local maximize = require "cglow.model.maximize"
 local options = require "cglow.util.options"
+local own = require "cglow.model.own"
 local passes = require "cglow.model.passes"
 local precision = require "cglow.model.precision"
 local sample = require "cglow.model.sample"
@@ -88,8 +89,8 @@ local function collect_parameters(self)
   end
   for _, p in ipairs(self.encoder and self.encoder:parameters() or {}) do all[#all + 1] = p end
   for _, layer in ipairs(self.layers) do
-    if layer.cn then add(layer.cn, layer.name .. ".cn.") end
-    if layer.kind ~= "squeeze" then add(layer.flow, layer.name .. ".") end
+    if layer.net then add(layer.net, layer.name .. ".cn.") end
+    if layer.kind ~= "squeeze" then add(layer.run, layer.name .. ".") end
   end
   return all
 end
@@ -161,7 +162,7 @@ function Model:replace(where)
     build.check_network("Model:replace", o.cn, self.config.x, standard and part.outputs or nil, 3)
   end
   if o.flow ~= nil then
-    check.methods("Model:replace", "flow", o.flow, { "forward", "inverse", "backward", "parameters" })
+    own.check_flow("Model:replace", o.flow, 3)
   end
   local cn, flow = part.cn, part.flow
   part.cn, part.flow = o.cn or cn, o.flow or flow
