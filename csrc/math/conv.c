@@ -4,6 +4,7 @@
 
 #include "base/size.h"
 #include "base/threads.h"
+#include "math/conv_few.h"
 #include "math/conv_winograd.h"
 #include "math/elementwise.h"
 #include "math/gemm.h"
@@ -87,6 +88,8 @@ static bool by_winograd(const ConvGeometry *g, const Act *in, size_t out) {
 
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
   if (by_winograd(g, in, out->c)) return conv_winograd_scratch(in, out, threads);
+  size_t few = conv_few_pays(out) ? conv_few_scratch(g, in, out) : 0;
+  if (few > CONV_SCRATCH_MAX) return CONV_SCRATCH_MAX;
   Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
   size_t tile_columns = t.rows_per_tile * t.ow;
   if (same_stride1(g))
@@ -98,7 +101,7 @@ size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int th
       max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
   size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
   size_t whole = same_stride1(g) ? out->c * k : k * out->h * out->w;
-  return tiles + parts + whole + 64;
+  return max_size(few, tiles + parts + whole + 64);
 }
 
 /* The tile's columns: the input itself for a 1×1 kernel, or gathered into buf. */
@@ -125,6 +128,10 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
   if (by_winograd(g, in, out->c)) {
     Filters f = {weight, in->c * 9, 9, false};
     conv_winograd(in, f, bias, out, scratch, threads);
+    return;
+  }
+  if (conv_few_pays(out) && !pointwise(g)) {
+    conv_few_forward(in, weight, bias, g, out, scratch, threads);
     return;
   }
   Tiling t = tile(out);
@@ -246,6 +253,8 @@ static void input_gradient(const real *weight, const ConvGeometry *g, const Act 
                            const Act *din, real *scratch, int threads) {
   if (pointwise(g)) {
     input_gradient_one(weight, dout, din, threads);
+  } else if (conv_few_pays(dout)) {
+    conv_few_backward(weight, g, dout, din, scratch, threads);
   } else if (same_stride1(g)) {
     input_gradient_same(weight, g, dout, din, scratch, threads);
   } else {

@@ -7,11 +7,7 @@
 #ifndef CGLOW_MATH_CONV_H
 #define CGLOW_MATH_CONV_H
 
-#include "base/act.h"
-
-typedef struct ConvGeometry {
-  size_t kh, kw, sh, sw, ph, pw;
-} ConvGeometry;
+#include "math/conv_geometry.h"
 
 /* 3×3, stride 1, padding 1: the output has the size of the input. */
 static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1};

@@ -101,19 +101,52 @@ static size_t product_room(const Cut *t, size_t in, size_t out, int threads) {
 
 /* ---- filters ---- */
 
+/* Filters that are transposed together. */
+#define SOME_FILTERS ((size_t)16)
+
+/* rows[count][9][PANEL]: filters c, c + 1, … of block b of output channels. */
+static void gather_filters(const Filters *f, size_t out, size_t b, size_t c, size_t count,
+                           real *rows) {
+  const real *p = f->p + b * PANEL * f->out_step + c * f->in_step;
+  size_t outs = panel_columns(out, b);
+  if (f->in_step == FILTER_SIZE) { /* they follow each other */
+    panel_transpose(p, f->out_step, count * FILTER_SIZE, outs, rows);
+    return;
+  }
+  real room_for_one[FILTERS_ROOM];
+  for (size_t i = 0; i < count; i++, p += f->in_step) {
+    filters_gather(p, f->out_step, outs, room_for_one);
+    memcpy(rows + i * FILTER_SIZE * PANEL, room_for_one,
+           FILTER_SIZE * PANEL * sizeof *rows);
+  }
+}
+
 /* Block b of output channels, channels first … end−1 of the input. */
 static void make_filters(const Filters *f, size_t out, size_t b, size_t first, size_t end,
                          Positions u) {
-  real rows[FILTERS_ROOM], turned[FILTER_SIZE * PANEL];
-  size_t count = panel_columns(out, b);
-  const real *p = f->p + b * PANEL * f->out_step;
-  for (size_t c = first; c < end; c++) {
-    filters_gather(p + c * f->in_step, f->out_step, count, rows);
-    for (size_t i = 0; f->turned && i < FILTER_SIZE; i++)
-      memcpy(turned + i * PANEL, rows + (FILTER_SIZE - 1 - i) * PANEL,
-             PANEL * sizeof *rows);
-    BY_ISA(conv_filter)
-    (f->turned ? turned : rows, (Positions){u.p + c * PANEL, u.step});
+  real rows[SOME_FILTERS * FILTER_SIZE * PANEL];
+  for (size_t c = first, n; c < end; c += n) {
+    n = min_size(end - c, SOME_FILTERS);
+    gather_filters(f, out, b, c, n, rows);
+    for (size_t i = 0; i < n; i++) BY_ISA(conv_filter)
+    (rows + i * FILTER_SIZE * PANEL, f->turned,
+     (Positions){u.p + (c + i) * PANEL, u.step});
+  }
+}
+
+/* dw[outs][count·9], rows `step` apart, = beta·dw + what lies in rows[count][9][PANEL].
+ */
+static void scatter_filters(const real *rows, size_t count, size_t outs, real beta,
+                            real *dw, size_t step) {
+  real turned[PANEL * PANEL];
+  for (size_t r = 0, n, all = count * FILTER_SIZE; r < all; r += n, dw += n) {
+    n = min_size(all - r, PANEL);
+    panel_transpose(rows + r * PANEL, PANEL, outs, n, turned);
+    for (size_t o = 0; o < outs; o++)
+      if (beta == 0)
+        memcpy(dw + o * step, turned + o * PANEL, n * sizeof *dw);
+      else
+        axpy_range(dw + o * step, turned + o * PANEL, 1, n);
   }
 }
 
@@ -314,12 +347,14 @@ typedef struct Piece {
 
 static void put_gradient(const Act *in, const Act *dout, const Piece *p, Positions u,
                          Target to) {
-  real rows[FILTER_SIZE * PANEL];
+  real rows[SOME_FILTERS * FILTER_SIZE * PANEL];
   for (size_t b = 0; b < p->outs; b++, u.p += room(SUM_BLOCKS * PANEL * PANEL))
-    for (size_t c = 0; c < p->ins; c++) {
+    for (size_t c = 0, n; c < p->ins; c += n) {
+      n = min_size(p->ins - c, SOME_FILTERS);
       size_t at = (p->out + b) * PANEL * in->c + p->in + c;
-      BY_ISA(conv_filter_back)(rows, (Positions){u.p + c * PANEL, u.step});
-      filters_scatter(rows, panel_columns(dout->c, p->out + b), to.beta,
+      for (size_t i = 0; i < n; i++) BY_ISA(conv_filter_back)
+      (rows + i * FILTER_SIZE * PANEL, (Positions){u.p + (c + i) * PANEL, u.step});
+      scatter_filters(rows, n, panel_columns(dout->c, p->out + b), to.beta,
                       to.dw + at * FILTER_SIZE, in->c * FILTER_SIZE);
     }
 }

@@ -61,10 +61,13 @@ typedef struct PixelRow {
   size_t step;
 } PixelRow;
 
-/* G g Gᵀ of PANEL filters, rows[9][PANEL], to u[PANEL] at each position; and back. */
-#define FILTER_ARGS real *rows, Positions u
+/* G g Gᵀ of PANEL filters, rows[9][PANEL], read backwards if turned, to u[PANEL] at each
+ * position. */
+#define FILTER_ARGS const real *rows, bool turned, Positions u
 ISA_KERNEL(void, conv_filter, (FILTER_ARGS));
-ISA_KERNEL(void, conv_filter_back, (FILTER_ARGS));
+/* Its transpose. */
+#define FILTER_BACK_ARGS real *rows, Positions u
+ISA_KERNEL(void, conv_filter_back, (FILTER_BACK_ARGS));
 
 /* Bᵀ d B of a row of squares, from the six rows of pixels; square s at v + s·next. */
 #define PATCHES_ARGS \

@@ -13,32 +13,43 @@ static bool shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   *out = (Shape){l->out, conv_out_size(in->h, g->kh, g->sh, g->ph),
                  conv_out_size(in->w, g->kw, g->sw, g->pw), false};
   if (out->h > 0 && out->w > 0) return true;
-  snprintf(why, 160, "conv2d's %zux%zu kernel does not fit into %zux%zu pixels",
-           g->kh, g->kw, in->h, in->w);
+  snprintf(why, 160, "conv2d's %zux%zu kernel does not fit into %zux%zu pixels", g->kh,
+           g->kw, in->h, in->w);
   return false;
 }
 
-static size_t scratch_size(const Layer *l, const Act *in, const Act *out,
-                           int threads) {
+static size_t scratch_size(const Layer *l, const Act *in, const Act *out, int threads) {
   return conv_scratch(&l->geometry, in, out, threads);
 }
 
-static void forward(const Layer *l, const Act *in, const Act *out,
-                    const real *cols, real *scratch, int threads) {
-  conv_forward(in, l->weight->value, l->bias ? l->bias->value : NULL,
-               &l->geometry, out, cols, scratch, threads);
+static void forward(const Layer *l, const Act *in, const Act *out, const real *cols,
+                    real *scratch, int threads) {
+  conv_forward(in, l->weight->value, l->bias ? l->bias->value : NULL, &l->geometry, out,
+               cols, scratch, threads);
 }
 
-static void backward(const Layer *l, const Act *in, const Act *out,
-                     const Act *dout, const Act *din, const real *cols,
-                     real *scratch, int threads) {
+/* The largest number of the weight's gradient, which is in cache. */
+static real largest(const Layer *l, const real *dw, int threads) {
+  size_t row = l->weight->cols;
+  real most = 0;
+#pragma omp parallel for reduction(max : most) num_threads(threads) if (threads > 1)
+  for (size_t o = 0; o < l->out; o++) {
+    real top = gradient_largest(dw + o * row, 1, row, 0);
+    if (top > most) most = top;
+  }
+  return most;
+}
+
+static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
+                     const Act *din, const real *cols, real *scratch, int threads) {
   (void)out;
   real wb, bb = 0;
   real *dw = param_accumulate(l->weight, &wb);
   real *db = l->bias ? param_accumulate(l->bias, &bb) : NULL;
-  conv_backward(in, l->weight->value, &l->geometry, dout, din, dw, wb, db, bb,
-                cols, scratch, threads);
+  conv_backward(in, l->weight->value, &l->geometry, dout, din, dw, wb, db, bb, cols,
+                scratch, threads);
+  l->weight->largest = largest(l, dw, threads);
 }
 
-const LayerOps layer_conv2d = {"conv2d", shape, scratch_size, forward, backward,
-                               false,    false, false};
+const LayerOps layer_conv2d = {"conv2d", shape, scratch_size, forward,
+                               backward, false, false,        false};

@@ -80,7 +80,7 @@ void FOR_ISA(conv_filter)(FILTER_ARGS) {
       Vector g[3];
 #pragma GCC unroll 3
       for (size_t i = 0; i < 3; i++)
-        g[i] = CONST_VECTOR_AT(rows + (3 * i + j) * PANEL + l);
+        g[i] = CONST_VECTOR_AT(rows + (turned ? 8 - 3 * i - j : 3 * i + j) * PANEL + l);
       filter_axis4(g, half[j]);
     }
 #pragma GCC unroll 6
@@ -93,7 +93,7 @@ void FOR_ISA(conv_filter)(FILTER_ARGS) {
   }
 }
 
-void FOR_ISA(conv_filter_back)(FILTER_ARGS) {
+void FOR_ISA(conv_filter_back)(FILTER_BACK_ARGS) {
   for (size_t l = 0; l < PANEL; l += LANES) {
     Vector half[6][3]; /* [column of u][row] */
 #pragma GCC unroll 6
