@@ -2,7 +2,6 @@
 
 #include "io/crc32c.h"
 #include "lua/file.h"
-#include "lua/open.h"
 #include "lua/tensor.h"
 
 /*** @submodule cglow.core.file */

@@ -7,13 +7,11 @@
 -- with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
 -- @module cglow.cli
 local command = require "cglow.cli.command"
-local console = require "cglow.util.console"
 local lfs = require "lfs"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
 local version = require "cglow.util.version"
-local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
@@ -48,7 +46,7 @@ end
 local function execute(task, argv)
   local args = command.parse(task.name, parser.task(task), argv)
   if wants_settings(args) then
-    console.say(settings.describe(task, args.recipe))
+    print(settings.describe(task, args.recipe))
     return 0
   end
   parse_config(args)
@@ -91,21 +89,21 @@ local function example_names(folder)
     name = name:match("^(.*)%.lua$")
     if name and not member(TASKS, name) then names[#names + 1] = name end
   end
-  sort_by_bytes(names)
+  table.sort(names)
   return names
 end
 
 local function list()
   local folder = command.must(path.examples())
-  local function line(name, text) console.say(("  %-26s %s"):format(name:gsub("_", "-"), text)) end
-  console.say(("cglow %s\n\nusage: cglow NAME [ARGUMENT ...]; 'cglow NAME --help' tells more\n"):format(version))
-  console.say "Tasks, each with the commands train, evaluate, predict and sample:"
+  local function line(name, text) print(("  %-26s %s"):format(name:gsub("_", "-"), text)) end
+  print(("cglow %s\n\nusage: cglow NAME [ARGUMENT ...]; 'cglow NAME --help' tells more\n"):format(version))
+  print "Tasks, each with the commands train, evaluate, predict and sample:"
   for _, name in ipairs(TASKS) do line(name, require("cglow.tasks." .. name).title) end
-  console.say "\nOther commands:"
+  print "\nOther commands:"
   for _, entry in ipairs(COMMANDS) do line(entry[1], entry[2]) end
-  console.say "\nExamples:"
+  print "\nExamples:"
   for _, name in ipairs(example_names(folder)) do line(name, summary(("%s/%s.lua"):format(folder, name))) end
-  console.say(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
+  print(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
 end
 
 local function run_example(name, argv)
@@ -118,7 +116,7 @@ end
 local function execute_program(argv)
   local name = table.remove(argv, 1)
   if not name or name == "--help" or name == "-h" then return list() end
-  if name == "--version" then return console.say("cglow " .. version) end
+  if name == "--version" then return print("cglow " .. version) end
   command.program = "cglow"
   local module = name:gsub("-", "_")
   if member(TASKS, module) then return M.run(require("cglow.tasks." .. module), argv) end
