@@ -15,6 +15,8 @@
 /* Weight gradients are summed in this many fixed parts, then joined in order,
  * so that the sum does not depend on the number of threads. */
 #define GRADIENT_PARTS 8
+/* Channels of an input's gradient that are formed and added together. */
+#define SOME_CHANNELS ((size_t)16)
 
 /* As much scratch as this is not to be had; sums and products of a few such
  * sizes do not overflow. */
@@ -86,8 +88,14 @@ static bool by_winograd(const ConvGeometry *g, const Act *in, size_t out) {
   return g->kh == 3 && g->kw == 3 && same_stride1(g) && conv_winograd_pays(in, out);
 }
 
-size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
-  if (by_winograd(g, in, out->c)) return conv_winograd_scratch(in, out, threads);
+/* Many channels to a few: nine planes of each output are a product of its kernels with
+ * the input as it lies, and no columns of many channels are formed. */
+static bool narrows(const ConvGeometry *g, size_t in, size_t out) {
+  return same_stride1(g) && g->kh * g->kw > 1 && 8 * out <= in;
+}
+
+static size_t plain_scratch(const ConvGeometry *g, const Act *in, const Act *out,
+                            int threads) {
   size_t few = conv_few_pays(out) ? conv_few_scratch(g, in, out) : 0;
   if (few > CONV_SCRATCH_MAX) return CONV_SCRATCH_MAX;
   Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
@@ -100,8 +108,19 @@ size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int th
   size_t tiles =
       max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
   size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
-  size_t whole = same_stride1(g) ? out->c * k : k * out->h * out->w;
+  size_t whole =
+      (size_t)threads * min_size(in->c, SOME_CHANNELS) * g->kh * g->kw * out->h * out->w;
+  if (same_stride1(g)) whole = out->c * k;
   return max_size(few, tiles + parts + whole + 64);
+}
+
+size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
+  if (by_winograd(g, in, out->c)) return conv_winograd_scratch(in, out, threads);
+  size_t plain = plain_scratch(g, in, out, threads);
+  if (!narrows(g, in->c, out->c) || plain >= CONV_SCRATCH_MAX) return plain;
+  size_t planes = (size_t)threads * out->c * g->kh * g->kw * out->h * out->w;
+  return max_size(plain, plain_scratch(g, out, in, threads) + planes) +
+         out->c * kernel_size(g, in->c);
 }
 
 /* The tile's columns: the input itself for a 1×1 kernel, or gathered into buf. */
@@ -115,6 +134,54 @@ static const real *tile_columns(const Act *in, const ConvGeometry *g, const Act 
   *ld = rows * out->w;
   im2col(in, g, out->h, out->w, row0, rows, buf, *ld);
   return buf;
+}
+
+/* Kernels turned by 180°, with the channels exchanged: [in][out·kh·kw]. */
+static void turn(const real *weight, const ConvGeometry *g, size_t out, size_t in,
+                 real *turned) {
+  size_t kk = g->kh * g->kw, k = out * kk;
+  for (size_t o = 0; o < out; o++)
+    for (size_t c = 0; c < in; c++)
+      for (size_t i = 0; i < kk; i++)
+        turned[c * k + o * kk + (kk - 1 - i)] = weight[(o * in + c) * kk + i];
+}
+
+static void zero_planes(const Act *a, size_t n) {
+  for (size_t c = 0; c < a->c; c++)
+    memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
+}
+
+/* Any other: columns of some channels of a sample, added where they were read. */
+static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
+                               const Act *din, real *scratch, int threads) {
+  size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c), kk = g->kh * g->kw;
+  size_t blocks = (din->c + SOME_CHANNELS - 1) / SOME_CHANNELS;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < (Index)(blocks * dout->n); i++) {
+    size_t n = (size_t)i / blocks, c = (size_t)i % blocks * SOME_CHANNELS;
+    real *cols = scratch + (size_t)omp_get_thread_num() * SOME_CHANNELS * kk * pixels;
+    Act some = act_channels(din, c, min_size(din->c - c, SOME_CHANNELS));
+    gemm(TRANS, NO_TRANS, some.c * kk, pixels, dout->c, weight + c * kk, k,
+         act_plane(dout, n, 0), dout->cs, NULL, cols, pixels);
+    zero_planes(&some, n);
+    col2im_add(cols, g, dout->h, dout->w, &some, n);
+  }
+}
+
+CLONES static void add_number(real *p, real v, size_t n) {
+  for (size_t i = 0; i < n; i++) p[i] += v;
+}
+
+/* A convolution that narrows is the transpose of one that widens. */
+static void narrow_forward(const Act *in, const real *weight, const real *bias,
+                           const ConvGeometry *g, const Act *out, real *scratch,
+                           int threads) {
+  turn(weight, g, out->c, in->c, scratch);
+  input_gradient_any(scratch, g, in, out, scratch + out->c * kernel_size(g, in->c),
+                     threads);
+  for (size_t n = 0; bias != NULL && n < out->n; n++)
+    for (size_t o = 0; o < out->c; o++)
+      add_number(act_plane(out, n, o), bias[o], out->h * out->w);
 }
 
 void conv_forward(const Act *in, const real *weight, const real *bias,
@@ -132,6 +199,10 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
   }
   if (conv_few_pays(out) && !pointwise(g)) {
     conv_few_forward(in, weight, bias, g, out, scratch, threads);
+    return;
+  }
+  if (narrows(g, in->c, out->c)) {
+    narrow_forward(in, weight, bias, g, out, scratch, threads);
     return;
   }
   Tiling t = tile(out);
@@ -202,18 +273,32 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
     join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db);
 }
 
+/* Of a convolution that narrows: that of the one that widens, turned. */
+static void narrow_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
+                            GradientTarget to, real *scratch, int threads) {
+  size_t kk = g->kh * g->kw, count = dout->c * in->c * kk;
+  weight_gradient(dout, g, in, (GradientTarget){scratch, NULL, 0, 0},
+                  kernel_size(g, dout->c), scratch + count, threads);
+  for (size_t i = 0; i < count; i++) {
+    size_t o = i / (in->c * kk), c = i / kk % in->c, t = kk - 1 - i % kk;
+    to.dw[i] = (to.weight_beta == 0 ? 0 : to.dw[i]) + scratch[(c * dout->c + o) * kk + t];
+  }
+  for (size_t o = 0; to.db != NULL && o < dout->c; o++) {
+    double s = 0;
+    for (size_t n = 0; n < dout->n; n++)
+      s += sum_of(act_plane(dout, n, o), dout->h * dout->w);
+    to.db[o] = (to.bias_beta == 0 ? 0 : to.db[o]) + (real)s;
+  }
+}
+
 /* Stride 1, same padding: the input gradient is itself such a convolution, of
  * dout with the kernels turned by 180° and the channels exchanged. */
 static void input_gradient_same(const real *weight, const ConvGeometry *g,
                                 const Act *dout, const Act *din, real *scratch,
                                 int threads) {
-  size_t kk = g->kh * g->kw, k = dout->c * kk;
-  real *turned = scratch;
-  for (size_t o = 0; o < dout->c; o++)
-    for (size_t c = 0; c < din->c; c++)
-      for (size_t i = 0; i < kk; i++)
-        turned[c * k + o * kk + (kk - 1 - i)] = weight[(o * din->c + c) * kk + i];
-  conv_forward(dout, turned, NULL, g, din, NULL, scratch + din->c * k, threads);
+  turn(weight, g, dout->c, din->c, scratch);
+  conv_forward(dout, scratch, NULL, g, din, NULL,
+               scratch + din->c * kernel_size(g, dout->c), threads);
 }
 
 /* The same where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
@@ -233,22 +318,6 @@ static void input_gradient_one(const real *weight, const Act *dout, const Act *d
   }
 }
 
-static void zero_sample(const Act *a, size_t n) {
-  for (size_t c = 0; c < a->c; c++)
-    memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
-}
-
-static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
-                               const Act *din, real *scratch) {
-  size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c);
-  for (size_t n = 0; n < dout->n; n++) {
-    gemm(TRANS, NO_TRANS, k, pixels, dout->c, weight, k, act_plane(dout, n, 0), dout->cs,
-         NULL, scratch, pixels);
-    zero_sample(din, n);
-    col2im_add(scratch, g, dout->h, dout->w, din, n);
-  }
-}
-
 static void input_gradient(const real *weight, const ConvGeometry *g, const Act *dout,
                            const Act *din, real *scratch, int threads) {
   if (pointwise(g)) {
@@ -258,7 +327,7 @@ static void input_gradient(const real *weight, const ConvGeometry *g, const Act 
   } else if (same_stride1(g)) {
     input_gradient_same(weight, g, dout, din, scratch, threads);
   } else {
-    input_gradient_any(weight, g, dout, din, scratch);
+    input_gradient_any(weight, g, dout, din, scratch, threads);
   }
 }
 
@@ -274,8 +343,11 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
     return;
   }
   Act view = columns_act(in, g, dout, cols);
-  weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout,
-                  (GradientTarget){dweight, dbias, weight_beta, bias_beta},
-                  kernel_size(g, in->c), scratch, threads);
+  GradientTarget to = {dweight, dbias, weight_beta, bias_beta};
+  if (cols == NULL && narrows(g, in->c, dout->c))
+    narrow_gradient(in, g, dout, to, scratch, threads);
+  else
+    weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout, to,
+                    kernel_size(g, in->c), scratch, threads);
   if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
 }

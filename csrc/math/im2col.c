@@ -7,14 +7,17 @@ typedef ptrdiff_t Index;
 
 /* dst[x] = src[x·stride + first] for x < n, 0 where that falls outside
  * 0..width-1. */
-static inline void gather_row(const real *src, Index width, Index first, Index stride,
+CLONES static void gather_row(const real *src, Index width, Index first, Index stride,
                               real *dst, Index n) {
   Index lo = first < 0 ? (-first + stride - 1) / stride : 0;
   Index hi = first < width ? (width - 1 - first) / stride + 1 : 0;
   if (hi > n) hi = n;
   if (lo > hi) lo = hi;
   for (Index x = 0; x < lo; x++) dst[x] = 0;
-  for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
+  if (stride == 2) /* known when compiled, it is done with vectors */
+    for (Index x = lo; x < hi; x++) dst[x] = src[x * 2 + first];
+  else
+    for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];
   for (Index x = hi; x < n; x++) dst[x] = 0;
 }
 
@@ -78,6 +81,14 @@ void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0, size_t ro
                    in->w, row0, rows, cols);
 }
 
+/* dst[x·stride] += src[x] for lo ≤ x < hi. */
+CLONES static void add_row(const real *src, Index lo, Index hi, Index stride, real *dst) {
+  if (stride == 2)
+    for (Index x = lo; x < hi; x++) dst[x * 2] += src[x];
+  else
+    for (Index x = lo; x < hi; x++) dst[x * stride] += src[x];
+}
+
 void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
                 const Act *in, size_t n) {
   for (size_t c = 0; c < in->c; c++) {
@@ -85,14 +96,13 @@ void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
     for (size_t i = 0; i < g->kh; i++)
       for (size_t j = 0; j < g->kw; j++, cols += oh * ow) {
         Index dj = (Index)j - (Index)g->pw;
-        Index lo = dj < 0 ? (-dj + (Index)g->sw - 1) / (Index)g->sw : 0;
+        Index sw = (Index)g->sw, lo = dj < 0 ? (-dj + sw - 1) / sw : 0;
+        Index hi = dj < (Index)in->w ? ((Index)in->w - 1 - dj) / sw + 1 : 0;
+        if (hi > (Index)ow) hi = (Index)ow;
         for (size_t y = 0; y < oh; y++) {
           Index iy = (Index)(y * g->sh + i) - (Index)g->ph;
           if (iy < 0 || iy >= (Index)in->h) continue;
-          real *dst = plane + (size_t)iy * in->w + dj;
-          const real *src = cols + y * ow;
-          for (Index x = lo; x < (Index)ow && x * (Index)g->sw + dj < (Index)in->w; x++)
-            dst[x * (Index)g->sw] += src[x];
+          add_row(cols + y * ow, lo, hi, sw, plane + (size_t)iy * in->w + dj);
         }
       }
   }

@@ -45,6 +45,7 @@ local GEOMETRIES = {
   { 1, 1, 3, 3, 1, 1, 1, 1 }, { 3, 5, 3, 3, 1, 1, 1, 1 }, { 7, 1, 3, 3, 1, 1, 1, 1 }, { 2, 3, 5, 1, 1, 1, 2, 0 },
   { 1, 1, 1, 1, 1, 1, 0, 0 }, { 5, 3, 1, 1, 1, 1, 0, 0 }, { 3, 2, 1, 1, 2, 3, 0, 0 },
   { 3, 2, 2, 2, 2, 2, 0, 0 }, { 2, 3, 4, 3, 2, 1, 0, 0 }, { 1, 4, 5, 3, 2, 3, 2, 0 }, { 2, 2, 2, 2, 1, 1, 1, 1 },
+  { 9, 1, 3, 5, 1, 1, 1, 2 }, { 33, 3, 3, 3, 1, 1, 1, 1 }, { 18, 20, 3, 3, 2, 2, 1, 1 },
 }
 -- Enough channels for Winograd's form: a block of 32 or several, whole or not. The
 -- numbers of a square of 4×4 pixels share their roundings, which are 2.6 times a plain
