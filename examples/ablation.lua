@@ -1,0 +1,117 @@
+-- Which parts of the model and of its training earn their time? Trains variants that each
+-- differ in one thing from the recipe "encoder", all for the same time on one thread, and
+-- evaluates them on held-out images.
+--
+--     lua5.4 examples/ablation.lua --data weizmann_horse_db --seconds 120 --seeds 1,2 > horses.jsonl
+--     lua5.4 examples/ablation.lua --table horses.jsonl
+--
+-- A variant's steps are counted from the time of a few: so the step size falls as it should,
+-- and the run can be repeated exactly with `--steps`, which each line of output states.
+local argparse = require "argparse"
+local json = require "cglow.util.json"
+
+-- name, what differs
+local VARIANTS <const> = {
+  {"default", {}},
+  {"published networks of x", {"--recipe=paper", batch = 8, warmup = 200, fall = 0.6, ema = 0.998,
+    ["optimizer.lr"] = 1e-3, ["optimizer.clip_value"] = 0, ["optimizer.clip_norm"] = 1}},
+  {"log-scales within 0.25", {["coupling.bound"] = 0.25}},
+  {"log-scales within 2", {["coupling.bound"] = 2}},
+  {"split blind to x", {["condition.split"] = false}},
+  {"prior blind to x", {["condition.prior"] = false}},
+  {"no head", {["head.weight"] = 0}},
+  {"head weight 0.3", {["head.weight"] = 0.3}},
+  {"no average of weights", {ema = 0}},
+  {"no augmentation", {["augment.mirror"] = false, ["augment.shift"] = 0, ["augment.zoom"] = 0, ["augment.stretch"] = 0,
+    ["augment.gain"] = 0, ["augment.tint"] = 0}},
+  {"mirrored only", {["augment.shift"] = 0, ["augment.zoom"] = 0, ["augment.stretch"] = 0, ["augment.gain"] = 0,
+    ["augment.tint"] = 0}},
+  {"couplings of width 32", {["coupling.width"] = 32}},
+  {"couplings of width 128", {["coupling.width"] = 128}},
+  {"half the encoder", {["encoder.channels"] = "16,32,48,64,64"}},
+  {"larger encoder", {["encoder.channels"] = "48,96,144,192,192"}},
+  {"depth 4", {depth = 4}},
+  {"batch 2", {batch = 2}},
+  {"batch 4", {batch = 4}},
+  {"batch 16", {batch = 16}},
+  {"step size 5e-4", {["optimizer.lr"] = 5e-4}},
+  {"step size 2e-3", {["optimizer.lr"] = 2e-3}},
+}
+
+local parser = argparse("ablation", "Train variants of the model for equal time and compare them.")
+parser:option("--task", "The task's script in examples/, without .lua.", "binary_segmentation")
+parser:option("--data", "The task's data set.")
+parser:option("--size", "Height and width.", "32")
+parser:option("--seconds", "Training time of each run, on one thread.", "120"):convert(tonumber)
+parser:option("--seeds", "Seeds, with commas.", "1,2")
+parser:option("--jobs", "Runs at a time.", "1"):convert(tonumber)
+parser:option("--only", "Only variants whose name contains this word.")
+parser:option("--runs", "Folder for the runs.", "runs/ablation")
+parser:option("--table", "Print a table of a file that an earlier call wrote, and do nothing else.")
+local args = parser:parse()
+
+local PROBE <const> = 60 -- steps that are timed
+
+local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+
+local function command(sub, run, words)
+  local list = {"OMP_NUM_THREADS=1", arg[-1] or "lua5.4", "examples/" .. args.task .. ".lua", sub, "--json", "--run", quote(run)}
+  table.move(words, 1, #words, #list + 1, list)
+  return table.concat(list, " ")
+end
+
+-- Options of a training as words: a variant's own win.
+local function words_of(variant, seed, steps)
+  local words = {"--steps " .. steps, "--seed " .. seed, "--size " .. args.size, "--threads 1"}
+  if args.data then words[#words + 1] = "--data " .. quote(args.data) end
+  local names = {}
+  for name in pairs(variant) do if type(name) == "string" then names[#names + 1] = name end end
+  table.sort(names)
+  if not variant[1] then words[#words + 1] = "--recipe=encoder" end
+  for _, word in ipairs(variant) do words[#words + 1] = word end
+  for _, name in ipairs(names) do words[#words + 1] = "--config " .. quote(name .. "=" .. tostring(variant[name])) end
+  words[#words + 1] = "--config valid_every=1000000 --config checkpoint_every=1000000 --config log_every=10"
+  return words
+end
+
+-- One run in a shell: time a few steps, then train and evaluate. What it prints is read when it ends.
+local function start(name, variant, seed)
+  local run = ("%s/%s-%s-%d"):format(args.runs, args.task, name:gsub("[^%w]+", "_"), seed)
+  local probe = command("train", run .. "-probe", words_of(variant, seed, PROBE))
+  local evaluate = command("evaluate", run, {"--threads 1"})
+  -- awk: steps of the whole from the seconds of the log lines of steps 10 and 30
+  local script = ([[
+    rm -rf %s %s-probe
+    log=$(%s 2>/dev/null | grep '"nll"' | sed 's/.*"seconds":\([0-9.]*\).*/\1/' | tr '\n' ' ')
+    steps=$(echo $log | awk '{printf "%%d", %g * %d / ($NF - $(NF-2))}')
+    %s >/dev/null 2>%s-errors && echo "$steps $(%s 2>>%s-errors)"
+  ]]):format(quote(run), quote(run), probe, args.seconds, 20,
+    command("train", run, words_of(variant, seed, "$steps")), quote(run), evaluate, quote(run))
+  return {name = name, seed = seed, pipe = assert(io.popen(script))}
+end
+
+local function finish(job)
+  local text = job.pipe:read "a"
+  job.pipe:close()
+  local steps, result = text:match "^(%d+) (.*)$"
+  local line = {task = args.task, variant = job.name, seed = job.seed, seconds = args.seconds, steps = tonumber(steps),
+    result = result and json.decode(result:match "[^\n]*{.*}" or "null") or nil}
+  print(json.encode(line))
+  io.stdout:flush()
+end
+
+local function run_all()
+  os.execute("mkdir -p " .. quote(args.runs))
+  local running = {}
+  for seed in args.seeds:gmatch "%d+" do
+    for _, entry in ipairs(VARIANTS) do
+      if not args.only or entry[1]:find(args.only, 1, true) then
+        if #running >= args.jobs then finish(table.remove(running, 1)) end
+        running[#running + 1] = start(entry[1], entry[2], tonumber(seed))
+      end
+    end
+  end
+  for _, job in ipairs(running) do finish(job) end
+end
+
+run_all()
