@@ -7,6 +7,8 @@
 --
 -- A variant's steps are counted from the time of a few: so the step size falls as it should,
 -- and the run can be repeated exactly with `--steps`, which each line of output states.
+package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.cpath = "./lua/?.so;" .. package.cpath
 local argparse = require "argparse"
 local json = require "cglow.util.json"
 
@@ -24,8 +26,6 @@ local VARIANTS <const> = {
   {"no average of weights", {ema = 0}},
   {"no augmentation", {["augment.mirror"] = false, ["augment.shift"] = 0, ["augment.zoom"] = 0, ["augment.stretch"] = 0,
     ["augment.gain"] = 0, ["augment.tint"] = 0}},
-  {"mirrored only", {["augment.shift"] = 0, ["augment.zoom"] = 0, ["augment.stretch"] = 0, ["augment.gain"] = 0,
-    ["augment.tint"] = 0}},
   {"couplings of width 32", {["coupling.width"] = 32}},
   {"couplings of width 128", {["coupling.width"] = 128}},
   {"half the encoder", {["encoder.channels"] = "16,32,48,64,64"}},
@@ -50,12 +50,15 @@ parser:option("--runs", "Folder for the runs.", "runs/ablation")
 parser:option("--table", "Print a table of a file that an earlier call wrote, and do nothing else.")
 local args = parser:parse()
 
-local PROBE <const> = 60 -- steps that are timed
+-- The last 20 of some first steps are timed, when small data sets have been read.
+local TIMED <const> = 20
+local function probe_steps(variant) return 60 * 8 // (variant.batch or 8) end
 
 local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
 local function command(sub, run, words)
-  local list = {"OMP_NUM_THREADS=1", arg[-1] or "lua5.4", "examples/" .. args.task .. ".lua", sub, "--json", "--run", quote(run)}
+  local script = "examples/" .. args.task .. ".lua"
+  local list = {"OMP_NUM_THREADS=1", arg[-1] or "lua5.4", script, sub, "--json", "--run", quote(run)}
   table.move(words, 1, #words, #list + 1, list)
   return table.concat(list, " ")
 end
@@ -77,15 +80,15 @@ end
 -- One run in a shell: time a few steps, then train and evaluate. What it prints is read when it ends.
 local function start(name, variant, seed)
   local run = ("%s/%s-%s-%d"):format(args.runs, args.task, name:gsub("[^%w]+", "_"), seed)
-  local probe = command("train", run .. "-probe", words_of(variant, seed, PROBE))
+  local probe = command("train", run .. "-probe", words_of(variant, seed, probe_steps(variant)))
   local evaluate = command("evaluate", run, {"--threads 1"})
-  -- awk: steps of the whole from the seconds of the log lines of steps 10 and 30
+  -- awk: the steps of the whole from the seconds in the log lines of the first and last timed one
   local script = ([[
     rm -rf %s %s-probe
     log=$(%s 2>/dev/null | grep '"nll"' | sed 's/.*"seconds":\([0-9.]*\).*/\1/' | tr '\n' ' ')
     steps=$(echo $log | awk '{printf "%%d", %g * %d / ($NF - $(NF-2))}')
     %s >/dev/null 2>%s-errors && echo "$steps $(%s 2>>%s-errors)"
-  ]]):format(quote(run), quote(run), probe, args.seconds, 20,
+  ]]):format(quote(run), quote(run), probe, args.seconds, TIMED,
     command("train", run, words_of(variant, seed, "$steps")), quote(run), evaluate, quote(run))
   return {name = name, seed = seed, pipe = assert(io.popen(script))}
 end
@@ -98,6 +101,42 @@ local function finish(job)
     result = result and json.decode(result:match "[^\n]*{.*}" or "null") or nil}
   print(json.encode(line))
   io.stdout:flush()
+end
+
+-- Mean over seeds, and the single ones, of what the flow itself got.
+local METRICS <const> = {"bits_per_dim", "iou", "foreground_iou", "pixel_accuracy", "superpixel_accuracy"}
+
+local function print_table(path)
+  local rows, order = {}, {}
+  for text in io.lines(path) do
+    local line = json.decode(text)
+    if not rows[line.variant] then
+      rows[line.variant] = {}
+      order[#order + 1] = line.variant
+    end
+    for _, result in ipairs(line.result and line.result.results or {}) do
+      if result.name == "c-Glow" then
+        table.insert(rows[line.variant], {steps = line.steps, metrics = result.metrics})
+      end
+    end
+  end
+  local function column(runs, value)
+    local sum, singles = 0, {}
+    for i, run in ipairs(runs) do
+      sum, singles[i] = sum + value(run), ("%.3f"):format(value(run)):gsub("%.000$", "")
+    end
+    return ("%.3f (%s)"):format(sum / #runs, table.concat(singles, ", "))
+  end
+  for _, name in ipairs(order) do
+    local runs, cells = rows[name], {name}
+    for _, metric in ipairs(METRICS) do
+      if runs[1] and runs[1].metrics[metric] then
+        cells[#cells + 1] = column(runs, function(run) return run.metrics[metric] end)
+      end
+    end
+    cells[#cells + 1] = column(runs, function(run) return run.steps end):match "%((.*)%)"
+    print("| " .. table.concat(cells, " | ") .. " |")
+  end
 end
 
 local function run_all()
@@ -114,4 +153,4 @@ local function run_all()
   for _, job in ipairs(running) do finish(job) end
 end
 
-run_all()
+if args.table then print_table(args.table) else run_all() end

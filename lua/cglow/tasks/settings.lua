@@ -16,6 +16,8 @@ local KNOWN = {
   {"head.weight", "number", "weight of the loss of the encoder's head; 0: no head"},
   {"coupling.width", "integer", "channels inside the coupling networks", 256},
   {"coupling.bound", "number", "with an encoder: their log-scales lie within ± this (1)"},
+  {"condition.split", "boolean", "with an encoder: splits see the features of x (true)"},
+  {"condition.prior", "boolean", "with an encoder: so does the prior (true)"},
   {"learned_prior", "boolean", "learn the mean and scale of the last latent", false},
   {"recompute", "boolean", "compute steps again in the backward pass, to save memory", false},
   {"optimizer.lr", "number", "Adam's step size", 2e-4},
@@ -183,6 +185,7 @@ local IDLE <const> = {
   {"^cn%.", function(s) return not s["encoder.channels"] end, "the model has an encoder in place of these networks"},
   {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "the model has an encoder"},
   {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
+  {"^condition%.", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
   {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
 }
 
@@ -241,6 +244,7 @@ function M.model(settings, head)
     return o
   end
   o.encoder = {channels = settings["encoder.channels"]}
+  o.condition = part(settings, "condition.", {"split", "prior"})
   local weight = settings["head.weight"] or 0
   if head and weight > 0 then o.head = {outputs = head.outputs, loss = head.loss, weight = weight} end
   return o
