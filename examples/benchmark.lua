@@ -35,6 +35,8 @@ parser:option("--peer", "also run this PyTorch peer in turns, e.g. spec/oracle/p
 parser:option("--peer-blas-threads", "threads of the peer's BLAS (PyTorch's default: one for each core)", "1")
   :convert(number)
 parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
+parser:option("--model", "networks of each layer, as published, or one encoder of x for all", "paper")
+  :choices { "paper", "encoder" }
 parser:option("--levels", "L", "3"):convert(number)
 parser:option("--cn", "n_c and n_w of the conditioning networks", "64,128"):convert(numbers)
 parser:flag("--profile", "time by kind of layer")
@@ -88,21 +90,33 @@ end
 
 local args = parser:parse()
 
-local function paper_model(size, recompute)
-  cglow.seed(1)
-  return cglow.Model {
-    x = { 3, size, size }, y = { 3, size, size }, levels = args.levels, depth = 8,
-    cn = { channels = args.cn[1], width = args.cn[2] }, coupling = { width = 256 },
-    init = "orthogonal", recompute = recompute,
+local models = {}
+
+function models.paper(shape)
+  return {
+    x = shape, y = shape, cn = { channels = args.cn[1], width = args.cn[2] }, coupling = { width = 256 },
+    init = "orthogonal",
   }
+end
+
+function models.encoder(shape) return { x = shape, y = shape, encoder = {}, head = { outputs = 2 } } end
+
+local SETUP = { paper = "setup %d %d", encoder = "setup_encoder %d %d" }
+
+local function new_model(size, recompute)
+  cglow.seed(1)
+  local opts = models[args.model] { 3, size, size }
+  opts.levels, opts.depth, opts.recompute = args.levels, 8, recompute
+  return cglow.Model(opts)
 end
 
 local function trainer(model, size, batch)
   local x, y = cglow.rand(batch, 3, size, size), cglow.rand(batch, 3, size, size)
+  local with = { head = args.model == "encoder" and cglow.ones(batch, size, size) or nil }
   local adam = cglow.optim.Adam(model:parameters(), { lr = 2e-4, clip_value = 0.25 })
   return function()
     model:zero_grad()
-    assert(model:loss_and_grad(x, y))
+    assert(model:loss_and_grad(x, y, with))
     assert(adam:step())
   end
 end
@@ -158,7 +172,15 @@ local function profile(model, step, reps)
   for _, layer in ipairs(model.layers) do
     layer.flow = spy(layer.flow, layer.kind, spent, { "forward", "log_prob", "backward", "parameters" })
   end
-  model.net_group = spy(model.net_group, "conditioning networks", spent, { "forward", "backward" })
+  if model.net_group then
+    model.net_group = spy(model.net_group, "conditioning networks", spent, { "forward", "backward" })
+  end
+  if model.encoder then
+    model.encoder.net = spy(model.encoder.net, "encoder", spent, { "forward", "backward" })
+    for _, level in ipairs(model.encoder.levels) do
+      level.map = spy(level.map, "features", spent, { "forward", "backward" })
+    end
+  end
   local total = 0
   for _ = 1, reps do total = total + timed(step) end
   local rest = total
@@ -195,8 +217,8 @@ local function say_train(r, batch, peak)
 end
 
 local function bench_train(peer, size, batch, quiet, peak)
-  if peer then peer:ask(("setup %d %d"):format(size, batch)) end
-  local model = paper_model(size, args.recompute)
+  if peer then peer:ask(SETUP[args.model]:format(size, batch)) end
+  local model = new_model(size, args.recompute)
   local step = trainer(model, size, batch)
   step()
   local r = rounds(args.reps, step, peer, { "train" })
@@ -211,8 +233,8 @@ local function bench_train(peer, size, batch, quiet, peak)
 end
 
 local function bench_predict(peer, size, images, quiet)
-  if peer then peer:ask(("setup %d %d"):format(size, images)) end
-  local model, x = paper_model(size), cglow.rand(images, 3, size, size)
+  if peer then peer:ask(SETUP[args.model]:format(size, images)) end
+  local model, x = new_model(size), cglow.rand(images, 3, size, size)
   local r = rounds(args.reps, function() model:predict(x, { samples = 10 }) end, peer,
     { "predict_seq 10", "predict_rep 10" })
   r.size, r.images = size, images

@@ -1,16 +1,27 @@
+/* The 1×1 convolution: a matrix for each sample, or one for all. */
 #include "flow/invconv.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "base/threads.h"
+#include "math/elementwise.h"
 #include "math/gemm.h"
 #include "math/lu.h"
+
+typedef struct Matrices {
+  const real *w;
+  size_t count;        /* of matrices */
+  size_t step, repeat; /* numbers from one to the next; samples for each */
+} Matrices;
 
 /* Pixels that one piece of work multiplies. */
 #define PIXEL_BLOCK 1024
 
-size_t invconv_factor_scratch(size_t c) {
+/* Doubles of scratch for each thread of factor. */
+static size_t factor_scratch(size_t c) {
   return 2 * c * c + (c * sizeof(size_t) + sizeof(double) - 1) / sizeof(double);
 }
 
@@ -28,9 +39,11 @@ static void factor_one(const real *w, size_t c, double *logabsdet, real *inverse
     for (size_t i = 0; i < c * c; i++) inverse[i] = (real)inv[i];
 }
 
-void invconv_factor(const InvConvMatrices *m, size_t c, double *logabsdet, real *inverse,
-                    double *rcond, double *scratch, int threads) {
-  size_t stride = invconv_factor_scratch(c);
+/* For every matrix: log|det W| (−inf when singular), unless NULL its inverse, and unless
+ * NULL its reciprocal condition number in the 1-norm. */
+static void factor(const Matrices *m, size_t c, double *logabsdet, real *inverse,
+                   double *rcond, double *scratch, int threads) {
+  size_t stride = factor_scratch(c);
 #pragma omp parallel for schedule(static) num_threads(threads) if (m->count > 1)
   for (size_t i = 0; i < m->count; i++)
     factor_one(m->w + i * m->step, c, logabsdet + i, inverse ? inverse + i * c * c : NULL,
@@ -38,8 +51,9 @@ void invconv_factor(const InvConvMatrices *m, size_t c, double *logabsdet, real 
                scratch + (size_t)omp_get_thread_num() * stride);
 }
 
-void invconv_apply(const Act *in, const InvConvMatrices *m, bool transposed,
-                   const Act *out, int threads) {
+/* out = W in, or out = Wᵀ in. */
+static void apply(const Act *in, const Matrices *m, bool transposed, const Act *out,
+                  int threads) {
   size_t c = in->c, hw = in->h * in->w, blocks = (hw + PIXEL_BLOCK - 1) / PIXEL_BLOCK;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
   for (size_t n = 0; n < in->n; n++)
@@ -51,8 +65,9 @@ void invconv_apply(const Act *in, const InvConvMatrices *m, bool transposed,
     }
 }
 
-void invconv_weight_gradient(const Act *y, const Act *dz, const real *dlogdet,
-                             const InvConvMatrices *inverse, real *dw, int threads) {
+/* dw[n] = dz[n]·y[n]ᵀ + dlogdet[n]·H·W·W⁻ᵀ for each sample. */
+static void weight_gradient(const Act *y, const Act *dz, const real *dlogdet,
+                            const Matrices *inverse, real *dw, int threads) {
   size_t c = y->c, hw = y->h * y->w;
 #pragma omp parallel for schedule(static) num_threads(threads) if (y->n > 1)
   for (size_t n = 0; n < y->n; n++) {
@@ -64,3 +79,124 @@ void invconv_weight_gradient(const Act *y, const Act *dz, const real *dlogdet,
          d, d, c);
   }
 }
+
+static const InvConv *self(const Flow *f) { return (const InvConv *)f; }
+
+static size_t square(const Flow *f) { return f->channels * f->channels; }
+
+static FlowShape condition(const Flow *f, const Act *y) {
+  (void)y;
+  return self(f)->conditional ? (FlowShape){2, 0, {0, square(f)}} : flow_no_shape();
+}
+
+static FlowShape prepared(const Flow *f, const Act *y) {
+  (void)y;
+  return (FlowShape){3, 0, {0, f->channels, f->channels}};
+}
+
+/* W, kept for backward. */
+static size_t saved(const Flow *f, const FlowRun *r) {
+  return self(f)->conditional ? r->rows * square(f) : 0;
+}
+
+/* Their inverses. */
+static size_t hidden(const Flow *f, const FlowRun *r) { return r->rows * square(f); }
+
+/* Reals that hold n doubles. */
+static size_t doubles(size_t n) { return round_up(n * (sizeof(double) / sizeof(real))); }
+
+/* log|det W| of each, rcond of each, what each thread wants to factorise. */
+static size_t factor_reals(const Flow *f, const FlowRun *r) {
+  return doubles(2 * r->rows + factor_scratch(f->channels) * (size_t)r->threads);
+}
+
+static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
+  if (pass == PASS_BACKWARD) return r->y.n * square(f);
+  return factor_reals(f, r) + (pass == PASS_INVERSE ? hidden(f, r) : 0);
+}
+
+static Matrices matrices(const Flow *f, const FlowRun *r, const real *numbers) {
+  return (Matrices){numbers, r->rows, self(f)->conditional ? square(f) : 0, r->repeat};
+}
+
+static Matrices w_of(const Flow *f, const FlowRun *r) {
+  return matrices(f, r, self(f)->conditional ? r->saved : self(f)->weight->value);
+}
+
+/* W of a condition, factorised; returns log|det W| of each. */
+static const double *factorise(const Flow *f, const FlowRun *r, real *inverse,
+                               double *rcond) {
+  if (r->cond != NULL) unary_tanh(r->saved, r->cond, saved(f, r));
+  Matrices m = w_of(f, r);
+  double *logabsdet = (double *)(void *)r->scratch;
+  factor(&m, f->channels, logabsdet, inverse, rcond, logabsdet + 2 * r->rows, r->threads);
+  return logabsdet;
+}
+
+static void forward(Flow *f, const FlowRun *r) {
+  const double *logabsdet = factorise(f, r, r->hidden, NULL);
+  Matrices m = w_of(f, r);
+  apply(&r->y, &m, false, &r->z, r->threads);
+  double pixels = (double)(r->y.h * r->y.w);
+  for (size_t n = 0; n < r->y.n; n++) r->logdet[n] = logabsdet[n / r->repeat] * pixels;
+}
+
+/* The inverse of every W, or the number of the first that has none. */
+static size_t invert(const Flow *f, const FlowRun *r, real *inverse) {
+  const double *logabsdet = factorise(f, r, inverse, NULL);
+  for (size_t i = 0; i < r->rows; i++)
+    if (!isfinite(logabsdet[i])) return i + 1;
+  return 0;
+}
+
+static size_t prepare(Flow *f, const FlowRun *r) { return invert(f, r, r->prepared); }
+
+static size_t inverse(Flow *f, const FlowRun *r) {
+  real *inverses = r->prepared;
+  if (inverses == NULL) {
+    inverses = r->scratch + factor_reals(f, r);
+    size_t bad = invert(f, r, inverses);
+    if (bad > 0) return bad;
+  }
+  Matrices m = matrices(f, r, inverses);
+  apply(&r->z, &m, false, &r->y, r->threads);
+  return 0;
+}
+
+static void backward(Flow *f, const FlowRun *r) {
+  Matrices m = w_of(f, r), inverses = matrices(f, r, r->hidden);
+  size_t n = r->y.n;
+  real *dw = r->scratch;
+  apply(&r->dz, &m, true, &r->dy, r->threads);
+  weight_gradient(&r->y, &r->dz, r->dlogdet, &inverses, dw, r->threads);
+  if (r->dcond == NULL)
+    param_add_rows(self(f)->weight, dw, n);
+  else
+    for (size_t i = 0; i < n * square(f); i++)
+      r->dcond[i] = dw[i] * (1 - m.w[i] * m.w[i]);
+}
+
+void invconv_diagnose(const InvConv *v, const FlowRun *r) {
+  const double *logabsdet = factorise(&v->flow, r, NULL, r->logdet + r->rows);
+  memcpy(r->logdet, logabsdet, r->rows * sizeof *logabsdet);
+}
+
+static void describe(const Flow *f, char *text) {
+  snprintf(text, FLOW_WHY, " of %zu channels, %s", f->channels,
+           self(f)->conditional ? "conditional" : "unconditional");
+}
+
+const FlowOps flow_invconv = {
+    .kind = "InvConv",
+    .condition = condition,
+    .prepared = prepared,
+    .saved = saved,
+    .hidden = hidden,
+    .scratch = scratch,
+    .forward = forward,
+    .inverse = inverse,
+    .prepare = prepare,
+    .backward = backward,
+    .no_inverse = "invconv: W of sample %d is singular or not finite, it has no inverse",
+    .reads_y = true,
+    .describe = describe};

@@ -140,16 +140,6 @@ void prior_draw(const Prior *p, const Act *eps, real temperature, const Act *z) 
                     act_plane(z, n, 0), d);
 }
 
-static void add_rows(Param *param, const real *rows, size_t n) {
-  real beta;
-  real *g = param_accumulate(param, &beta);
-  for (size_t j = 0; j < param->count; j++) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)rows[i * param->count + j];
-    g[j] = (beta == 0 ? 0 : g[j]) + (real)sum;
-  }
-}
-
 void prior_backward(const Prior *p, const Act *z, const real *g, const Act *dz,
                     real *scratch) {
   size_t d = z->c * z->h * z->w;
@@ -158,8 +148,8 @@ void prior_backward(const Prior *p, const Act *z, const real *g, const Act *dz,
     gaussian_backward(act_plane(z, n, 0), value(p->mean), value(p->logs), g[n],
                       act_plane(dz, n, 0), dm + n * d, ds + n * d, d);
   if (p->mean == NULL) return;
-  add_rows(p->mean, dm, z->n);
-  add_rows(p->logs, ds, z->n);
+  param_add_rows(p->mean, dm, z->n);
+  param_add_rows(p->logs, ds, z->n);
 }
 
 void prior_moments(const Prior *p, const Added *added, const Act *ms) {

@@ -17,6 +17,7 @@ typedef struct Split {
   size_t channels, stay, leave; /* of y; of z1; of z2 */
   real bound;                   /* β; 0: no features */
   Param *weight, *bias;         /* [2·leave, stay, 3, 3], [2·leave] */
+  bool ran;                     /* forward has, so that backward may */
 } Split;
 
 /* Channels of a sample's (m, s): for each channel of z2 a plane of m, one of s. */
@@ -46,6 +47,7 @@ void split_backward(const Split *s, const Act *z1, const Act *z2, const Act *ms,
 
 typedef struct Prior {
   size_t dim[3];      /* of a latent: C, H, W; sides of 0: any */
+  bool ran;           /* log_prob has, so that backward may */
   real bound;         /* β; 0: no features */
   Param *mean, *logs; /* of the latent's shape; NULL: N(0, 1), or features */
   Param *bias;        /* [2C], with features */

@@ -1,4 +1,7 @@
+/* Squeeze: pixels to channels and back. */
 #include "flow/squeeze.h"
+
+#include <stdio.h>
 
 /* Every number of the squeezed tensor s, beside its place in the other, t. */
 #define FOR_EACH_PAIR(s, t, assign)                                              \
@@ -10,6 +13,45 @@
         for (size_t x = 0; x < (s)->w; x++) (assign);                            \
       }
 
-void squeeze(const Act *in, const Act *out) { FOR_EACH_PAIR(out, in, a[x] = b[2 * x]) }
+static void squeeze(const Act *in, const Act *out) {
+  FOR_EACH_PAIR(out, in, a[x] = b[2 * x])
+}
 
-void unsqueeze(const Act *in, const Act *out) { FOR_EACH_PAIR(in, out, b[2 * x] = a[x]) }
+static void unsqueeze(const Act *in, const Act *out) {
+  FOR_EACH_PAIR(in, out, b[2 * x] = a[x])
+}
+
+static bool resize(const Act *in, bool back, Act *out, char *why) {
+  if (back) {
+    snprintf(why, FLOW_WHY, "a multiple of 4 channels expected, got %zu", in->c);
+    *out = act_nchw(NULL, in->n, in->c / 4, 2 * in->h, 2 * in->w);
+    return in->c % 4 == 0;
+  }
+  snprintf(why, FLOW_WHY, "even height and width expected, got %zux%zu", in->h, in->w);
+  *out = act_nchw(NULL, in->n, 4 * in->c, in->h / 2, in->w / 2);
+  return in->h % 2 == 0 && in->w % 2 == 0;
+}
+
+static void forward(Flow *f, const FlowRun *r) {
+  (void)f;
+  squeeze(&r->y, &r->z);
+  for (size_t n = 0; n < r->y.n; n++) r->logdet[n] = 0;
+}
+
+static size_t inverse(Flow *f, const FlowRun *r) {
+  (void)f;
+  unsqueeze(&r->z, &r->y);
+  return 0;
+}
+
+static void backward(Flow *f, const FlowRun *r) {
+  (void)f;
+  unsqueeze(&r->dz, &r->dy);
+}
+
+const FlowOps flow_squeeze = {.kind = "Squeeze",
+                              .resize = resize,
+                              .forward = forward,
+                              .inverse = inverse,
+                              .backward = backward,
+                              .stateless = true};

@@ -1,10 +1,12 @@
 /* Binding of optim/average.c: userdata "cglow.Average".  Names are lua/cglow/optim.lua's. */
+#include "optim/average.h"
+
 #include <lauxlib.h>
 
-#include "lua/param.h"
-#include "lua/open.h"
-#include "optim/average.h"
 #include "base/threads.h"
+#include "lua/class.h"
+#include "lua/open.h"
+#include "lua/param.h"
 #include "lua/tensor.h"
 
 #define AVERAGE_TYPE "cglow.Average"
@@ -96,12 +98,6 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {{"average", new_average}, {NULL, NULL}};
 
 void open_average(lua_State *L) {
-  luaL_newmetatable(L, AVERAGE_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  class_new(L, AVERAGE_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -11,14 +11,29 @@
 /*** What the C core offers besides its objects.
 @module cglow.core */
 
-static void (*const parts[])(lua_State *) = {
-    open_guard,   open_tensor, open_rng,    open_parallel, open_image,
-    open_file,    open_param,  open_net,    open_flow,     open_optim,
-    open_average, open_vision, open_system, open_shared,
+/* Every part of the core, and the table in core's that it adds to. */
+static const struct {
+  const char *table; /* NULL: core's own */
+  void (*open)(lua_State *);
+} parts[] = {
+    {NULL, open_guard},         {NULL, open_tensor},        {NULL, open_rng},
+    {NULL, open_parallel},      {NULL, open_image},         {NULL, open_param},
+    {NULL, open_optim},         {NULL, open_average},       {NULL, open_loss},          {NULL, open_vision},
+    {NULL, open_system},        {NULL, open_shared},        {"file", open_file},
+    {"file", open_file_reader}, {"file", open_file_writer}, {"net", open_net},
+    {"net", open_layers},       {"net", open_net_group},    {"net", open_unet},
+    {"flow", open_flow_layers}, {"flow", open_split},       {"flow", open_features},
 #ifdef CGLOW_REFERENCE
-    open_reference,
+    {NULL, open_reference},
 #endif
 };
+
+static void open_part(lua_State *L, size_t i) {
+  lua_pushvalue(L, -1);
+  if (parts[i].table != NULL) luaL_getsubtable(L, -1, parts[i].table);
+  parts[i].open(L);
+  lua_pop(L, parts[i].table != NULL ? 2 : 1);
+}
 
 /*** What kind of object v is.
 @function type
@@ -59,6 +74,6 @@ int luaopen_cglow_core(lua_State *L) {
   lua_setfield(L, -2, "scalar");
   lua_pushcfunction(L, type_of);
   lua_setfield(L, -2, "type");
-  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) parts[i](L);
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) open_part(L, i);
   return 1;
 }

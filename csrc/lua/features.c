@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "flow/features.h"
+#include "lua/guard.h"
+#include "lua/open.h"
 
 /*** @submodule cglow.flow */
 
@@ -57,6 +59,7 @@ static int forward(lua_State *L) {
     return luaL_error(L, "features of %dx%d pixels have no middle of %dx%d",
                       (int)u->dim[2], (int)u->dim[3], (int)h, (int)w);
   lua_settop(L, 2);
+  lua_Integer runs = guard_runs(L);
   size_t dim[4] = {f->channels, u->dim[0], h, w};
   size_t room;
   if (!checked_mul(f->rows, u->dim[0] * h * w, &room) || room >= INT32_MAX)
@@ -65,6 +68,7 @@ static int forward(lua_State *L) {
   Tensor *middle = reuse_tensor(L, 1, FLOW_Y, 4, dim);
   dim[0] = f->rows;
   Tensor *out = reuse_tensor(L, 1, FLOW_Z, 4, dim);
+  guard_enter(L, runs, "forward");
   flow_keep_value(L, FLOW_COND, 2);
   Act ua = flow_act(u), ma = features_act(middle), oa = features_act(out);
   int threads = parallel_threads();
@@ -80,12 +84,14 @@ static int forward(lua_State *L) {
 static int backward(lua_State *L) {
   Features *f = check(L);
   lua_settop(L, 2);
+  lua_Integer runs = guard_runs(L);
   Tensor *middle = flow_kept(L, FLOW_Y), *u = flow_kept(L, FLOW_COND);
   size_t dim[4] = {f->rows, middle->dim[1], middle->dim[2], middle->dim[3]};
   Tensor *dout = tensor_check_shape(L, 2, 4, dim);
   Tensor *du = reuse_tensor(L, 1, FLOW_DY, 4, u->dim);
   flow_prepare_params(L);
   real *work = tensor_workspace(L, middle->count);
+  guard_enter(L, runs, "backward");
   Act ma = features_act(middle), da = features_act(dout), dua = flow_act(du), dm = ma;
   dm.data = work;
   int threads = parallel_threads();
@@ -134,6 +140,6 @@ static const luaL_Reg methods[] = {{"forward", forward},
 static const luaL_Reg functions[] = {{"features", new_features}, {NULL, NULL}};
 
 void open_features(lua_State *L) {
-  flow_type(L, FEATURES_TYPE, methods);
+  flow_class(L, FEATURES_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

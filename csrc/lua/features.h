@@ -4,7 +4,7 @@
 #define CGLOW_LUA_FEATURES_H
 
 #include "flow/features.h"
-#include "lua/flow.h"
+#include "lua/flow_object.h"
 
 /* The tensor at arg, of shape `dim` with dim[1] = 0, for n samples; sets repeat. */
 Tensor *features_check(lua_State *L, int arg, size_t n, const size_t dim[4],

@@ -228,12 +228,9 @@ static const luaL_Reg functions[] = {{"append", append_open},
 void open_file(lua_State *L) {
   file_new_type(L, APPEND_TYPE, append_methods, handle_close);
   file_new_type(L, LOCK_TYPE, lock_methods, handle_close);
-  luaL_newlib(L, functions);
-  open_file_reader(L);
-  open_file_writer(L);
+  luaL_setfuncs(L, functions, 0);
   lua_pushinteger(L, EBADMSG); /* the code of files with bad contents */
   lua_setfield(L, -2, "EBADMSG");
   lua_pushinteger(L, ENOMEM);
   lua_setfield(L, -2, "ENOMEM");
-  lua_setfield(L, -2, "file");
 }

@@ -33,9 +33,4 @@ const char *file_check_path(lua_State *L, int arg);
 void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
                    lua_CFunction close);
 
-/* Adds `open` to the table cglow.core.file on top of the stack. */
-void open_file_reader(lua_State *L);
-/* Adds `create`. */
-void open_file_writer(lua_State *L);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include "lua/check.h"
 #include "lua/file.h"
+#include "lua/open.h"
 #include "lua/tensor.h"
 
 /*** @submodule cglow.core.file */

@@ -2,6 +2,7 @@
 
 #include "io/crc32c.h"
 #include "lua/file.h"
+#include "lua/open.h"
 #include "lua/tensor.h"
 
 /*** @submodule cglow.core.file */

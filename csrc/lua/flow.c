@@ -1,9 +1,11 @@
+/* Flow layers in Lua: for all of them the same checks, memory and calls. */
 #include "lua/flow.h"
 
+#include <stdio.h>
 #include <string.h>
 
-#include "flow/squeeze.h"
-#include "lua/open.h"
+#include "lua/class.h"
+#include "lua/guard.h"
 
 /*** Flow layers in C: invertible, with the log-determinant of their Jacobian.
 
@@ -12,270 +14,383 @@ In Lua a flow layer is anything with these four methods; N is the batch size:
 * `z, logdet = layer:forward(y, cond, keep)`: `logdet` is a list of N numbers;
   `keep` (default true) is false when no backward will follow
 * `y = layer:inverse(z, cond)`
-* `dy, dcond = layer:backward(dz, g)`: through the last forward, the gradient of
+* `dy, dcond = layer:backward(dz, g, into)`: through the last forward, the gradient of
   a loss with gradient `dz` with respect to z and `g` with respect to logdet (a
-  number for every sample, or a list of N); adds to the parameters' gradients
+  number for every sample, or a list of N); adds to the parameters' gradients; `into`,
+  where given, is the tensor that dcond is written to
 * `params = layer:parameters(prefix)`: a list of `Param`
 
-`cond` is the condition, nil for an unconditional layer. Tensors that a layer
+Layers whose condition can be worked on once for many inverses have two more,
+`prepare` and `inverse_prepared`.
+
+`cond` is the condition, nil for an unconditional layer; it may have fewer samples
+than y, each for several of y in turn, where no backward follows. Tensors that a layer
 returns belong to it and are overwritten by its next call.
 @module cglow.flow */
 
-void *flow_new(lua_State *L, const char *type, size_t size) {
-  void *p = lua_newuserdatauv(L, size, FLOW_USER_VALUES);
-  memset(p, 0, size);
-  luaL_setmetatable(L, type);
-  for (int uv = FLOW_PARAMS; uv <= FLOW_LOGDET; uv++) {
-    lua_newtable(L);
-    lua_setiuservalue(L, -2, uv);
+/* What backward reads and can be computed once more lies in a store.  Each layer has its
+ * own, unless layers share one: then a layer whose store was overwritten since computes
+ * it again. */
+typedef struct Store {
+  real *data;
+  size_t room;
+  const void *owner; /* whose numbers lie in it */
+} Store;
+
+/* What lies before the layer in its userdata. */
+typedef struct Object {
+  Store *store;
+  size_t rows; /* of the condition of the last forward */
+  bool ran;    /* forward has, and backward may follow */
+  Flow *flow;
+} Object;
+
+#define HEAD ((sizeof(Object) + 15) & ~(size_t)15)
+
+typedef struct ClassName {
+  char text[40];
+} ClassName;
+
+static ClassName class_of(const FlowOps *ops) {
+  ClassName name;
+  snprintf(name.text, sizeof name.text, "cglow.%s", ops->kind);
+  return name;
+}
+
+static Object *check_object(lua_State *L, int arg) {
+  return luaL_checkudata(L, arg, lua_tostring(L, lua_upvalueindex(1)));
+}
+
+Flow *flow_layer_check(lua_State *L, const FlowOps *ops) {
+  ClassName name = class_of(ops);
+  return ((Object *)luaL_checkudata(L, 1, name.text))->flow;
+}
+
+/* Give the layer on top of the stack a store of its own. */
+static void add_store(lua_State *L, Object *o) {
+  Store *s = lua_newuserdatauv(L, sizeof *s, 1);
+  memset(s, 0, sizeof *s);
+  lua_setiuservalue(L, -2, FLOW_STORE);
+  o->store = s;
+}
+
+void *flow_layer_new(lua_State *L, const FlowOps *ops, size_t size, size_t channels) {
+  ClassName name = class_of(ops);
+  Object *o = flow_new(L, name.text, HEAD + size);
+  o->flow = (Flow *)(void *)((char *)o + HEAD);
+  o->flow->ops = ops;
+  o->flow->channels = channels;
+  add_store(L, o);
+  return o->flow;
+}
+
+/* ---- what a run needs ---- */
+
+/* A run with the sizes of y and z, from the tensor of one of them at index 2. */
+static FlowRun run_for(lua_State *L, const Flow *f, bool back) {
+  Act in = flow_act(flow_check_input(L, 2, f->channels)), out = in;
+  char why[FLOW_WHY];
+  if (f->ops->resize != NULL && !f->ops->resize(&in, back, &out, why))
+    luaL_argerror(L, 2, lua_pushstring(L, why));
+  return (FlowRun){.y = back ? out : in,
+                   .z = back ? in : out,
+                   .rows = 1,
+                   .repeat = in.n,
+                   .threads = parallel_threads()};
+}
+
+/* The numbers of a condition, or of what was prepared from one, at index arg. */
+static real *check_shape(lua_State *L, int arg, FlowShape shape, FlowRun *r) {
+  if (shape.ndim == 0) {
+    flow_check_no_condition(L, arg);
+    return NULL;
   }
-  return p;
-}
-
-Param *flow_add_param(lua_State *L, const char *name, int ndim, const size_t *dim) {
-  int layer = lua_gettop(L);
-  lua_getiuservalue(L, layer, FLOW_PARAMS);
-  lua_getiuservalue(L, layer, FLOW_NAMES);
-  lua_Integer at = (lua_Integer)lua_rawlen(L, -1) + 1;
-  lua_pushstring(L, name);
-  lua_rawseti(L, -2, at);
-  Param *p = param_new(L, name, ndim, dim);
-  lua_rawseti(L, -3, at);
-  lua_settop(L, layer);
-  return p;
-}
-
-void flow_prepare_params(lua_State *L) {
-  lua_getiuservalue(L, 1, FLOW_PARAMS);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, -1);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, -1, i);
-    param_prepare(L, -1, 1, false);
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-}
-
-size_t flow_check_size(lua_State *L, int arg, const char *what, lua_Integer least,
-                       lua_Integer most) {
-  lua_Integer v = luaL_checkinteger(L, arg);
-  if (v < least || v > most)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "%s must be from %I to %I, got %I", what,
-                                  (LUAI_UACINT)least, (LUAI_UACINT)most, (LUAI_UACINT)v));
-  return (size_t)v;
-}
-
-Tensor *flow_check_input(lua_State *L, int arg, size_t c) {
-  size_t dim[4] = {0, c, 0, 0};
-  Tensor *t = tensor_check_shape(L, arg, 4, dim);
-  if (t->count >= INT32_MAX / 16)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "tensor of fewer than %d numbers expected, got %s",
-                                  INT32_MAX / 16, tensor_push_shape(L, 4, t->dim)));
-  return t;
-}
-
-Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const size_t *dim,
-                             size_t *repeat) {
-  Tensor *t = tensor_check_shape(L, arg, ndim, dim);
-  if (n % t->dim[0] != 0)
+  const Tensor *t = tensor_check_shape(L, arg, shape.ndim, shape.dim);
+  r->rows = t->dim[shape.sample];
+  if (r->y.n % r->rows != 0)
     luaL_argerror(L, arg,
                   lua_pushfstring(L, "a condition for %d samples cannot serve %d",
-                                  (int)t->dim[0], (int)n));
-  *repeat = n / t->dim[0];
-  return t;
+                                  (int)r->rows, (int)r->y.n));
+  r->repeat = r->y.n / r->rows;
+  return t->data;
 }
 
-void flow_check_no_condition(lua_State *L, int arg) {
-  if (!lua_isnoneornil(L, arg))
-    luaL_argerror(
-        L, arg,
-        lua_pushfstring(L, "nothing expected (the layer is unconditional), got %s",
-                        luaL_typename(L, arg)));
+static FlowShape condition_of(const Flow *f, const Act *y) {
+  return f->ops->condition ? f->ops->condition(f, y) : flow_no_shape();
 }
 
-bool flow_keep(lua_State *L, int arg) {
-  return lua_isnoneornil(L, arg) || lua_toboolean(L, arg);
+/* Push a tensor for what is saved, kept in user value uv. */
+static real *push_saved(lua_State *L, int uv, const Flow *f, const FlowRun *r) {
+  size_t count = f->ops->saved ? f->ops->saved(f, r) : 0;
+  return count > 0 ? reuse_tensor(L, 1, uv, 1, &count)->data : NULL;
 }
 
-void flow_check_weights(lua_State *L, int arg, size_t n, real *out) {
-  if (lua_type(L, arg) == LUA_TNUMBER) {
-    for (size_t i = 0; i < n; i++) out[i] = (real)lua_tonumber(L, arg);
-    return;
+/* Push a tensor of these sizes, kept in user value uv, and say where its numbers are. */
+static void push_act(lua_State *L, int uv, Act *a) {
+  size_t dim[4] = {a->n, a->c, a->h, a->w};
+  *a = flow_act(reuse_tensor(L, 1, uv, 4, dim));
+}
+
+/* Push the tensor of the store, large enough for what is hidden. */
+static real *push_hidden(lua_State *L, const Object *o, const FlowRun *r) {
+  size_t count = o->flow->ops->hidden ? o->flow->ops->hidden(o->flow, r) : 0;
+  if (count == 0) return NULL;
+  Store *s = o->store;
+  lua_getiuservalue(L, 1, FLOW_STORE);
+  if (s->room < count) {
+    s->owner = NULL;
+    s->room = 0;
+    Tensor *t = tensor_new(L, 1, &count);
+    s->data = t->data;
+    s->room = count;
+    lua_setiuservalue(L, -2, 1);
   }
-  const Tensor *t = tensor_test(L, arg);
-  size_t got = t ? t->count : lua_istable(L, arg) ? lua_rawlen(L, arg) : 0;
-  if (got != n)
-    luaL_argerror(L, arg,
-                  t || lua_istable(L, arg)
-                      ? lua_pushfstring(
-                            L, "number, or list or tensor of %d numbers expected, got %I",
-                            (int)n, (LUAI_UACINT)got)
-                      : lua_pushfstring(
-                            L, "number, or list or tensor of %d numbers expected, got %s",
-                            (int)n, luaL_typename(L, arg)));
-  for (size_t i = 0; i < n; i++) {
-    if (t != NULL) {
-      out[i] = t->data[i];
-      continue;
-    }
-    if (lua_rawgeti(L, arg, (lua_Integer)i + 1) != LUA_TNUMBER)
-      luaL_argerror(L, arg,
-                    lua_pushfstring(L, "element [%d]: number expected, got %s",
-                                    (int)i + 1, luaL_typename(L, -1)));
-    out[i] = (real)lua_tonumber(L, -1);
-    lua_pop(L, 1);
-  }
+  lua_getiuservalue(L, -1, 1);
+  return s->data;
 }
 
-Tensor *flow_kept(lua_State *L, int uv) {
-  lua_getiuservalue(L, 1, uv);
-  Tensor *t = tensor_test(L, -1);
-  if (t == NULL) luaL_error(L, "backward: call forward (with keep) first");
-  return t;
+/* Take the workspace for a pass: `before` reals, then scratch.  Nothing may be allocated
+ * after it. */
+static real *take_workspace(lua_State *L, const Flow *f, FlowRun *r, FlowPass pass,
+                            size_t before) {
+  size_t scratch = f->ops->scratch ? f->ops->scratch(f, r, pass) : 0;
+  real *work = tensor_workspace(L, round_up(before) + scratch);
+  r->scratch = work + round_up(before);
+  return work;
 }
 
-void flow_keep_value(lua_State *L, int uv, int arg) {
-  if (arg == 0)
-    lua_pushnil(L);
-  else
-    lua_pushvalue(L, arg);
-  lua_setiuservalue(L, 1, uv);
-}
+/* ---- the passes ---- */
 
-void flow_push_logdet(lua_State *L, const double *logdet, size_t n) {
-  lua_getiuservalue(L, 1, FLOW_LOGDET);
-  for (size_t i = lua_rawlen(L, -1); i > n; i--) {
-    lua_pushnil(L);
-    lua_rawseti(L, -2, (lua_Integer)i);
-  }
-  for (size_t i = 0; i < n; i++) {
-    lua_pushnumber(L, logdet[i]);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
-  }
-}
-
-/*** A flow layer's own parameters (those of conditioning networks excepted).
-@function Flow:parameters
-@string[opt] prefix when given, each parameter is renamed to prefix .. its name
-@treturn {Param,...} */
-static int parameters(lua_State *L) {
-  luaL_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(1)));
-  const char *prefix = luaL_optstring(L, 2, NULL);
-  lua_settop(L, 2);
-  lua_getiuservalue(L, 1, FLOW_PARAMS);
-  lua_getiuservalue(L, 1, FLOW_NAMES);
-  lua_Integer n = (lua_Integer)lua_rawlen(L, 3);
-  lua_createtable(L, (int)n, 0);
-  for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, 3, i);
-    if (prefix != NULL) {
-      lua_pushstring(L, prefix);
-      lua_rawgeti(L, 4, i);
-      lua_concat(L, 2);
-      lua_setfield(L, -2, "name");
-    }
-    lua_rawseti(L, 5, i);
-  }
-  return 1;
-}
-
-/* The type alone, for layers that have nothing to add. */
-static int flow_tostring(lua_State *L) {
-  luaL_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(1)));
-  lua_pushvalue(L, lua_upvalueindex(1));
-  return 1;
-}
-
-void flow_type(lua_State *L, const char *type, const luaL_Reg *methods) {
-  static const luaL_Reg common[] = {
-      {"parameters", parameters}, {"__tostring", flow_tostring}, {NULL, NULL}};
-  luaL_newmetatable(L, type);
-  lua_pushstring(L, type);
-  luaL_setfuncs(L, common, 1);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
-}
-
-/* ---- squeeze ---- */
-
-#define SQUEEZE_TYPE "cglow.Squeeze"
-
-static int run_squeeze(lua_State *L, int uv) {
-  Tensor *y = flow_check_input(L, 2, 0);
-  if (y->dim[2] % 2 != 0 || y->dim[3] % 2 != 0)
-    luaL_argerror(L, 2,
-                  lua_pushfstring(L, "even height and width expected, got %dx%d",
-                                  (int)y->dim[2], (int)y->dim[3]));
-  size_t dim[4] = {y->dim[0], y->dim[1] * 4, y->dim[2] / 2, y->dim[3] / 2};
-  Tensor *z = reuse_tensor(L, 1, uv, 4, dim);
-  Act in = flow_act(y), out = flow_act(z);
-  squeeze(&in, &out);
-  return 1;
-}
-
-static int run_unsqueeze(lua_State *L, int uv) {
-  Tensor *z = flow_check_input(L, 2, 0);
-  if (z->dim[1] % 4 != 0)
-    luaL_argerror(
-        L, 2,
-        lua_pushfstring(L, "a multiple of 4 channels expected, got %d", (int)z->dim[1]));
-  size_t dim[4] = {z->dim[0], z->dim[1] / 4, z->dim[2] * 2, z->dim[3] * 2};
-  Tensor *y = reuse_tensor(L, 1, uv, 4, dim);
-  Act in = flow_act(z), out = flow_act(y);
-  unsqueeze(&in, &out);
-  return 1;
-}
-
-static int squeeze_forward(lua_State *L) {
-  luaL_checkudata(L, 1, SQUEEZE_TYPE);
-  run_squeeze(L, FLOW_Z);
-  flow_push_logdet(L, NULL, 0);
-  Tensor *z = tensor_check(L, -2);
-  for (size_t n = 1; n <= z->dim[0]; n++) {
-    lua_pushnumber(L, 0);
-    lua_rawseti(L, -2, (lua_Integer)n);
-  }
+static int forward(lua_State *L) {
+  Object *o = check_object(L, 1);
+  Flow *f = o->flow;
+  FlowRun r = run_for(L, f, false);
+  bool keep = flow_keep(L, 4);
+  lua_settop(L, 3);
+  lua_Integer runs = guard_runs(L);
+  FlowShape shape = condition_of(f, &r.y);
+  r.cond = check_shape(L, 3, shape, &r);
+  o->ran = false;
+  r.saved = push_saved(L, FLOW_SAVED, f, &r);
+  if (keep && (shape.ndim == 0 || r.repeat == 1)) r.hidden = push_hidden(L, o, &r);
+  push_act(L, FLOW_Z, &r.z);
+  int z = lua_gettop(L);
+  flow_ready_logdet(L, r.y.n);
+  real *work = take_workspace(L, f, &r, PASS_FORWARD, flow_doubles(r.y.n));
+  r.logdet = (double *)(void *)work;
+  o->ran = false; /* once more: a finalizer may have run forward */
+  if (o->store->owner == o || r.hidden != NULL) o->store->owner = NULL;
+  guard_enter(L, runs, "forward");
+  f->ops->forward(f, &r);
+  if (r.hidden != NULL) o->store->owner = o;
+  flow_keep_value(L, FLOW_Y, keep && f->ops->reads_y ? 2 : 0);
+  flow_keep_value(L, FLOW_COND, keep && r.cond ? 3 : 0);
+  o->ran = keep;
+  o->rows = r.rows;
+  lua_pushvalue(L, z);
+  flow_push_logdet(L, r.logdet, r.y.n);
+  guard_check(L, runs + 1, "forward");
   return 2;
 }
 
-static int squeeze_inverse(lua_State *L) {
-  luaL_checkudata(L, 1, SQUEEZE_TYPE);
-  return run_unsqueeze(L, FLOW_INVERSE);
+static void refuse_sample(lua_State *L, const Flow *f, size_t sample) {
+  if (sample > 0) luaL_error(L, f->ops->no_inverse, (int)sample);
 }
 
-static int squeeze_backward(lua_State *L) {
-  luaL_checkudata(L, 1, SQUEEZE_TYPE);
-  return run_unsqueeze(L, FLOW_DY);
-}
-
-/*** Space to channels: N×C×H×W to N×4C×H/2×W/2 (design section 2, squeeze).
-@function squeeze
-@return a flow layer without parameters, log-det 0 */
-static int new_squeeze(lua_State *L) {
-  flow_new(L, SQUEEZE_TYPE, 1);
+/* y from z at index 2 and, at index 3, a condition or what was prepared from one. */
+static int run_inverse(lua_State *L, bool ready) {
+  Flow *f = check_object(L, 1)->flow;
+  FlowRun r = run_for(L, f, true);
+  lua_settop(L, 3);
+  if (ready)
+    r.prepared = check_shape(L, 3, f->ops->prepared(f, &r.y), &r);
+  else
+    r.cond = check_shape(L, 3, condition_of(f, &r.y), &r);
+  r.saved = push_saved(L, FLOW_PASSING, f, &r);
+  push_act(L, FLOW_INVERSE, &r.y);
+  int y = lua_gettop(L);
+  take_workspace(L, f, &r, PASS_INVERSE, 0);
+  guard_count(L);
+  refuse_sample(L, f, f->ops->inverse(f, &r));
+  lua_settop(L, y);
   return 1;
 }
 
-static const luaL_Reg squeeze_methods[] = {{"forward", squeeze_forward},
-                                           {"inverse", squeeze_inverse},
-                                           {"backward", squeeze_backward},
-                                           {NULL, NULL}};
-static const luaL_Reg functions[] = {{"squeeze", new_squeeze}, {NULL, NULL}};
+static int inverse(lua_State *L) { return run_inverse(L, false); }
 
-void open_flow(lua_State *L) {
-  flow_type(L, SQUEEZE_TYPE, squeeze_methods);
-  lua_newtable(L);
-  luaL_setfuncs(L, functions, 0);
-  open_actnorm(L);
-  open_invconv(L);
-  open_coupling(L);
-  open_split(L);
-  open_features(L);
-  lua_setfield(L, -2, "flow");
+/*** The inverse, from what `prepare` made.
+@function Flow:inverse_prepared
+@tparam Tensor z N×C×H×W
+@tparam ?Tensor prepared for N samples, or for fewer that divide N
+@treturn Tensor y */
+static int inverse_prepared(lua_State *L) { return run_inverse(L, true); }
+
+/* A run on the condition at index 2 alone. */
+static FlowRun run_condition(lua_State *L, const Flow *f) {
+  FlowRun r = {.rows = 1, .repeat = 1, .threads = parallel_threads()};
+  r.y.n = 1;
+  FlowShape shape = condition_of(f, &r.y);
+  if (shape.ndim > 0) {
+    const Tensor *t = tensor_check_shape(L, 2, shape.ndim, shape.dim);
+    r.y.n = t->dim[shape.sample];
+    r.y.h = t->dim[2];
+    r.y.w = t->dim[3];
+  }
+  r.cond = check_shape(L, 2, shape, &r);
+  return r;
+}
+
+/*** Everything of the inverse that depends on the condition alone, for many samples to
+come: the 1×1 convolution's inverses of W, the coupling's part of its first convolution.
+@function Flow:prepare
+@tparam[opt] Tensor cond
+@treturn ?Tensor for `inverse_prepared`; nil when there is nothing to prepare */
+static int prepare(lua_State *L) {
+  Flow *f = check_object(L, 1)->flow;
+  lua_settop(L, 2);
+  FlowRun r = run_condition(L, f);
+  FlowShape shape = f->ops->prepared(f, &r.y);
+  if (shape.ndim == 0) return lua_pushnil(L), 1;
+  r.saved = push_saved(L, FLOW_PASSING, f, &r);
+  shape.dim[shape.sample] = r.rows;
+  r.prepared = tensor_new(L, shape.ndim, shape.dim)->data;
+  int prepared = lua_gettop(L);
+  take_workspace(L, f, &r, PASS_PREPARE, 0);
+  guard_count(L);
+  refuse_sample(L, f, f->ops->prepare(f, &r));
+  lua_settop(L, prepared);
+  return 1;
+}
+
+FlowRun flow_layer_look(lua_State *L, Flow *f, size_t lists) {
+  lua_settop(L, 2);
+  FlowRun r = run_condition(L, f);
+  r.saved = push_saved(L, FLOW_PASSING, f, &r);
+  for (size_t i = 0; i < lists; i++) {
+    lua_createtable(L, (int)r.rows, 0);
+    for (size_t k = 1; k <= r.rows; k++) {
+      lua_pushnumber(L, 0);
+      lua_rawseti(L, -2, (lua_Integer)k);
+    }
+  }
+  real *work = take_workspace(L, f, &r, PASS_PREPARE, flow_doubles(lists * r.rows));
+  r.logdet = (double *)(void *)work;
+  guard_count(L);
+  return r;
+}
+
+/* A run on what forward has kept, with dz at index 2. */
+static FlowRun run_kept(lua_State *L, const Object *o) {
+  const FlowOps *ops = o->flow->ops;
+  if (ops->stateless) {
+    FlowRun r = run_for(L, o->flow, true);
+    r.dz = flow_act(tensor_check(L, 2));
+    return r;
+  }
+  if (!o->ran) luaL_error(L, "backward: call forward (with keep) first");
+  const Tensor *z = flow_kept(L, FLOW_Z);
+  FlowRun r = {.z = flow_act(z), .rows = 1, .repeat = z->dim[0]};
+  r.dz = flow_act(tensor_check_shape(L, 2, 4, z->dim));
+  /* Only squeeze, which is stateless, changes sizes. */
+  r.y = ops->reads_y ? flow_act(flow_kept(L, FLOW_Y)) : r.z;
+  r.threads = parallel_threads();
+  return r;
+}
+
+/* The condition that forward has kept, and where its gradient goes, which is pushed: to
+ * the tensor at index 4, if there is one, or to one of the layer's own. */
+static void push_dcond(lua_State *L, const Object *o, FlowRun *r) {
+  FlowShape shape = condition_of(o->flow, &r->y);
+  if (shape.ndim == 0) {
+    lua_pushnil(L);
+    return;
+  }
+  if (o->rows != r->y.n)
+    luaL_error(L, "backward: forward's condition had %d rows for %d samples",
+               (int)o->rows, (int)r->y.n);
+  r->rows = o->rows;
+  r->repeat = 1;
+  r->cond = flow_kept(L, FLOW_COND)->data;
+  shape.dim[shape.sample] = r->rows;
+  bool own = lua_isnil(L, 4);
+  const Tensor *t = own ? reuse_tensor(L, 1, FLOW_DCOND, shape.ndim, shape.dim)
+                        : tensor_check_shape(L, 4, shape.ndim, shape.dim);
+  if (!own) lua_pushvalue(L, 4);
+  r->dcond = t->data;
+}
+
+static int backward(lua_State *L) {
+  Object *o = check_object(L, 1);
+  Flow *f = o->flow;
+  lua_settop(L, 4);
+  lua_Integer runs = guard_runs(L);
+  FlowRun r = run_kept(L, o);
+  r.dy = r.y;
+  push_act(L, FLOW_DY, &r.dy);
+  int dy = lua_gettop(L);
+  push_dcond(L, o, &r);
+  int dcond = lua_gettop(L);
+  lua_getiuservalue(L, 1, FLOW_SAVED);
+  const Tensor *saved = tensor_test(L, -1);
+  r.saved = saved ? saved->data : NULL;
+  r.hidden = push_hidden(L, o, &r);
+  flow_prepare_params(L);
+  real *g = take_workspace(L, f, &r, PASS_BACKWARD, r.y.n);
+  if (!f->ops->stateless) flow_check_weights(L, 3, r.y.n, g);
+  r.dlogdet = g;
+  guard_enter(L, runs, "backward");
+  if (f->ops->recompute != NULL && o->store->owner != o) {
+    f->ops->recompute(f, &r);
+    o->store->owner = o;
+  }
+  f->ops->backward(f, &r);
+  lua_pushvalue(L, dy);
+  lua_pushvalue(L, dcond);
+  return 2;
+}
+
+/*** Let this layer keep its hidden activations where another keeps its own, to
+save memory: backward then computes them again where they were overwritten.
+@function Coupling:share_store
+@param other another layer of the same kind */
+static int share_store(lua_State *L) {
+  Object *o = check_object(L, 1), *other = check_object(L, 2);
+  lua_getiuservalue(L, 2, FLOW_STORE);
+  lua_setiuservalue(L, 1, FLOW_STORE);
+  o->store = other->store;
+  return 0;
+}
+
+/*** End what `share_store` began: keep hidden activations for oneself again.
+@function Coupling:own_store */
+static int own_store(lua_State *L) {
+  Object *o = check_object(L, 1);
+  lua_settop(L, 1);
+  add_store(L, o);
+  return 0;
+}
+
+static int to_string(lua_State *L) {
+  const Flow *f = check_object(L, 1)->flow;
+  char text[FLOW_WHY] = "";
+  if (f->ops->describe) f->ops->describe(f, text);
+  lua_pushfstring(L, "cglow.%s%s", f->ops->kind, text);
+  return 1;
+}
+
+void flow_layer_class(lua_State *L, const FlowOps *ops, const luaL_Reg *more) {
+  static const luaL_Reg methods[] = {{"forward", forward},
+                                     {"inverse", inverse},
+                                     {"backward", backward},
+                                     {"__tostring", to_string},
+                                     {NULL, NULL}};
+  static const luaL_Reg preparing[] = {
+      {"prepare", prepare}, {"inverse_prepared", inverse_prepared}, {NULL, NULL}};
+  static const luaL_Reg recomputing[] = {
+      {"share_store", share_store}, {"own_store", own_store}, {NULL, NULL}};
+  ClassName name = class_of(ops);
+  flow_class(L, name.text, methods);
+  if (ops->prepared != NULL) class_add(L, name.text, preparing);
+  if (ops->recompute != NULL) class_add(L, name.text, recomputing);
+  if (more != NULL) class_add(L, name.text, more);
 }

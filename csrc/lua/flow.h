@@ -1,89 +1,21 @@
-/* What the bindings of all flow layers share.
- *
- * Any allocation may run a finalizer, and that may call the same layer.  So a
- * binding keeps every tensor that its kernel works on on the stack, and takes
- * the workspace after everything else.
- *
- * In Lua a flow layer is anything with
- *   z, logdet = layer:forward(y, cond, keep)   logdet: list of N numbers
- *   y = layer:inverse(z, cond)
- *   dy, dcond = layer:backward(dz, g)          g: d loss/d logdet, number or list
- *   params = layer:parameters(prefix)
- * Tensors returned belong to the layer and are overwritten by its next call.
- * keep (default true) is false when no backward will follow. */
+/* The binding of flow layers (flow/flow.h): one class for each FlowOps. */
 #ifndef CGLOW_LUA_FLOW_H
 #define CGLOW_LUA_FLOW_H
 
-#include <lauxlib.h>
-#include <lua.h>
+#include "flow/flow.h"
+#include "lua/flow_object.h"
 
-#include "base/act.h"
-#include "base/threads.h"
-#include "lua/param.h"
-#include "lua/reuse.h"
-#include "lua/tensor.h"
+/* Register the class of a kind of layer, with what methods it has beside the common
+ * ones (or NULL). */
+void flow_layer_class(lua_State *L, const FlowOps *ops, const luaL_Reg *more);
+/* Push a new layer of this kind and size, all zero but for ops and channels. */
+void *flow_layer_new(lua_State *L, const FlowOps *ops, size_t size, size_t channels);
+/* The layer of this kind at index 1. */
+Flow *flow_layer_check(lua_State *L, const FlowOps *ops);
 
-enum {
-  FLOW_PARAMS = 1, /* list of Param */
-  FLOW_NAMES,      /* list of their names within the layer */
-  FLOW_LOGDET,     /* list of numbers, reused */
-  FLOW_Y,          /* forward's input */
-  FLOW_COND,       /* forward's condition */
-  FLOW_Z,
-  FLOW_DY,
-  FLOW_DCOND,
-  FLOW_INVERSE,
-  FLOW_SAVED,
-  FLOW_SAVED2,
-  FLOW_PASSING, /* the like of FLOW_SAVED in calls that leave forward's alone */
-  FLOW_USER_VALUES = FLOW_PASSING
-};
-
-/* Push a new zeroed layer userdata of a type registered with flow_type. */
-void *flow_new(lua_State *L, const char *type, size_t size);
-/* Give the layer on top of the stack a parameter. */
-Param *flow_add_param(lua_State *L, const char *name, int ndim, const size_t *dim);
-/* Ready every parameter of the layer at index 1 for a backward pass. */
-void flow_prepare_params(lua_State *L);
-
-/* Most channels, rows or columns: no product with a kernel's size overflows. */
-#define FLOW_SIZE_MAX (INT32_MAX / 16)
-/* A size from least to most. */
-size_t flow_check_size(lua_State *L, int arg, const char *what, lua_Integer least,
-                       lua_Integer most);
-/* A 4-D tensor with c channels. */
-Tensor *flow_check_input(lua_State *L, int arg, size_t c);
-/* A condition of shape n'×… with n' dividing n; sets repeat = n/n'. */
-Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const size_t *dim,
-                             size_t *repeat);
-bool flow_keep(lua_State *L, int arg);
-/* d loss/d logdet of n samples from a number, list or tensor at arg. */
-void flow_check_weights(lua_State *L, int arg, size_t n, real *out);
-/* Refuse a condition at arg: the layer is unconditional. */
-void flow_check_no_condition(lua_State *L, int arg);
-/* Push the tensor kept in user value uv by forward; an error when there is none. */
-Tensor *flow_kept(lua_State *L, int uv);
-/* Forget (arg 0) or keep the value at stack index arg in user value uv. */
-void flow_keep_value(lua_State *L, int uv, int arg);
-/* Push the layer's list of log-determinants. */
-void flow_push_logdet(lua_State *L, const double *logdet, size_t n);
-
-static inline Act flow_act(const Tensor *t) {
-  return act_nchw(t->data, t->dim[0], t->dim[1], t->dim[2], t->dim[3]);
-}
-
-/* Reals that hold n doubles. */
-static inline size_t flow_doubles(size_t n) {
-  return round_up(n * sizeof(double) / sizeof(real));
-}
-
-/* Register a metatable: the given methods, parameters, __index, __tostring. */
-void flow_type(lua_State *L, const char *type, const luaL_Reg *methods);
-
-void open_actnorm(lua_State *L);
-void open_invconv(lua_State *L);
-void open_coupling(lua_State *L);
-void open_split(lua_State *L);
-void open_features(lua_State *L);
+/* For methods that only look at a condition, at index 2: push `lists` lists of a number
+ * for each of its samples, and return a run as for prepare, counted by the guard, whose
+ * logdet has as many doubles.  Setting the lists allocates nothing. */
+FlowRun flow_layer_look(lua_State *L, Flow *f, size_t lists);
 
 #endif

@@ -16,11 +16,16 @@ static lua_Integer *counter(lua_State *L) {
 
 lua_Integer guard_runs(lua_State *L) { return *counter(L); }
 
-void guard_enter(lua_State *L, lua_Integer runs, const char *what) {
+void guard_count(lua_State *L) { ++*counter(L); }
+
+void guard_check(lua_State *L, lua_Integer runs, const char *what) {
   if (*counter(L) != runs)
-    luaL_error(L, "%s: a finalizer computed while this was about to; nothing was done",
-               what);
-  ++*counter(L);
+    luaL_error(L, "%s: a finalizer has run a layer or an optimizer meanwhile", what);
+}
+
+void guard_enter(lua_State *L, lua_Integer runs, const char *what) {
+  guard_check(L, runs, what);
+  guard_count(L);
 }
 
 void open_guard(lua_State *L) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lua/net.h"
+#include "lua/open.h"
 #include "lua/param.h"
 
 /* A network of one layer carries that layer behind its only node. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/class.h"
 #include "lua/guard.h"
 #include "lua/open.h"
 #include "lua/param.h"
@@ -276,17 +277,4 @@ static const luaL_Reg methods[] = {
     {"parameters", parameters},   {"output_shape", output_shape},
     {"__tostring", net_tostring}, {NULL, NULL}};
 
-void open_net(lua_State *L) {
-  luaL_newmetatable(L, NET_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
-  lua_newtable(L);
-  open_layers(L);
-  open_net_group(L);
-  open_unet(L);
-  lua_setfield(L, -2, "net");
-}
+void open_net(lua_State *L) { class_new(L, NET_TYPE, methods); }

@@ -43,9 +43,4 @@ void net_prepare_backward(lua_State *L, int idx);
  * model has, few enough that no size computed from it overflows. */
 #define LIST_MAX ((size_t)1 << 20)
 
-/* Add to the table on top of the stack. */
-void open_layers(lua_State *L);
-void open_net_group(lua_State *L);
-void open_unet(lua_State *L);
-
 #endif

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/class.h"
 #include "lua/guard.h"
 #include "lua/net.h"
 #include "lua/noreturn.h"
+#include "lua/open.h"
 
 /*** @submodule cglow.Net */
 
@@ -260,12 +262,6 @@ static const luaL_Reg methods[] = {
 static const luaL_Reg functions[] = {{"group", new_group}, {NULL, NULL}};
 
 void open_net_group(lua_State *L) {
-  luaL_newmetatable(L, GROUP_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  class_new(L, GROUP_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/class.h"
 #include "lua/guard.h"
 #include "lua/open.h"
 #include "lua/param.h"
@@ -235,12 +236,6 @@ static const luaL_Reg methods[] = {{"step", step},           {"moments", moments
 static const luaL_Reg functions[] = {{"optimizer", new_optimizer}, {NULL, NULL}};
 
 void open_optim(lua_State *L) {
-  luaL_newmetatable(L, OPTIM_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  class_new(L, OPTIM_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -6,6 +6,7 @@
 
 #include "base/threads.h"
 #include "io/crc32c.h"
+#include "lua/class.h"
 #include "lua/open.h"
 #include "lua/param.h"
 #include "lua/tensor.h"
@@ -239,8 +240,6 @@ static int factors_unpack_all(lua_State *L) {
 
 /* ---- dense gradients ------------------------------------------------------------ */
 
-static size_t rounded(size_t n) { return (n + 15) & ~(size_t)15; }
-
 /***
 The dense gradients of parameters as one flat tensor, in which they lie from now on.
 @function gradient_flat
@@ -257,7 +256,7 @@ static int new_flat(lua_State *L) {
   for (size_t i = 0; i < count; i++) {
     f->param[i] = push_element(L, i);
     lua_pop(L, 1);
-    if (!checked_add(size, rounded(f->param[i]->count), &size))
+    if (!checked_add(size, round_up(f->param[i]->count), &size))
       return luaL_error(L, "gradients too large: their size overflows");
   }
   tensor_zeros(L, 1, &size); /* at index 3 */
@@ -265,7 +264,7 @@ static int new_flat(lua_State *L) {
     push_element(L, i);
     param_move_grad(L, 4, 3, at);
     lua_pop(L, 1);
-    at += rounded(f->param[i]->count);
+    at += round_up(f->param[i]->count);
   }
   lua_setiuservalue(L, 2, UV_OWN);
   f->count = count;
@@ -313,18 +312,8 @@ static const luaL_Reg functions[] = {{"is_outer_product", is_outer_product},
                                      {"checksum", checksum},
                                      {NULL, NULL}};
 
-static void new_class(lua_State *L, const char *name, const luaL_Reg *methods) {
-  luaL_newmetatable(L, name);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
-}
-
 void open_shared(lua_State *L) {
-  new_class(L, FACTORS_TYPE, factors_methods);
-  new_class(L, FLAT_TYPE, flat_methods);
+  class_new(L, FACTORS_TYPE, factors_methods);
+  class_new(L, FLAT_TYPE, flat_methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "lua/features.h"
+#include "lua/guard.h"
+#include "lua/open.h"
 
 /*** @submodule cglow.flow */
 
@@ -50,7 +52,9 @@ static int split_forward(lua_State *L) {
   Split *s = check_split(L);
   Tensor *y = flow_check_input(L, 2, s->channels);
   lua_settop(L, 3);
+  lua_Integer runs = guard_runs(L);
   Added added = check_added(L, 3, s->bound, split_moments_channels(s), y);
+  s->ran = false;
   size_t n = y->dim[0], dim[4] = {n, s->stay, y->dim[2], y->dim[3]};
   int threads = parallel_threads();
   Act ms = flow_act(push_moments(L, SPLIT_MS, s, y)), ya = flow_act(y);
@@ -58,12 +62,17 @@ static int split_forward(lua_State *L) {
   dim[1] = s->leave;
   Act z2 = flow_act(reuse_tensor(L, 1, SPLIT_Z2, 4, dim));
   size_t doubles = flow_doubles(n);
+  flow_ready_logdet(L, n);
   real *work = tensor_workspace(L, doubles + split_scratch(&z1, &ms, threads));
   double *logp = (double *)(void *)work;
+  s->ran = false;
+  guard_enter(L, runs, "forward");
   split_cut(&ya, &z1, &z2);
   split_moments(s, &z1, &added, &ms, work + doubles, threads);
   split_log_prob(&z2, &ms, logp);
+  s->ran = true;
   flow_push_logdet(L, logp, n);
+  guard_check(L, runs + 1, "forward");
   return 3;
 }
 
@@ -88,6 +97,7 @@ static int split_inverse(lua_State *L) {
   Tensor *z1 = check_half(L, 2, s->stay, NULL), *z2 = check_half(L, 3, s->leave, z1);
   lua_settop(L, 3);
   Act y = push_joined(L, s, z1), first = flow_act(z1), second = flow_act(z2);
+  guard_count(L);
   split_join(&first, &second, &y);
   return 1;
 }
@@ -109,14 +119,10 @@ static int split_sample(lua_State *L) {
   Act ms = flow_act(push_moments(L, SPLIT_SAMPLE_MS, s, z1)), y = push_joined(L, s, z1);
   Act first = flow_act(z1), noise = flow_act(eps);
   real *scratch = tensor_workspace(L, split_scratch(&first, &ms, threads));
+  guard_count(L);
   split_moments(s, &first, &added, &ms, scratch, threads);
   split_draw(&first, &ms, &noise, temperature, &y);
   return 1;
-}
-
-/* Out of step only when forward stopped half-way, for want of memory. */
-static bool same_batch(const Tensor *a, const Tensor *b) {
-  return a->dim[0] == b->dim[0] && a->dim[2] == b->dim[2] && a->dim[3] == b->dim[3];
 }
 
 /*** Gradient of g·log-density of the last `forward`.
@@ -128,11 +134,11 @@ static bool same_batch(const Tensor *a, const Tensor *b) {
 static int backward_split(lua_State *L) {
   Split *s = check_split(L);
   lua_settop(L, 4);
+  lua_Integer runs = guard_runs(L);
+  if (!s->ran) return luaL_error(L, "backward: call forward first");
   Tensor *z1 = flow_kept(L, SPLIT_Z1), *z2 = flow_kept(L, SPLIT_Z2);
   Tensor *ms = flow_kept(L, SPLIT_MS);
   Tensor *dz1 = tensor_check_shape(L, 2, 4, z1->dim);
-  if (!same_batch(ms, z1) || !same_batch(z2, z1))
-    return luaL_error(L, "backward: call forward first");
   Added dadded = check_added(L, 4, s->bound, split_moments_channels(s), z1);
   if (dadded.repeat > 1)
     return luaL_error(L, "backward: dadded of every sample expected");
@@ -144,6 +150,7 @@ static int backward_split(lua_State *L) {
   real *work =
       tensor_workspace(L, round_up(n) + split_backward_scratch(&first, &msa, threads));
   flow_check_weights(L, 3, n, work);
+  guard_enter(L, runs, "backward");
   split_backward(s, &first, &second, &msa, &d1, work, &dy, &dadded.a, work + round_up(n),
                  threads);
   return 1;
@@ -181,13 +188,11 @@ static Tensor *check_latent(lua_State *L, int arg, const Prior *p) {
   return tensor_check_shape(L, arg, 4, dim);
 }
 
-/* Push the moments that a prior with features has for latents like z. */
-static Act push_prior_moments(lua_State *L, int uv, const Prior *p, const Tensor *z,
-                              const Added *added) {
+/* Push room for the moments that a prior with features has for latents like z. */
+static Act push_prior_moments(lua_State *L, int uv, const Prior *p, const Tensor *z) {
   size_t dim[4] = {z->dim[0], 2 * z->dim[1], z->dim[2], z->dim[3]};
-  Act ms = flow_act(reuse_tensor(L, 1, uv, 4, dim));
-  prior_moments(p, added, &ms);
-  return ms;
+  if (p->bound > 0) return flow_act(reuse_tensor(L, 1, uv, 4, dim));
+  return (Act){0};
 }
 
 /*** Score the last latent.
@@ -199,16 +204,24 @@ static int score_latent(lua_State *L) {
   Prior *p = check_prior(L);
   Tensor *z = check_latent(L, 2, p);
   lua_settop(L, 3);
+  lua_Integer runs = guard_runs(L);
   Added added = check_added(L, 3, p->bound, 2 * p->dim[0], z);
-  Act za = flow_act(z), ms = {0};
-  if (p->bound > 0) ms = push_prior_moments(L, PRIOR_MS, p, z, &added);
+  p->ran = false;
+  Act za = flow_act(z), ms = push_prior_moments(L, PRIOR_MS, p, z);
+  flow_ready_logdet(L, za.n);
   double *logp = (double *)(void *)tensor_workspace(L, flow_doubles(za.n));
-  if (p->bound > 0)
+  p->ran = false;
+  guard_enter(L, runs, "log_prob");
+  if (p->bound > 0) {
+    prior_moments(p, &added, &ms);
     split_log_prob(&za, &ms, logp);
-  else
+  } else {
     prior_log_prob(p, &za, logp);
+  }
+  p->ran = true;
   flow_keep_value(L, FLOW_Y, 2);
   flow_push_logdet(L, logp, za.n);
+  guard_check(L, runs + 1, "log_prob");
   return 1;
 }
 
@@ -220,6 +233,8 @@ static int score_latent(lua_State *L) {
 static int score_backward(lua_State *L) {
   Prior *p = check_prior(L);
   lua_settop(L, 3);
+  lua_Integer runs = guard_runs(L);
+  if (!p->ran) return luaL_error(L, "backward: call log_prob first");
   Tensor *z = flow_kept(L, FLOW_Y);
   Added dadded = check_added(L, 3, p->bound, 2 * p->dim[0], z);
   if (dadded.repeat > 1)
@@ -230,6 +245,7 @@ static int score_backward(lua_State *L) {
   if (p->mean || p->bias) flow_prepare_params(L);
   real *work = tensor_workspace(L, round_up(za.n) + 2 * z->count);
   flow_check_weights(L, 2, za.n, work);
+  guard_enter(L, runs, "backward");
   if (p->bound > 0)
     prior_moments_backward(p, &za, &ms, work, &dz, &dadded.a, work + round_up(za.n));
   else
@@ -249,13 +265,15 @@ static int draw_latent(lua_State *L) {
   real temperature = (real)luaL_checknumber(L, 3);
   lua_settop(L, 4);
   Added added = check_added(L, 4, p->bound, 2 * p->dim[0], eps);
-  Act noise = flow_act(eps), ms = {0};
-  if (p->bound > 0) ms = push_prior_moments(L, PRIOR_SAMPLE_MS, p, eps, &added);
+  Act noise = flow_act(eps), ms = push_prior_moments(L, PRIOR_SAMPLE_MS, p, eps);
   Act z = flow_act(reuse_tensor(L, 1, FLOW_INVERSE, 4, eps->dim));
-  if (p->bound > 0)
+  guard_count(L);
+  if (p->bound > 0) {
+    prior_moments(p, &added, &ms);
     moments_draw(&ms, &noise, temperature, &z);
-  else
+  } else {
     prior_draw(p, &noise, temperature, &z);
+  }
   return 1;
 }
 
@@ -321,7 +339,7 @@ static const luaL_Reg functions[] = {
     {"split", new_split}, {"prior", new_prior}, {NULL, NULL}};
 
 void open_split(lua_State *L) {
-  flow_type(L, SPLIT_TYPE, split_methods);
-  flow_type(L, PRIOR_TYPE, prior_methods);
+  flow_class(L, SPLIT_TYPE, split_methods);
+  flow_class(L, PRIOR_TYPE, prior_methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "lua/features.h"
+#include "lua/guard.h"
 #include "lua/net.h"
+#include "lua/open.h"
 
 /*** @submodule cglow.Net */
 
@@ -160,7 +162,7 @@ static int forward(lua_State *L) {
   UNet *u = &o->net;
   Tensor *x = check_x(L, u);
   lua_settop(L, 2);
-  o->ran = false;
+  lua_Integer runs = guard_runs(L);
   Act xa = flow_act(x);
   UNet sizes = *u;
   unet_plan(&sizes, x->dim[0], x->dim[2], x->dim[3], NULL);
@@ -168,7 +170,8 @@ static int forward(lua_State *L) {
   real *arena = push_arena(L, sizes.arena)->data; /* index 3 */
   int list = push_features(L, &sizes);
   real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
-  /* Now that no finalizer can run the network in between. */
+  o->ran = false;
+  guard_enter(L, runs, "forward");
   flow_keep_value(L, UNET_X, 2);
   flow_keep_value(L, UNET_ARENA, 3);
   unet_plan(u, x->dim[0], x->dim[2], x->dim[3], arena);
@@ -206,6 +209,7 @@ static int backward(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   bool want = lua_toboolean(L, 3);
   lua_settop(L, 2);
+  lua_Integer runs = guard_runs(L);
   if (!o->ran) return luaL_error(L, "backward: call forward first");
   Act dfeatures[UNET_SCALES] = {{0}}, dx = {0};
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
@@ -222,6 +226,7 @@ static int backward(lua_State *L) {
   Act xa = flow_act(x);
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, unet_scratch(u, &xa, threads));
+  guard_enter(L, runs, "backward");
   unet_backward(u, &xa, dfeatures, want ? &dx : NULL, scratch, threads);
   lua_settop(L, result);
   return 1;
@@ -243,6 +248,6 @@ static const luaL_Reg methods[] = {{"forward", forward},
 static const luaL_Reg functions[] = {{"unet", new_unet}, {NULL, NULL}};
 
 void open_unet(lua_State *L) {
-  flow_type(L, UNET_TYPE, methods);
+  flow_class(L, UNET_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

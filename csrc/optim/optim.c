@@ -157,15 +157,16 @@ size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *
 #define AHEAD ((size_t)256)
 #define BLOCK ((size_t)64)
 
-/* √v for v ≥ 0.  In float a guess of 1/√v from the exponent and three steps of
- * Newton's, to 2 ulp: the processor's own takes longer than memory does. */
+/* √v for v ≥ 0; for others some number or NaN.  In float a guess of 1/√v from the
+ * exponent and three steps of Newton's, to 2 ulp: the processor's own takes longer than
+ * memory does. */
 ALWAYS_INLINE real root(real v) {
 #ifdef CGLOW_DOUBLE
   return sqrt(v);
 #else
   union {
     float f;
-    int32_t i;
+    uint32_t i;
   } guess = {v};
   guess.i = 0x5f375a86 - (guess.i >> 1);
   float y = guess.f, half = 0.5f * v;

@@ -23,6 +23,16 @@ real *param_accumulate(Param *p, real *beta) {
   return p->grad;
 }
 
+void param_add_rows(Param *p, const real *rows, size_t n) {
+  real beta;
+  real *g = param_accumulate(p, &beta);
+  for (size_t j = 0; j < p->count; j++) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)rows[i * p->count + j];
+    g[j] = (beta == 0 ? 0 : g[j]) + (real)sum;
+  }
+}
+
 #ifdef CGLOW_DOUBLE
 typedef int64_t Bits;
 #define ABOVE_SIGN INT64_MAX

@@ -50,6 +50,10 @@ bool param_ready(const Param *p, size_t n, bool outer);
  * (0: overwrite).  grad must have been allocated. */
 real *param_accumulate(Param *p, real *beta);
 
+/* gradient += the sum of n rows of `count` numbers each; grad must have been allocated.
+ */
+void param_add_rows(Param *p, const real *rows, size_t n);
+
 /* gradient += Σ_n u_n v_nᵀ, kept pending; there must be room and nothing may
  * be pending yet. */
 void param_set_pending(Param *p, size_t n, const real *u, const real *v);

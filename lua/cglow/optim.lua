@@ -96,15 +96,40 @@ function M.Adam(params, opts) return new("optim.Adam", params, opts, ADAM, true)
 -- @treturn Optimizer
 function M.SGD(params, opts) return new("optim.SGD", params, opts, SGD, false) end
 
+-- Can a step have left this moment tensor, "<parameter>.m" or ".v", as it is?
+local function check_moment(name, t)
+  if not t:isfinite() then return nil, ("optimizer state '%s' is not finite"):format(name) end
+  if name:sub(-2) == ".v" and t:min() < 0 then
+    return nil, ("optimizer state '%s', a mean of squares, is negative"):format(name)
+  end
+  return true
+end
+
+local function check_moments(self)
+  local m, v = self.core:moments()
+  for i, p in ipairs(self.params) do
+    for suffix, t in pairs { [".m"] = m[i], [".v"] = v[i] } do
+      local ok, message = check_moment(p.name .. suffix, t)
+      if not ok then return nil, message end
+    end
+  end
+  return true
+end
+
 --- Update every parameter by its gradient.
 -- @int[opt=1] parts so many gradients of equally large batches have been added up: the
 -- step is by their mean
 -- @return with `clip_norm` the norm of the gradient (after `clip_value`), else
 -- true; or nil and a message that names the first parameter whose gradient is
--- not finite (or, in Adam without clipping, too large to square), and then
--- nothing has changed
+-- not finite (or, in Adam without clipping, too large to square), or the moment that
+-- somebody has changed to what no step can leave; then nothing has changed
 function Optimizer:step(parts)
   parts = options.arg("Optimizer:step", 1, "parts", parts, PARTS)
+  if self.handed_out then
+    local ok, message = check_moments(self)
+    if not ok then return nil, message .. ": no step was taken" end
+    self.handed_out = false
+  end
   local clip_value, clip_norm = self.clip_value or 0, self.clip_norm or 0
   if self.kind == "Adam" then
     return self.core:step(self.lr, self.beta1, self.beta2, self.eps, clip_value, clip_norm, self.weight_decay or 0,
@@ -132,7 +157,8 @@ local function check_state(of, name, from, own)
 end
 
 --- The state for a checkpoint: the moment tensors themselves by
--- `<parameter name>.m` and `.v`, and how many steps were taken.
+-- `<parameter name>.m` and `.v`, and how many steps were taken. The next step looks
+-- whether they are still such as a step leaves.
 -- @treturn {[string]=Tensor}
 -- @treturn int
 -- @raise when two parameters have the same name
@@ -146,6 +172,7 @@ function Optimizer:state()
     t[p.name .. ".m"] = m[i]
     if v[i] then t[p.name .. ".v"] = v[i] end
   end
+  self.handed_out = true -- and so may be changed: the next step looks
   return t, steps
 end
 
@@ -162,9 +189,8 @@ function Optimizer:set_state(tensors, steps)
     local from = tensors[name]
     local ok, message = check_state("optimizer", name, from, t)
     if not ok then return nil, message end
-    if name:sub(-2) == ".v" and from:min() < 0 then
-      return nil, ("optimizer state '%s', a mean of squares, is negative"):format(name)
-    end
+    ok, message = check_moment(name, from)
+    if not ok then return nil, message end
   end
   for name, t in pairs(own) do t:copy(tensors[name]) end
   self.core:set_steps(steps)

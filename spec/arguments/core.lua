@@ -89,6 +89,13 @@ return {
       for i = 1, 17 do list[i] = 1 end
       return list
     end } }), K.int(1, 1, 2) },
+  { "core.loss.cross_entropy", K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 2, 3 } }),
+    K.tensor({ 2, 4, 4 }, { { 2, 4 }, { 3, 4, 4 } }),
+    K.optional(K.tensor({ 2, 4, 4 }, { { 2, 4 }, { 3, 4, 4 } })), K.num(1, nil, true),
+    K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 2, 3, 4, 2 } }) },
+  { "core.loss.squared_error", K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 2, 3 } }),
+    K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 2, 3, 4, 2 } }), K.optional(K.tensor({ 2, 4, 4 }, { { 2, 4 }, { 3, 4, 4 } })),
+    K.num(1, nil, true), K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 2, 3, 4, 2 } }) },
   { "core.flow.squeeze" },
   { "core.flow.actnorm", K.int(4, 1, (1 << 31) // 16 - 1), K.any(true) },
   { "core.flow.invconv", K.int(4, 1, 4096), K.any(true) },

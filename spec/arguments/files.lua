@@ -122,6 +122,9 @@ return {
       (1 << 31) - 1 } } } },
   { "core.image.grey", colour }, { "core.image.rgb", colour },
 
+  { "core.image.describe", K.str(png) },
+  { "core.vision.values", K.object(function() return core.ones(4, 4) end, "cglow.Tensor", { { "a fraction",
+    function() return core.full(2, 2, 0.5) end } }), K.int(4, 1) },
   { "core.vision.slic", K.tensor({ 3, 6, 8 }, { { 6 }, { 4, 6, 8 }, { 1, 3, 6, 8 } }), count, positive, count },
   { "core.vision.fill_median", planes, valid, K.int(2, 1, 32) },
   { "core.vision.fill_diffusion", planes, valid, positive, count },
@@ -147,7 +150,7 @@ return {
     end } } },
 
   { "cglow.image.decode", K.str(png, nil, true), options_read },
-  { "cglow.image.load", path, options_read },
+  { "cglow.image.load", path, options_read }, { "cglow.image.info", path },
   { "cglow.image.encode", picture, K.word "png", options_write, wrong = {
     { label = "quality of a png", args = { core.ones(3, 2, 2), "png", { quality = 3 } } },
     { label = "16 bits of a jpeg", args = { core.ones(3, 2, 2), "jpeg", { bits = 16 } } },

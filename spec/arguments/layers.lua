@@ -129,7 +129,7 @@ add { "Prior:backward", weights, self = function()
   local p = prior()
   p:log_prob(core.zeros(2, 4, 4, 4))
   return p
-end, wrong = { { label = "before log_prob", self = prior, says = "call forward", args = { 1 } } } }
+end, wrong = { { label = "before log_prob", self = prior, says = "call log_prob first", args = { 1 } } } }
 add { "Prior:parameters", prefix, self = prior }
 -- With features of x.
 local function split_with() return flow.split(4, 1) end

@@ -31,6 +31,10 @@ local params_only = K.list(parameters, { { "{}", function() return {} end },
   { "numbers", function() return { 1 } end } })
 local function averaged() return optim.Average(parameters()) end
 local lr = K.num(0.1, { -1, 1e10 })
+local latents = K.list(function() return { core.zeros(2, 4, 2, 2) } end, {
+  { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
+  { "another shape", function() return { core.zeros(2, 4, 4, 2) } end },
+  { "two", function() return { core.zeros(2, 4, 2, 2), core.zeros(2, 4, 2, 2) } end } })
 local limit = K.num(1, { -1, 1e10 })
 local decay = K.num(0.9, { -0.1, 1, 2 })
 
@@ -197,10 +201,7 @@ local rows = {
   { "Model:head", K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 2, 2, 8, 8 }, { 2, 1, 7, 8 } }), self = function() return enc end,
     wrong = { { label = "without a head", self = same, says = "made without a head",
       args = { core.zeros(2, 1, 8, 8) } } } },
-  { "Model:decode", x_for_y, K.list(function() return { core.zeros(2, 4, 2, 2) } end, {
-    { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
-    { "another shape", function() return { core.zeros(2, 4, 4, 2) } end },
-    { "two", function() return { core.zeros(2, 4, 2, 2), core.zeros(2, 4, 2, 2) } end } }), self = same },
+  { "Model:decode", x_for_y, latents, self = same }, { "Model:decode_error", x_for_y, latents, self = same },
   { "Model:condition", x, self = same },
   { "Model:sample", K.also(x, "table"), K.opts { n = many, temperature = temperature,
     pairs = boolean, rng = rng }, self = same,
@@ -343,7 +344,7 @@ local rows = {
     cell_width = K.num(1, { 0, -1 }), validate = K.fn(print), picture = K.fn(print), on_step = K.fn(print),
     log_every = K.int(1, 1), valid_every = K.int(1, 1), checkpoint_every = K.int(1, 1),
     run = K.str("/nonexistent/x", { "a\0b" }, true),
-    keep = K.int(1, 1), resume = K.object(false, "boolean"), calm = K.int(1, 1), give_up = K.int(1, 1),
+    keep = K.int(1, 1), resume = K.object(false, "boolean"), recover_after = K.int(1, 1), max_refused = K.int(1, 1),
       config = K.list {},
     progress = K.word "quiet" }, wrong = { { label = "an optimizer's unknown option", says = "unknown option 'speed'",
       args = function() return { model = model(), train = dataset(), optimizer = { speed = 1 } } end },

@@ -66,19 +66,29 @@ describe("command line", function()
       local code, out = run(TOY, "train --config help")
       assert.equal(0, code)
       assert.matches("coupling.width +8 ", out)
-      assert.matches("optimizer.lr +0.0002 ", out)
+      assert.matches("optimizer.lr +0.001 ", out)
       assert.matches("valid_every +5 ", out)
+      assert.not_matches("cn.width", out, 1, true)
+      out = select(2, run(TOY, "train --recipe paper --config help"))
+      assert.matches("cn.width +8 ", out)
+      assert.matches("optimizer.lr +0.0002 ", out)
+      assert.not_matches("head.weight", out, 1, true)
     end)
   end)
 
   describe("every task", function()
-    local tiny = "--config depth=1 --config cn.channels=2 --config cn.width=4 --config coupling.width=4 "
-      .. "--config valid_images=2 --config samples=2 --steps 2"
+    local few = "--config depth=1 --config coupling.width=4 --config batch=2 --config valid_images=2 "
+      .. "--config samples=2 --steps 2 "
+    local tiny = {
+      encoder = few .. "--config encoder.channels=4,4,4,4,4",
+      paper = few .. "--recipe paper --config cn.channels=2 --config cn.width=4",
+    }
 
-    for _, name in ipairs(SCRIPTS) do
-      it(name .. " trains, evaluates and samples on its embedded samples", function()
+    for i = 1, 2 * #SCRIPTS do
+      local name, recipe = SCRIPTS[(i + 1) // 2], i % 2 == 1 and "encoder" or "paper"
+      it(("%s trains, evaluates and samples on its embedded samples: %s"):format(name, recipe), function()
         local script, where = "examples/" .. name .. ".lua", ("--run '%s/run'"):format(folder)
-        local code, _, err = run(script, ("train --quiet %s %s"):format(where, tiny))
+        local code, _, err = run(script, ("train --quiet %s %s"):format(where, tiny[recipe]))
         assert.equal("", err)
         assert.equal(0, code)
         local out
@@ -86,7 +96,12 @@ describe("command line", function()
         assert.equal(0, code)
         local results = json.decode(out).results
         assert.is_true(#results >= 2)
-        for _, row in ipairs(results) do assert.is_not_nil(next(row.metrics), row.name) end
+        local head
+        for _, row in ipairs(results) do
+          assert.is_not_nil(next(row.metrics), row.name)
+          head = head or row.name == "its encoder's head"
+        end
+        assert.equal(recipe == "encoder", head)
         assert.equal(0, (run(script, ("sample --quiet --count 2 --images 2 %s"):format(where))))
         assert.equal("file", lfs.attributes(folder .. "/run/samples.png", "mode"))
       end)
@@ -94,7 +109,7 @@ describe("command line", function()
 
     it("predicts larger pictures by tiles where that makes sense", function()
       local script, where = "examples/denoising.lua", ("--run '%s/run'"):format(folder)
-      assert.equal(0, (run(script, ("train --quiet --size 16 %s %s"):format(where, tiny))))
+      assert.equal(0, (run(script, ("train --quiet --size 16 %s %s"):format(where, tiny.encoder))))
       local code, out, err, _
       code, out, err = run(script, ("evaluate --limit 2 --size 40 %s"):format(where))
       assert.equal("", err)
@@ -133,10 +148,12 @@ describe("command line", function()
       {"too many threads", "train --threads 5000", "--threads expects an integer from 1 to 1024"},
       {"unknown initialisation", "train --init best", "argument for option '--init' must be one of"},
       {"unknown setting", "train --config deep=3", "unknown setting 'deep'"},
-      {"setting without effect", "train --config head.weight=1", "head.weight makes no difference: only an"},
+      {"head without a word on it", "train --config head.weight=1", "the task does not say what a head should learn"},
+      {"setting without effect", "train --config cn.width=8", "cn.width makes no difference: an encoder takes"},
       {"setting of no word", "train --config schedule=3", "schedule must be a word, got '3'"},
       {"schedule that is none", "train --config schedule=steps --config fall=1", "'constant', 'linear', 'cosine'"},
       {"list that is none", "train --config encoder.channels=8,,8", "must be a list like 32,64,128, got '8,,8'"},
+      {"setting of another name", "train --config calm=5", "--config: 'calm' is called 'recover_after' now"},
       {"setting without a value", "train --config depth", "--config expects NAME=VALUE, got 'depth'"},
       {"setting of another kind", "train --config depth=x", "depth must be an integer from 0 on, got 'x'"},
       {"setting that is no truth", "train --config learned_prior=1", "learned_prior must be true or false"},
@@ -243,7 +260,7 @@ describe("command line", function()
 
   it("stops cleanly on Ctrl-C, says how to go on, and then does as if nothing had happened", function()
     assert.equal(0, (run(TOY, ("train --quiet --run '%s/whole'"):format(folder))))
-    local code, _, err = train("", "TOY_INTERRUPT=32")
+    local code, _, err = train("", "TOY_INTERRUPT=37")
     assert.equal(130, code)
     assert.matches("stopped at step 7 of 12", err)
     assert.matches("train --resume --run " .. folder .. "/run", err, 1, true)
@@ -260,7 +277,7 @@ describe("command line", function()
       .. "--config augment.mirror=true --config augment.shift=0.1 --config augment.gain=0.2 "
       .. "--config optimizer.weight_decay=0.01 --config optimizer.clip_norm=1 --config warmup=2"
     assert.equal(0, (run(TOY, ("train --quiet --run '%s/whole' %s"):format(folder, recipe))))
-    assert.equal(130, (train(recipe, "TOY_INTERRUPT=40")))
+    assert.equal(130, (train(recipe, "TOY_INTERRUPT=45")))
     assert.equal(0, (train "--resume"))
     assert.equal(log_of "whole", log_of "run")
     for _, name in ipairs {"best", "model"} do
@@ -295,6 +312,16 @@ describe("command line", function()
     assert.equal(6, config.settings["coupling.width"])
     assert.equal(8, config.settings.steps)
     assert.equal("file", lfs.attributes(folder .. "/run/checkpoints/step-00000008.safetensors", "mode"))
+  end)
+
+  it("goes on with a run whose settings had other names", function()
+    assert.equal(0, (train "--steps 4 --config recover_after=7"))
+    local path = folder .. "/run/config.json"
+    local config = assert(json.read(path))
+    config.settings.calm, config.settings.recover_after = config.settings.recover_after, nil
+    assert(core.file.write(path, json.encode(config)))
+    assert.equal(0, (train "--resume --steps 8"))
+    assert.equal(7, assert(json.read(path)).settings.recover_after)
   end)
 
   it("answers a config.json that is not as it was written with one line", function()

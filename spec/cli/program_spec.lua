@@ -43,7 +43,7 @@ describe("the program cglow", function()
 
   it("notes in a run how it was called, and says so to go on", function()
     local code, out, err = cglow(("binary-segmentation train --steps 1 --size 8 --run '%s/r' --config levels=1 "
-      .. "--config depth=1 --config cn.channels=2 --config cn.width=4 --config coupling.width=4 "
+      .. "--config depth=1 --config encoder.channels=2,2,2 --config coupling.width=4 "
       .. "--config valid_images=2 --config samples=1"):format(folder))
     assert.equal("", err)
     assert.equal(0, code)

@@ -256,9 +256,19 @@ describe("Dataset:disk_cache", function()
     assert.matches("the cache is not kept", notes[1])
   end)
 
-  it("passes on what cannot be read", function()
+  it("passes on what cannot be read, and is not made then: the others are read one by one", function()
     local ds = numbers(2, {recipe = "numbers 4", bad = 2}):disk_cache {dir = dir}
-    assert.same({nil, "sample 2 is broken"}, {ds:get(1)})
+    assert.same({nil, "sample 2 is broken"}, {ds:get(2)})
+    assert.equal("n1", ds:get(1).name)
     assert.is_nil(the_file())
+  end)
+
+  it("is done without where there is no place for it", function()
+    local getenv, samples = os.getenv, nil
+    os.getenv = function() return nil end -- luacheck: ignore
+    local notes = sets.notes(function() samples = {numbers(2, {recipe = "numbers 5"}):disk_cache():get(2)} end)
+    os.getenv = getenv -- luacheck: ignore
+    assert.equal("n2", samples[1].name)
+    assert.same({"the cache is not kept: no folder for caches: set CGLOW_CACHE"}, notes)
   end)
 end)

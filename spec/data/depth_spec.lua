@@ -231,6 +231,54 @@ describe("data.seven_scenes", function()
     assert.matches("no frame%-XXXXXX.depth.png in", (select(2, data.seven_scenes(dir .. "/empty"))))
   end)
 
+  it("leaves out frames without a reference, from batches and from means, and says which", function()
+    for i = 0, 19 do
+      local value = (i == 3 or i == 18) and 0 or 2000 + i
+      sets.save(("%s/kitchen/seq-01/frame-%06d.clean.png"):format(dir, i), core.full(HEIGHT, WIDTH, value),
+        {bits = 16, raw = true})
+    end
+    local train, test
+    local notes = sets.notes(function()
+      train, test = assert(open {radius = 1}), assert(open {split = "test"})
+      local none, message, left_out = train:get(4, core.Rng(1))
+      assert.is_nil(none)
+      assert.matches("frame%-000003: no pixel has a reference", message)
+      assert.is_true(left_out)
+      local _, y = train:batch({3, 4, 5}, nil, nil, core.Rng(1))
+      for place, i in ipairs {2, 4, 4} do assert.near((2 + i / 1000) / 4, y[place]:mean(), 1e-5) end -- 5 in place of 4
+      assert.equal(#test - 1, #assert(test:usable()))
+      local count = 0
+      for _ in test:samples() do count = count + 1 end
+      assert.equal(#test - 1, count)
+    end)
+    assert.equal(2, #notes)
+    for _, note in ipairs(notes) do assert.matches("no pixel has a reference: left out$", note) end
+    assert.equal(1, #train:left_out())
+    assert.matches("frame%-000018", test:left_out()[1])
+  end)
+
+  it("reads other units, and no files of 8 bits without one", function()
+    local path = dir .. "/d.png"
+    sets.save(path, core.full({1, 4, 4}, 250.0), {raw = true})
+    assert.matches("samples of 8 bits are no millimetres", select(2, depth.load(path)))
+    assert.near(2.5, depth.load(path, 0.01):mean(), 1e-6)
+    sets.save(path, core.full({1, 4, 4}, 10000.0), {bits = 16, raw = true})
+    assert.near(10, depth.load(path):mean(), 1e-5)
+    assert.near(2, depth.load(path, 1 / 5000):mean(), 1e-6)
+    -- at half a millimetre all lies half as far away, so twice as much of the range is left
+    local sample = assert(open {split = "test", unit = 0.0005})[1]
+    assert.is_true(sample.x:max() > 0 and sample.x:max() <= 0.5 * assert(open {split = "test"})[1].x:max() + 0.1)
+  end)
+
+  it("goes on without keeping when there is no place for it", function()
+    local getenv = os.getenv
+    os.getenv = function() return nil end -- luacheck: ignore
+    local notes, sample = sets.notes(function() return assert(data.seven_scenes(dir, {size = 16, radius = 2}))[1] end)
+    os.getenv = getenv -- luacheck: ignore
+    assert.is_table(sample)
+    assert.equal("the fused depth is not kept: no folder for caches: set CGLOW_CACHE", notes[#notes])
+  end)
+
   it("goes on without keeping when the folder cannot be made", function()
     sets.write(kept, "a file")
     local notes, sample = sets.notes(function() return assert(open {split = "test"})[1] end)

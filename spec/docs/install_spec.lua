@@ -44,7 +44,7 @@ describe("an installed cglow", function()
       assert.matches("\n  " .. script .. " ", list)
     end
     must(folder, command .. " binary-segmentation train --steps 2 --run run -q --config depth=1 --config levels=1"
-      .. " --config cn.channels=2 --config cn.width=4 --config coupling.width=4 --config valid_images=2")
+      .. " --config encoder.channels=2,2,2 --config coupling.width=4 --config valid_images=2")
     must(folder, command .. " binary-segmentation evaluate --run run --limit 2 --samples 1")
     assert.is_truthy(lfs.attributes(folder .. "/run/evaluation.png"))
     local text, ok = shell(folder, command .. " no-such-script")

@@ -160,7 +160,7 @@ describe("A model with layers of one's own", function()
     assert.error_matches(function() model:save(path) end,
       "Model:save: parameters with names of their own expected, got two called 'logs'")
     assert.is_nil(io.open(path))
-    local ok, message = require("cglow.model.file").fill(model, { logs = core.zeros(1) })
+    local ok, message = require("cglow.model.file").fill(model, { logs = core.zeros(1) }, {})
     assert.is_nil(ok)
     assert.matches("two parameters called 'logs'", message, 1, true)
   end)

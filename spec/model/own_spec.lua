@@ -127,7 +127,7 @@ describe("the examples as programs", function()
     local lines = 0
     for _ in io.lines "examples/own_task.lua" do lines = lines + 1 end
     assert.is_true(lines < 60)
-    local small = "--config depth=1 --config levels=1 --config cn.channels=2 --config cn.width=4 "
+    local small = "--config depth=1 --config levels=1 --config encoder.channels=4,4 "
       .. "--config coupling.width=8"
     for _, arguments in ipairs {
       "train --steps 4 --run run --config valid_images=2 " .. small,

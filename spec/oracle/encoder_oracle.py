@@ -264,6 +264,14 @@ class EncodedGlow(nn.Module):
 
         return self.descend(us, zs[-1], sent_off), zs
 
+    def sample(self, x, n=1, temperature=1.0):
+        """n samples of each x: N·n×C×H×W, those of the first x first."""
+        return self.generate(x.repeat_interleave(n, dim=0), temperature)[0]
+
+    def predict(self, x, samples=10):
+        """The mean of samples drawn for each x."""
+        return self.sample(x, samples).unflatten(0, (len(x), samples)).mean(1)
+
     def head_loss(self, target):
         """Of the x that was encoded last; classes from 0 on, or values."""
         if self.config["head"]["loss"] == "cross_entropy":

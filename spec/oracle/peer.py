@@ -5,6 +5,8 @@
 reads commands from standard input and answers each with one line, `ok`, seconds as %.6f, or `error …`:
 
     setup SIZE BATCH   new model of the paper's sizes, x and y 3×SIZE×SIZE        ok
+    setup_encoder SIZE BATCH   the same whose layers share one encoder, with a    ok
+                       head of two classes
     train              one step: zero_grad, forward, backward, clip, Adam         seconds
     predict_seq N      mean of N samples of each x, drawn one after the other     seconds
     predict_rep N      the same with x repeated N times in the batch dimension    seconds
@@ -47,6 +49,8 @@ SETTLE = 0.1
 import torch  # noqa: E402  (after the environment above)
 
 from cglow_oracle import CGlow, bits_per_dim, init_orthogonal  # noqa: E402
+from draw import encoder_config  # noqa: E402
+from encoder_oracle import EncodedGlow  # noqa: E402
 
 
 def paper_config(size):
@@ -61,17 +65,45 @@ def paper_config(size):
     }
 
 
+def default_encoder_config(size):
+    """The defaults of the library's models with an encoder."""
+    shape, head = [3, size, size], (2, "cross_entropy")
+    return encoder_config(shape, shape, 3, 8, [32, 64, 96, 128, 128], width=64, bound=1.0, head=head)
+
+
+@torch.no_grad()
+def start_encoded(model):
+    """He's rule and rotations; couplings start as the identity."""
+    for name, p in model.named_parameters():
+        if "invconv" in name:
+            p.copy_(torch.linalg.qr(torch.randn(len(p), len(p))).Q)
+        elif name.endswith("weight") and "conv3" not in name and "split" not in name and "prior" not in name:
+            torch.nn.init.kaiming_normal_(p)
+        else:
+            p.zero_()
+
+
 class Peer:
     def __init__(self):
         self.model = None
 
     def setup(self, size, batch):
-        if batch < 1:
-            raise ValueError("BATCH must be at least 1")
-        self.model = self.optimizer = None  # the old model's memory goes before the new one comes
-        torch.manual_seed(1)
         model = CGlow(paper_config(size))
         init_orthogonal(model)
+        self.start(model, size, batch)
+        self.target = None
+
+    def setup_encoder(self, size, batch):
+        model = EncodedGlow(default_encoder_config(size))
+        start_encoded(model)
+        self.start(model, size, batch)
+        self.target = torch.randint(2, (batch, size, size))
+
+    def start(self, model, size, batch):
+        if batch < 1:
+            raise ValueError("BATCH must be at least 1")
+        self.model = self.optimizer = None  # the old model's memory goes before this one's optimizer comes
+        torch.manual_seed(1)
         self.x = torch.rand(batch, 3, size, size)
         mask = (torch.rand(batch, 1, size, size) < 0.5).float()
         self.y = mask.expand(-1, 3, -1, -1) - 0.5 + torch.rand(batch, 3, size, size)
@@ -83,6 +115,8 @@ class Peer:
         self.optimizer.zero_grad(set_to_none=True)
         logp, _ = self.model.log_prob(self.x, self.y)
         loss = bits_per_dim(logp, self.y[0].numel())
+        if self.target is not None:
+            loss = loss + 0.1 * self.model.head_loss(self.target)
         loss.backward()
         torch.nn.utils.clip_grad_value_(self.model.parameters(), 0.25)
         self.optimizer.step()
@@ -112,15 +146,15 @@ class Peer:
         """The answer to one command line; None to leave."""
         command, *words = line.split()
         arguments = [int(w) for w in words]
-        expected = {"setup": 2, "train": 0, "predict_seq": 1, "predict_rep": 1, "quit": 0}.get(command)
+        expected = {"setup": 2, "setup_encoder": 2, "train": 0, "predict_seq": 1, "predict_rep": 1, "quit": 0}.get(command)
         if expected is None:
             raise ValueError(f"unknown command {command!r}")
         if len(arguments) != expected:
             raise ValueError(f"{command} takes {expected} numbers, got {len(arguments)}")
         if command == "quit":
             return None
-        if command == "setup":
-            self.setup(*arguments)
+        if command.startswith("setup"):
+            getattr(self, command)(*arguments)
             return "ok"
         return self.timed(getattr(self, command), *arguments)
 

@@ -183,12 +183,13 @@ describe("report", function()
 
   it("is written by the command, into the run or where it is asked for", function()
     local said = {}
-    local print_real, stderr_real = print, io.stderr
+    local stdout_real, stderr_real = io.stdout, io.stderr
+    local stream = {write = function(_, ...) said[#said + 1] = table.concat({...}):gsub("\n$", "") return true end,
+      flush = function() return true end}
     -- luacheck: ignore 122
-    _G.print = function(text) said[#said + 1] = text end
-    io.stderr = {write = function(_, ...) said[#said + 1] = table.concat {...} end}
+    io.stdout, io.stderr = stream, stream
     finally(function()
-      _G.print, io.stderr = print_real, stderr_real
+      io.stdout, io.stderr = stdout_real, stderr_real
     end)
     write_run(folder .. "/run", {config = CONFIG, log = LOG})
     assert.equal(0, command.run("report", run_report, {folder .. "/run"}))

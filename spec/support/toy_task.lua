@@ -5,10 +5,6 @@ local cglow = require "cglow"
 local core = require "cglow.core"
 local image, metrics = cglow.image, cglow.metrics
 
--- So many numbers are drawn at once.
-local at_once = tonumber(os.getenv "TOY_AT_ONCE")
-if at_once then require "cglow.tasks.evaluation".AT_ONCE = at_once end
-
 local interrupt_at = tonumber(os.getenv "TOY_INTERRUPT")
 local reads = 0
 
@@ -48,6 +44,7 @@ require("cglow.cli").main(cglow.task.define {
     levels = 2, depth = 1, ["cn.channels"] = 4, ["cn.width"] = 8, ["coupling.width"] = 8, samples = 3, log_every = 2,
     valid_every = 5, checkpoint_every = 4,
   },
+  recipe = {["encoder.channels"] = {4, 4, 8}, ["coupling.width"] = 8, batch = 2, warmup = 2},
   x = square, y = square, data = data, decide = metrics.binarise, show_input = function(s) return s.x end, show = grey,
   show_answer = function(labels) return labels - 1 end,
   rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,

@@ -114,6 +114,66 @@ describe("tasks", function()
     end)
   end)
 
+  describe("the form of a photograph", function()
+    local FORMS <const> = {
+      grey = {1, {bits = 8}}, ["grey with alpha"] = {2, {bits = 8}}, colour = {3, {bits = 8}},
+      ["colour with alpha"] = {4, {bits = 8}}, ["grey of 16 bits"] = {1, {bits = 16}},
+      ["colour with alpha of 16 bits"] = {4, {bits = 16}},
+    }
+    for name, form in pairs(FORMS) do
+      it(name .. " is that of the answer, and nothing hidden under alpha appears", function()
+        local channels, options = form[1], form[2]
+        local max = 2 ^ options.bits - 1
+        local given = (core.rand(channels, 24, 20, core.Rng(4)) * max):round() / max
+        if channels % 2 == 0 then given[channels] = image.paste(core.ones(1, 24, 20), core.zeros(1, 6, 6), 9, 7)[1] end
+        local answer, how = predicted("denoising", given, options, function(x) return x * 0 end, 16)
+        assert.same({channels, 24, 20}, answer:size())
+        assert.equal(options.bits, how.bits)
+        assert.is_true(difference(answer, given) < 1e-5) -- one level of 16 bits is 1.5e-5
+      end)
+    end
+
+    it("with a hole stays as it is, and the hole is opaque afterwards", function()
+      local given = core.rand(2, 40, 40, core.Rng(5))
+      given[2] = image.paste(core.ones(1, 40, 40), core.zeros(1, 8, 8), 20, 20)[1]
+      given[2][1] = core.full({40}, 0.75)
+      local answer, how = predicted("inpainting", given, {bits = 16}, function() return core.zeros(3, 16, 16) end, 32)
+      assert.same({2, 40, 40}, answer:size())
+      assert.equal(16, how.bits)
+      assert.equal(1, answer[2][24][24])
+      assert.near(0.75, answer[2][1][3], 1e-5)
+      assert.is_true(difference(answer[1][1], given[1][1]) < 1e-5)
+    end)
+  end)
+
+  describe("PSNR", function()
+    it("of a perfect answer counts 100 dB, and is said", function()
+      for _, name in ipairs {"denoising", "inpainting", "depth_refinement"} do
+        local task = task_named(name)
+        local sample = sample_of(task, 32)
+        local truth = task.decide(sample.y, sample)
+        local score = task.score()
+        score:add(truth, truth, sample)
+        score:add((truth + 0.1), truth, sample)
+        local result = score:result()
+        assert.near((100 + 20) / 2, result.psnr, 0.01)
+        assert.equal(1, result.perfect)
+        assert.matches("a perfect answer counts as 100 dB", task.notes)
+        assert.equal(100, task.rate(truth, truth, sample))
+      end
+    end)
+
+    it("leaves out what has no pixel to compare", function()
+      local task = task_named "depth_refinement"
+      local sample, score = sample_of(task, 32), task.score()
+      local truth = task.decide(sample.y, sample)
+      score:add(truth + 0.1, truth, sample)
+      local before = score:result().psnr
+      score:add(truth, truth, {valid = sample.valid * 0})
+      assert.equal(before, score:result().psnr)
+    end)
+  end)
+
   describe("depth refinement", function()
     -- Millimetres of a plane, without a reading in a square.
     local function plane_with_hole()
@@ -163,6 +223,37 @@ describe("tasks", function()
       assert.is_true(x[3]:abs():max() < 1e-3)
     end)
 
+    it("keeps readings beyond the range, and says how many", function()
+      local mm = plane_with_hole()
+      image.paste(mm, core.full({1, 3, 5}, 5300.0), 30, 20)
+      local refined
+      local notes = sets.notes(function()
+        refined = predicted("depth_refinement", mm, RAW, function() return core.zeros(1, 16, 16) end, 16)
+      end)
+      local back = (refined * 65535):round()
+      assert.same(core.full({1, 3, 5}, 5300.0):totable(), image.crop(back, 30, 20, 3, 5):totable())
+      assert.is_true(difference(back[1][35], mm[1][35]) <= 1)
+      assert.same({folder .. "/in.png: 15 of 2000 pixels lie beyond the 4 m that the model covers; "
+        .. "they keep their reading"}, notes)
+    end)
+
+    it("takes other units and ranges, and no map of 8 bits without a unit", function()
+      local task, path = task_named "depth_refinement", folder .. "/in.png"
+      local function zero() return core.zeros(1, 16, 16) end
+      sets.save(path, core.full({1, 20, 20}, 10000.0), RAW) -- 2 m in steps of 1/5000 m
+      local fine = task.configure {unit = 1 / 5000, range = 3}
+      local refined = assert(fine.predict_file(zero, path, 16))
+      assert.is_true(difference(refined * 65535, core.full({1, 20, 20}, 10000.0)) < 0.1)
+      assert.near(2 / 3, fine.read_input(path, 16).x[1]:mean(), 1e-5)
+      sets.save(path, core.full({1, 20, 20}, 100.0), {raw = true})
+      local answer, message = task.predict_file(zero, path, 16)
+      assert.is_nil(answer)
+      assert.matches("samples of 8 bits are no millimetres: what 1 stands for must be said by 'unit'", message)
+      refined = assert(task.configure({unit = 0.02}).predict_file(zero, path, 16))
+      assert.is_true(difference(refined * 65535, core.full({1, 20, 20}, 100.0)) < 0.01)
+      assert.matches("for a peak of 3 m", fine.notes)
+    end)
+
     it("answers a map without readings with a message", function()
       local answer, message = predicted("depth_refinement", core.zeros(1, 20, 20), RAW, error, 16)
       assert.is_nil(answer)
@@ -209,6 +300,31 @@ describe("tasks", function()
         seen[i] = assert(task.read_input(path, 32)).x
       end
       assert.equal(0, difference(seen[1], seen[2]))
+    end)
+
+    it("looks at no colour under the hole, wherever it is and whatever the scale", function()
+      for _, place in ipairs {{1, 1, 9, 11}, {50, 60, 11, 21}, {1, 20, 60, 9}, {20, 30, 3, 3}, {10, 1, 7, 80}} do
+        local top, left, height, width = table.unpack(place)
+        local hole, seen = hole_at(top, left, height, width), {}
+        for i, grey in ipairs {0, 1} do
+          local given = image.paste(photo:clone(), core.full({3, height, width}, grey), top, left)
+          predicted("inpainting", core.cat({given, -hole + 1}, 1), nil, function(x)
+            seen[i] = x:clone()
+            return zero()
+          end, 32)
+        end
+        assert.equal(0, difference(seen[1], seen[2]))
+      end
+    end)
+
+    it("takes a mask by its own values, and refuses one over everything", function()
+      sets.save(folder .. "/mask.png", hole_at(20, 30, 10, 12) * (1 / 255))
+      local answer = assert(predicted("inpainting", photo, nil, zero, 32, {mask = folder .. "/mask.png"}))
+      check_filled(answer, hole_at(20, 30, 10, 12))
+      sets.save(folder .. "/mask.png", core.ones(1, 60, 80))
+      local nothing, message = predicted("inpainting", photo, nil, zero, 32, {mask = folder .. "/mask.png"})
+      assert.is_nil(nothing)
+      assert.matches("in.png is all hole: nothing is left to go on from", message)
     end)
 
     it("says when there is no hole", function()

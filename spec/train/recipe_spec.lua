@@ -133,9 +133,9 @@ describe("a recipe", function()
       end
       make({run = whole}):run()
       local t = make {run = run, on_step = function(self) if self.at.step == 11 then error("power cut", 0) end end}
-      t.keeper.save_checkpoint = (function(save)
-        return function(keeper, self, ...) if self.at.step ~= 11 then return save(keeper, self, ...) end end
-      end)(t.keeper.save_checkpoint) -- as when the power is really gone
+      t.store.save_checkpoint = (function(save)
+        return function(store, self, ...) if self.at.step ~= 11 then return save(store, self, ...) end end
+      end)(t.store.save_checkpoint) -- as when the power is really gone
       assert.has_error(function() t:run() end)
       make({run = run, resume = true, model = toy.model(99)}):run()
       for _, file in ipairs {"last", "best", "model"} do

@@ -311,7 +311,7 @@ describe("Trainer", function()
     it("skips it, names the layer, halves the step size for a while", function()
       local seen = {}
       local t = trainer {
-        model = failing {[3] = true}, steps = 10, calm = 4, run = run,
+        model = failing {[3] = true}, steps = 10, recover_after = 4, run = run,
         on_step = function(self) seen[#seen + 1] = self.optimizer.lr * 1e3 end,
       }
       local warnings = {}
@@ -344,7 +344,7 @@ describe("Trainer", function()
     it("gives up after so many in a row and keeps the last good checkpoint", function()
       local bad = {}
       for i = 10, 40 do bad[i] = true end
-      local t = trainer {model = failing(bad), run = run, give_up = 5}
+      local t = trainer {model = failing(bad), run = run, max_refused = 5}
       t.progress.warn = function() end
       local outcome = t:run()
       assert.equal("diverged", outcome.reason)
@@ -357,7 +357,7 @@ describe("Trainer", function()
       local bad = {}
       for i = 10, 17 do bad[i] = true end
       local function make(o)
-        o.checkpoint_every, o.keep, o.steps, o.calm = 2, 2, 30, 5
+        o.checkpoint_every, o.keep, o.steps, o.recover_after = 2, 2, 30, 5
         local t = trainer(o)
         t.progress.warn = function() end
         return t
@@ -365,7 +365,7 @@ describe("Trainer", function()
       local whole, remove_whole = toy.folder()
       finally(remove_whole)
       assert.equal("done", make({model = failing(bad), run = whole}):run().reason)
-      assert.equal("diverged", make({model = failing(bad), run = run, give_up = 8}):run().reason)
+      assert.equal("diverged", make({model = failing(bad), run = run, max_refused = 8}):run().reason)
       assert.same({6, 8}, kept_steps(run))
       bad = {}
       for i = 2, 9 do bad[i] = true end -- calls of this process, which begins at step 9
@@ -401,7 +401,7 @@ describe("Trainer", function()
         on_step = function(self)
           if self.at.step == 15 then model:parameters()[1].value:fill(math.huge) end
         end,
-        give_up = 50,
+        max_refused = 50,
       }
       outcome.progress.warn = function() end
       outcome = outcome:run()
@@ -417,7 +417,7 @@ describe("Trainer", function()
         if p.name == "level.1.step.1.coupling.net.conv1.weight" then p.value[1][1][1][1] = 0 / 0 end
         before[p.name] = core.file.crc32c(p.value)
       end
-      local t = trainer {model = model, run = run, give_up = 3}
+      local t = trainer {model = model, run = run, max_refused = 3}
       local warnings = {}
       t.progress.warn = function(_, text) warnings[#warnings + 1] = text end
       local outcome = t:run()
@@ -451,11 +451,11 @@ describe("Trainer", function()
       end
     end
 
-    it("tells a checkpoint the policy, so that resuming goes on with it", function()
-      local first = trainer {model = failing {[3] = true}, steps = 8, calm = 20, run = run}
+    it("tells a checkpoint what the guard of the steps has counted, so that resuming goes on with it", function()
+      local first = trainer {model = failing {[3] = true}, steps = 8, recover_after = 20, run = run}
       first.progress.warn = function() end
       first:run()
-      local t = trainer {steps = 9, calm = 20, run = run, resume = true}
+      local t = trainer {steps = 9, recover_after = 20, run = run, resume = true}
       t:run()
       assert.equal(0.5e-3, t.optimizer.lr)
     end)
@@ -569,6 +569,18 @@ local progress = require "cglow.train.progress"
     assert.equal("?", format.duration(0 / 0))
     assert.equal("812 MB", format.bytes(812e6))
     assert.equal("1.4 GB", format.bytes(1.4e9))
+  end)
+end)
+
+describe("the trainer's old options", function()
+  it("are refused by their new names, which the known ones are listed by", function()
+    for old, new in pairs {calm = "recover_after", give_up = "max_refused"} do
+      assert.error_matches(function() trainer {[old] = 3} end,
+        ("Trainer: option '%s' is called '%s' now"):format(old, new), 1, true)
+    end
+    local _, message = pcall(trainer, {stepz = 3})
+    assert.matches("known: .*max_refused.*recover_after", message)
+    assert.not_matches("calm", message)
   end)
 end)
 

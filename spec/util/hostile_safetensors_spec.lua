@@ -161,7 +161,7 @@ describe("a hostile safetensors file", function()
     local tensors, metadata = load(file '{"__metadata__":null}')
     assert.same({}, tensors)
     assert.same({}, metadata)
-    assert.equal('{"a":null}', require("dkjson").encode {a = json.null}) -- nobody touched that one
+    assert.is_nil(next(json.null)) -- which nobody wrote into
   end)
 
   -- 100 MB of header in a sparse file: refused by its length, before it is read.

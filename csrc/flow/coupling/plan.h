@@ -3,12 +3,13 @@
 #define CGLOW_FLOW_COUPLING_PLAN_H
 
 #include "base/size.h"
+#include "flow/flow.h"
 #include "math/conv.h"
 #include "math/gemm.h"
 #include "optim/param.h"
 
 typedef struct Coupling {
-  size_t channels; /* of y */
+  Flow flow;
   size_t cond;     /* of hx; 0: unconditional */
   size_t width;    /* of the hidden layers */
   bool features;   /* conv1's output is added to: `pre` of CouplingInput */
@@ -31,9 +32,9 @@ typedef struct CouplingPlan {
 
 CouplingPlan coupling_plan(size_t n, size_t h, size_t w);
 
-static inline size_t coupling_keep1(const Coupling *c) { return c->channels / 2; }
+static inline size_t coupling_keep1(const Coupling *c) { return c->flow.channels / 2; }
 static inline size_t coupling_change(const Coupling *c) {
-  return c->channels - c->channels / 2;
+  return c->flow.channels - c->flow.channels / 2;
 }
 
 static inline size_t in_channels(const Coupling *c) {

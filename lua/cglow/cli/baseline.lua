@@ -3,12 +3,12 @@
 -- need no learning.
 -- @module cglow.cli.baseline
 local command = require "cglow.cli.command"
+local console = require "cglow.util.console"
 local core = require "cglow.core"
 local evaluation = require "cglow.tasks.evaluation"
 local feedforward = require "cglow.feedforward"
 local format = require "cglow.run.format"
 local image = require "cglow.image"
-local launch = require "cglow.cli.launch"
 local json = require "cglow.util.json"
 local parser = require "cglow.cli.parser"
 local runfolder = require "cglow.run.folder"
@@ -59,7 +59,7 @@ local function trainer_options(task, args, s, network, sets)
     model = network, train = sets.train, valid = valid, steps = s.steps, batch = s.batch, seed = s.seed,
     optimizer = {lr = s.lr}, resume = args.resume or false,
     progress = args.json and "json" or args.quiet and "quiet" or nil,
-    validate = function(_, _, world) return evaluation.score(task, network, valid, {samples = 1, world = world}) end,
+    validate = function() return evaluation.score(task, network, valid, {samples = 1}) end,
     picture = function() return evaluation.sheet(task, network, valid, prediction(valid)) end,
   }
 end
@@ -74,15 +74,15 @@ local function measure(task, network, data, train_data)
 end
 
 local function report(task, args, s, folder, train_data)
-  if launch.rank() > 0 then return end
   local path = folder:file "best.safetensors"
   local network = command.must(feedforward.load(path))
   local data, source = training.data(task, s, args.split or "valid")
   if args.limit then data = first(data, args.limit) end
+  data = command.must(data:usable())
   local results, sheet = measure(task, network, data, train_data), folder:file "evaluation.png"
   command.must(image.save(sheet, evaluation.sheet(task, network, data, prediction(data))))
   if args.json then
-    print(json.encode({task = task.name, model = path, images = data:size(), results = results, sheet = sheet},
+    console.say(json.encode({task = task.name, model = path, images = data:size(), results = results, sheet = sheet},
       {not_finite = "null"}))
     return
   end

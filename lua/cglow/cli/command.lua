@@ -3,19 +3,22 @@
 -- What the user got wrong is answered with one line and exit code 2; a command that
 -- failed ends with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
 -- @module cglow.cli.command
+local console = require "cglow.util.console"
 local core = require "cglow.core"
-local launch = require "cglow.cli.launch"
+local failure = require "cglow.util.failure"
 local lfs = require "lfs"
 
 local M = {}
 
-local Misuse = {} -- metatable of the errors that end a command
+-- Exit codes of what a signal has ended, SIGINT or SIGTERM.
+M.INTERRUPTED, M.TERMINATED = 130, 143
 
--- ---- errors of the user's ------------------------------------------------
+-- ---- errors of the user's, and of files ------------------------------------
 
 --- End the command with one line and exit code 2.
+-- @function misuse
 -- @tparam string message
-function M.misuse(message) error(setmetatable({message = message}, Misuse), 0) end
+M.misuse = failure.raise
 
 --- Call a constructor; what it refuses, the user asked for.
 -- @tparam function make
@@ -27,10 +30,8 @@ function M.try(make, ...)
 end
 
 --- Pass on the results of a call, or end the command with its message.
-function M.must(ok, message, ...)
-  if not ok then M.misuse(message) end
-  return ok, message, ...
-end
+-- @function must
+M.must = failure.must
 
 --- Is a folder or a file there? Ends the command when it is not.
 -- @tparam string path
@@ -56,32 +57,40 @@ function M.parse(name, parser, argv)
   if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
   for _, path in ipairs(args.file or {}) do M.require_path(path, "file", args.command) end
   if args.threads then core.threads(args.threads) end
-  launch.tell(args)
   core.seed(args.seed or 1)
   args.argv = argv
   return args
+end
+
+-- What lua's own program raises when Ctrl-C comes, with the place in front.
+local function is_interrupt(e) return type(e) == "string" and e:find "interrupted!$" ~= nil end
+
+local function handle(e)
+  if failure.message(e) or is_interrupt(e) then return e end
+  return debug.traceback(tostring(e), 2)
+end
+
+local function code_of(name, ok, result)
+  if ok then return result or 0 end
+  if is_interrupt(result) then
+    console.tell(name .. ": interrupted")
+    return M.INTERRUPTED
+  end
+  console.tell(name .. ": " .. (failure.message(result) or result))
+  return failure.message(result) and 2 or 1
 end
 
 --- Run a command.
 -- @tparam string name that its messages begin with
 -- @tparam function execute
 -- @param ... its arguments
--- @treturn integer exit code: what `execute` returns, or 0
+-- @treturn integer exit code: what `execute` returns, or 0; 1 when what it said could not be written
 function M.run(name, execute, ...)
-  local ok, result = xpcall(function(...)
-    M.must(launch.join())
-    return execute(...)
-  end, function(e)
-    return getmetatable(e) == Misuse and e or debug.traceback(tostring(e), 2)
-  end, ...)
-  if ok then
-    launch.leave()
-    return result or 0
-  end
-  io.stdout:flush()
-  local misused = getmetatable(result) == Misuse
-  io.stderr:write(name, ": ", launch.failed(misused and result.message or result), "\n")
-  return misused and 2 or 1
+  local code = code_of(name, xpcall(execute, handle, ...))
+  local ok, message = console.finish()
+  if ok or code ~= 0 then return code end
+  io.stderr:write(name, ": ", message, "\n")
+  return 1
 end
 
 -- ---- words ---------------------------------------------------------------
@@ -102,7 +111,7 @@ end
 
 --- Print a line, formatted, unless the user asked for silence or JSON.
 function M.say(args, ...)
-  if not (args.quiet or args.json) then print((...):format(select(2, ...))) end
+  if not (args.quiet or args.json) then console.say((...):format(select(2, ...))) end
 end
 
 return M

@@ -1,10 +1,10 @@
 --- What training would cost: the model is built, a few steps are measured, and
 -- nothing is written.
 -- @module cglow.cli.dry_run
+local console = require "cglow.util.console"
 local core = require "cglow.core"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
-local launch = require "cglow.cli.launch"
 local format = require "cglow.run.format"
 local train = require "cglow.train"
 
@@ -42,24 +42,23 @@ local function measure_validation(options)
 end
 
 return function(_, args, model, options)
-  if launch.rank() > 0 then return end
   local parameters = model:parameter_count()
   local step, valid = measure(options), measure_validation(options)
   local _, peak = core.system.memory()
   local validations = (options.steps + options.valid_every - 1) // options.valid_every
   local total = options.steps * step + validations * valid
   if args.json then
-    print(json.encode {parameters = parameters, bytes = peak, seconds_per_step = step,
+    console.say(json.encode {parameters = parameters, bytes = peak, seconds_per_step = step,
       seconds_per_validation = valid, seconds = total, checkpoint_bytes = 12 * parameters})
     return 0
   end
-  print(model)
-  print()
-  print(("parameters  %.2f M; a checkpoint takes %s"):format(parameters / 1e6, format.bytes(12 * parameters)))
-  print(("memory      %s"):format(format.bytes(peak)))
-  print(("step        %.3f s: median of %d, batch %d, %d threads"):format(step, MEASURED, options.batch,
+  console.say(tostring(model))
+  console.say ""
+  console.say(("parameters  %.2f M; a checkpoint takes %s"):format(parameters / 1e6, format.bytes(12 * parameters)))
+  console.say(("memory      %s"):format(format.bytes(peak)))
+  console.say(("step        %.3f s: median of %d, batch %d, %d threads"):format(step, MEASURED, options.batch,
     core.threads()))
-  print(("time        %s: %d steps, %d validations of %.2g s each"):format(format.duration(total), options.steps,
+  console.say(("time        %s: %d steps, %d validations of %.2g s each"):format(format.duration(total), options.steps,
     validations, valid))
   return 0
 end

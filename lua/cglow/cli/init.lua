@@ -7,11 +7,13 @@
 -- with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
 -- @module cglow.cli
 local command = require "cglow.cli.command"
+local console = require "cglow.util.console"
 local lfs = require "lfs"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
 local version = require "cglow.util.version"
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
@@ -46,7 +48,7 @@ end
 local function execute(task, argv)
   local args = command.parse(task.name, parser.task(task), argv)
   if wants_settings(args) then
-    print(settings.describe(task, args.recipe))
+    console.say(settings.describe(task, args.recipe))
     return 0
   end
   parse_config(args)
@@ -89,21 +91,21 @@ local function example_names(folder)
     name = name:match("^(.*)%.lua$")
     if name and not member(TASKS, name) then names[#names + 1] = name end
   end
-  table.sort(names)
+  sort_by_bytes(names)
   return names
 end
 
 local function list()
   local folder = command.must(path.examples())
-  local function line(name, text) print(("  %-26s %s"):format(name:gsub("_", "-"), text)) end
-  print(("cglow %s\n\nusage: cglow NAME [ARGUMENT ...]; 'cglow NAME --help' tells more\n"):format(version))
-  print "Tasks, each with the commands train, evaluate, predict and sample:"
+  local function line(name, text) console.say(("  %-26s %s"):format(name:gsub("_", "-"), text)) end
+  console.say(("cglow %s\n\nusage: cglow NAME [ARGUMENT ...]; 'cglow NAME --help' tells more\n"):format(version))
+  console.say "Tasks, each with the commands train, evaluate, predict and sample:"
   for _, name in ipairs(TASKS) do line(name, require("cglow.tasks." .. name).title) end
-  print "\nOther commands:"
+  console.say "\nOther commands:"
   for _, entry in ipairs(COMMANDS) do line(entry[1], entry[2]) end
-  print "\nExamples:"
+  console.say "\nExamples:"
   for _, name in ipairs(example_names(folder)) do line(name, summary(("%s/%s.lua"):format(folder, name))) end
-  print(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
+  console.say(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
 end
 
 local function run_example(name, argv)
@@ -116,7 +118,7 @@ end
 local function execute_program(argv)
   local name = table.remove(argv, 1)
   if not name or name == "--help" or name == "-h" then return list() end
-  if name == "--version" then return print("cglow " .. version) end
+  if name == "--version" then return console.say("cglow " .. version) end
   command.program = "cglow"
   local module = name:gsub("-", "_")
   if member(TASKS, module) then return M.run(require("cglow.tasks." .. module), argv) end

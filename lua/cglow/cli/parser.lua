@@ -70,9 +70,28 @@ local function prediction(command)
   command:flag("--mirror"):description "And the same for the mirror image."
 end
 
-local function data_choice(command)
+local OWN = {
+  number = function(option) return positive(option) end,
+  integer = function(option) return integer(option, 1) end,
+}
+
+-- What the task's data need to be told.
+local function own_options(command, task)
+  for _, o in ipairs(task.options) do
+    local name = "--" .. o.name
+    command:option(name):argname(o.argname):convert(OWN[o.kind](name)):description(o.description)
+  end
+end
+
+local function data_choice(command, task)
   command:option("--data"):argname "DIR"
     :description "The full data set as published (the embedded samples)."
+  if task then own_options(command, task) end
+  command:flag("--skip-damaged"):description "Leave out what cannot be read; it is counted."
+end
+
+local function may_replace(command)
+  command:flag("--force"):description "Replace files that are there already."
 end
 
 local function resume(command) command:flag("--resume"):description "Go on from the run's newest checkpoint." end
@@ -86,7 +105,8 @@ end
 
 local function add_train(parser, task)
   local c = parser:command("train"):summary "Learn from a data set; keep all in a run folder."
-  data_choice(c)
+  c:usage(("Usage: %s train [OPTION ...]"):format(task.name))
+  data_choice(c, task)
   count(c, "--size", "N", ("Height and width, as in %s."):format(sizes_of(task)))
   count(c, "--steps", "N", ("Training steps (%d)."):format(task.steps))
   c:option("--recipe"):argname "NAME":choices {"encoder", "paper"}
@@ -104,37 +124,44 @@ end
 
 local function add_evaluate(parser, task)
   local c = parser:command("evaluate"):summary "Measure a model on held-out data, beside baselines."
+  c:usage(("Usage: %s evaluate [OPTION ...]"):format(task.name))
   model_choice(c, task)
   prediction(c)
-  data_choice(c)
+  data_choice(c, task)
   c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
     :description "Which part: valid, test or train (valid)."
   count(c, "--limit", "N", "Use only the first N images.")
   if task.tiled then count(c, "--size", "N", "Their height and width: above the model's, by tiles.") end
   c:flag("--compare"):description "Several ways to predict, and what each of them costs."
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/evaluation.png)."
+  may_replace(c)
   common(c)
 end
 
 local function add_predict(parser, task)
   local c = parser:command("predict"):summary(task.predicts)
+  c:usage(("Usage: %s predict [OPTION ...] FILE ..."):format(task.name))
   c:argument("file"):args "+":description "Image files."
   model_choice(c, task)
   prediction(c)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions)."
+  may_replace(c)
+  own_options(c, task)
   if task.predict_options then task.predict_options(c) end
   common(c)
 end
 
 local function add_sample(parser, task)
   local c = parser:command("sample"):summary "Draw samples, side by side on a contact sheet."
+  c:usage(("Usage: %s sample [OPTION ...] [FILE ...]"):format(task.name))
   c:argument("file"):args "*":description "Image files (held-out images)."
   model_choice(c, task)
-  data_choice(c)
+  data_choice(c, task)
   count(c, "--count", "N", "Samples for each image (8).")
   count(c, "--images", "N", "Held-out images to use (6).")
   temperature(c)
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/samples.png)."
+  may_replace(c)
   common(c)
 end
 
@@ -182,6 +209,7 @@ function M.report()
   p:argument("run"):args "+":description "Run folders."
   p:option("--out"):argname "FILE"
     :description "The page to write (RUN/report.html; report.html here for several runs)."
+  p:flag("--force"):description "Replace a file that is there already and is no report."
   return p
 end
 

@@ -1,12 +1,12 @@
 --- The sub-command predict: answers for a user's own files.
 -- @module cglow.cli.predict
+local console = require "cglow.util.console"
 local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
-local launch = require "cglow.cli.launch"
+local outputs = require "cglow.cli.outputs"
 local session_of = require "cglow.cli.session"
 local runfolder = require "cglow.run.folder"
-local streams = require "cglow.util.streams"
 
 -- Where each result goes; two inputs may not share one.
 local function targets(files, out)
@@ -20,21 +20,40 @@ local function targets(files, out)
   return paths
 end
 
+local function inputs_of(args, session)
+  local inputs = table.move(args.file, 1, #args.file, 2, {session.path})
+  inputs[#inputs + 1] = args.mask
+  return inputs
+end
+
+-- One file's answer, or nil and a message.
+local function answer_file(task, args, session, predict, file, path)
+  local answer, how = task.predict_file(predict, file, session.size, args)
+  if not answer then return nil, how end
+  local ok, message = image.save(path, answer, how or task.save)
+  if not ok then return nil, message end
+  if args.json then console.say(json.encode {input = file, output = path})
+  elseif not args.quiet then console.say(("%s -> %s"):format(file, path)) end
+  return true
+end
+
 return function(task, args)
   local out = (args.out or "predictions"):gsub("(.)/+$", "%1")
   local paths = targets(args.file, out)
   local session = session_of.load(task, args)
-  local predict = session_of.predictor(session)
+  outputs.check(paths, inputs_of(args, session), args.force)
+  local predict, failed = session_of.predictor(session), 0
   command.must(runfolder.make_directory(out))
-  local stand_at = streams.cut(session.way.rng)
-  local function predict_one(i)
-    stand_at(i)
-    local answer = command.must(task.predict_file(predict, args.file[i], session.size, args))
-    command.must(image.save(paths[i], answer, task.save))
-    return paths[i]
+  for i, file in ipairs(args.file) do
+    local ok, message = answer_file(session.task, args, session, predict, file, paths[i])
+    if not ok then
+      failed = failed + 1
+      console.tell(("%s: %s"):format(task.name, message))
+    end
   end
-  launch.world():texts(#args.file, predict_one, function(i, path)
-    if args.json then print(json.encode {input = args.file[i], output = path})
-    elseif not args.quiet then print(("%s -> %s"):format(args.file[i], path)) end
-  end)
+  if failed == 0 then return 0 end
+  if #args.file > 1 then
+    console.tell(("%s: %d of %d files have no answer"):format(task.name, failed, #args.file))
+  end
+  return 2
 end

@@ -4,6 +4,7 @@ local lfs = require "lfs"
 local core = require "cglow.core"
 local Model = require "cglow.model"
 local command = require "cglow.cli.command"
+local outputs = require "cglow.cli.outputs"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local training = require "cglow.cli.training"
@@ -48,18 +49,21 @@ end
 --- Load what the options name.
 -- @tparam table task
 -- @tparam table args parsed command line
--- @treturn table `model`, `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder`
--- (where results go by default), `settings` of the run (or {})
+-- @treturn table `task` (as the run's own options have it), `own` (their values), `model`,
+-- `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by
+-- default), `settings` of the run (or {})
 function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config = run_config(task, args, folder)
   local path = model_path(args, folder)
   local model, _, metadata = command.must(Model.load(path))
   local saved = command.must(settings.saved(config))
+  local own = task_of.own_options(task, args, saved)
   if args.centre and (args.samples or args.temperature) then
     command.misuse "--centre: one pass at the centre has no --samples and no --temperature"
   end
   return {
+    task = task_of.configured(task, own), own = own,
     model = model, path = path, settings = saved, size = size_of(task, model, path),
     way = {
       samples = args.samples or saved.samples or DEFAULT_SAMPLES, temperature = args.temperature,
@@ -75,12 +79,28 @@ end
 -- @tparam[opt] integer size by default the model's
 -- @treturn Dataset
 -- @treturn string where it comes from
-function M.data(task, args, session, split, size)
+function M.data(args, session, split, size)
   local directory = args.data or session.settings.data
   if directory and not args.data then command.require_path(directory, "directory", "the run's --data") end
-  return command.must(task_of.data(task, {
+  local o = {
     directory = directory, split = split, size = size or session.size, seed = session.settings.seed or 1,
-  }))
+    skip_damaged = args.skip_damaged,
+  }
+  for name, value in pairs(session.own) do o[name] = value end
+  return command.must(task_of.data(session.task, o))
+end
+
+--- Where a contact sheet goes. Nothing is replaced but an earlier sheet in a run's own
+-- folder, unless --force says so.
+-- @tparam table args
+-- @tparam table session
+-- @string name of the file, when --sheet gives no path
+-- @treturn string path
+function M.sheet(args, session, name)
+  local path = args.sheet or session.folder .. "/" .. name
+  local own = not args.sheet and runfolder.at(session.folder):exists()
+  outputs.check({path}, table.move(args.file or {}, 1, #(args.file or {}), 2, {session.path}), args.force or own)
+  return path
 end
 
 --- `predict(x)` for one C×H×W condition: the mean of the session's samples, and they themselves.

@@ -29,10 +29,11 @@ local function resolve(task, args, saved)
   local s = settings.defaults(task, recipe_of(args, saved))
   s.steps, s.seed = task.steps, 1
   training.settings(s, saved, args, FLAGS)
+  for name, value in pairs(task_of.own_options(task, args)) do s[name] = value end
   for name, value in pairs(args.config) do s[name] = value end
   s.size = s.size or (s.data and task.size or task.sample_size)
   if not s["encoder.channels"] then s.init = s.init or task.init end
-  local idle = settings.idle(args.config, s)
+  local idle = settings.idle(args.config, s, task)
   if idle then command.misuse(idle) end
   return s
 end
@@ -46,6 +47,7 @@ end
 local function trainer_options(task, args, s, model, sets)
   local valid = sets.valid
   if s.valid_images > 0 then valid = valid:subset(1, math.min(s.valid_images, valid:size())) end
+  valid = command.must(valid:usable())
   local function prediction(indices)
     return {samples = s.samples, rng = core.Rng(s.seed), indices = indices, cell_width = valid.info.cell_width}
   end
@@ -56,11 +58,7 @@ local function trainer_options(task, args, s, model, sets)
     o.train = o.train:map(command.try(transform.augment, augment))
   end
   if model.config.head then o.head = {target = task.head.target, weight = s["head.weight"]} end
-  o.validate = function(_, _, world)
-    local how = prediction()
-    how.world = world
-    return evaluation.score(task, model, valid, how)
-  end
+  o.validate = function() return evaluation.score(task, model, valid, prediction()) end
   o.picture = function()
     return evaluation.sheet(task, model, valid, prediction(evaluation.spread(valid, SHOWN)))
   end
@@ -73,6 +71,7 @@ return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config, saved = training.saved(args, folder, "task", task.name)
   local s = resolve(task, args, saved)
+  task = task_of.configured(task, task_of.own_options(task, s))
   local sets = training.sets(task, s)
   local model = make_model(task, s)
   local options = trainer_options(task, args, s, model, sets)

@@ -2,17 +2,17 @@
 -- the exit code.
 -- @module cglow.cli.training
 local command = require "cglow.cli.command"
+local console = require "cglow.util.console"
 local core = require "cglow.core"
-local launch = require "cglow.cli.launch"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local train = require "cglow.train"
 local version = require "cglow.util.version"
+local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
-local EXIT <const> = {failed = 2, diverged = 1, interrupted = 130}
-local EXIT_TERMINATED <const> = 143
+local EXIT <const> = {failed = 2, diverged = 1, interrupted = command.INTERRUPTED}
 
 --- The configuration of a run; it must be of this kind.
 -- @param folder from `cglow.run.folder`
@@ -33,10 +33,8 @@ end
 -- empty tables for a new run.
 function M.saved(args, folder, field, name)
   if not args.resume then return {}, {} end
-  local config = launch.shared(function()
-    if not folder:exists() then command.misuse(("there is no run in %s to resume"):format(folder.path)) end
-    return M.config_of(folder, field, name)
-  end)
+  if not folder:exists() then command.misuse(("there is no run in %s to resume"):format(folder.path)) end
+  local config = M.config_of(folder, field, name)
   return config, (command.must(settings.saved(config)))
 end
 
@@ -48,6 +46,7 @@ end
 function M.settings(defaults, saved, args, flags)
   for name, value in pairs(saved) do defaults[name] = value end
   for _, name in ipairs(flags) do if args[name] ~= nil then defaults[name] = args[name] end end
+  if args.skip_damaged then defaults.skip_damaged = true end
   return defaults
 end
 
@@ -58,7 +57,9 @@ end
 -- @treturn Dataset
 -- @treturn string where it comes from
 function M.data(task, s, split)
-  return command.must(task_of.data(task, {directory = s.data, split = split, size = s.size, seed = s.seed}))
+  local o = task_of.own_options(task, s)
+  o.directory, o.split, o.size, o.seed, o.skip_damaged = s.data, split, s.size, s.seed, s.skip_damaged
+  return command.must(task_of.data(task, o))
 end
 
 --- The sets that training needs: `train`, `valid` and `source`, where they come from.
@@ -88,13 +89,26 @@ function M.describe(config, name, args, s, model, sets, saved)
   config.version, config.settings, config.command = version, s, saved.command or line
   config.model, config.parameters = model.config, model:parameter_count()
   config.data = {source = sets.source, train = sets.train:size(), valid = sets.valid:size()}
-  config.machine, config.threads, config.ranks = core.system.machine(), core.threads(), launch.world().size
+  config.machine, config.threads = core.system.machine(), core.threads()
   config.started = saved.started or os.date "!%Y-%m-%dT%H:%M:%SZ"
   if args.resume then -- all commands that went on with the run, this one among them
     config.resumed = table.move(saved.resumed or {}, 1, #(saved.resumed or {}), 1, {})
     table.insert(config.resumed, line)
   end
   return config
+end
+
+local function say_left_out(name, sets)
+  local seen, list = {}, {}
+  for _, set in ipairs {sets.train, sets.valid} do
+    for _, message in ipairs(set:left_out()) do
+      if not seen[message] then list[#list + 1] = message end
+      seen[message] = true
+    end
+  end
+  if #list == 0 then return end
+  sort_by_bytes(list)
+  console.tell(("%s: %d images were left out:\n  %s"):format(name, #list, table.concat(list, "\n  ")))
 end
 
 --- Train, and say what came of it.
@@ -104,22 +118,21 @@ end
 -- @tparam table sets
 -- @treturn ?integer exit code; nil when training came to its end
 function M.run(name, args, options, sets)
-  options.world = launch.mpi()
   local trainer = command.try(train.Trainer, options)
   command.say(args, "%s: %d images to learn from, %d held out (%s)", name, sets.train:size(), sets.valid:size(),
     sets.source)
-  local ranks = launch.world().size
-  command.say(args, "model: %.2f M parameters, %s%d threads; run folder: %s", options.model:parameter_count() / 1e6,
-    ranks > 1 and ranks .. " ranks of " or "", core.threads(), options.run)
+  command.say(args, "model: %.2f M parameters, %d threads; run folder: %s", options.model:parameter_count() / 1e6,
+    core.threads(), options.run)
   local outcome = trainer:run()
+  say_left_out(name, sets)
   if outcome.reason == "done" then return nil end
   if outcome.reason == "stopped" then return command.say(args, "%s", outcome.message) end
-  local speaks = launch.rank() == 0
-  if speaks then io.stderr:write(name, ": ", outcome.message, "\n") end
-  if outcome.reason ~= "interrupted" then return EXIT[outcome.reason] end
-  if speaks then io.stderr:write(("saved %s; go on with\n  %s --resume --run %s\n"):format(outcome.checkpoint,
-    command.called(name) .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run))) end
-  return outcome.signal == "TERM" and EXIT_TERMINATED or EXIT.interrupted
+  console.tell(name .. ": " .. outcome.message)
+  if outcome.reason ~= "diverged" and outcome.checkpoint then
+    console.tell(("saved %s; go on with\n  %s --resume --run %s"):format(outcome.checkpoint,
+      command.called(name) .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
+  end
+  return outcome.signal == "TERM" and command.TERMINATED or EXIT[outcome.reason]
 end
 
 return M

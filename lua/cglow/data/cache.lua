@@ -109,32 +109,34 @@ local function obtain(ds, path, dir)
     files.notify(("%s; making it again"):format(message))
   end
   local samples, message = read_all(ds)
-  if not samples then return nil, message end
-  keep(path, dir, samples)
-  return samples
+  if samples then keep(path, dir, samples) end
+  return samples, message
 end
 
---- The `get` of the cached set.
+-- All samples, from the file or read; nil and a message when one of them cannot be read.
+local function obtain_all(ds, recipe, dir)
+  local message
+  if not dir then dir, message = files.cache_dir() end
+  if dir then return obtain(ds, files.join(dir, files.fingerprint(recipe, ds.files) .. ".safetensors"), dir) end
+  files.notify_once(("the cache is not kept: %s"):format(message))
+  return read_all(ds)
+end
+
+--- The `get` of the cached set. While a sample cannot be read there is no cache: the
+-- others are read one by one.
 -- @tparam Dataset ds not random
 -- @string recipe names the samples
 -- @tparam ?string dir folder for the file
 -- @treturn function
 function M.getter(ds, recipe, dir)
-  local samples
-  local function fill()
-    local folder, message = dir, nil
-    if not folder then folder, message = files.cache_dir() end
-    if not folder then return nil, message end
-    local path = files.join(folder, files.fingerprint(recipe, ds.files) .. ".safetensors")
-    samples, message = obtain(ds, path, folder)
-    return samples, message
-  end
+  local samples, message
   return function(i)
-    if not samples then
-      local ok, message = fill()
-      if not ok then return nil, message end
+    if not samples and not message then
+      samples, message = obtain_all(ds, recipe, dir)
+      if not samples then ds = ds:cache() end
     end
-    return samples[i]
+    if samples then return samples[i] end
+    return ds:get(i)
   end
 end
 

@@ -12,6 +12,7 @@
 -- @module cglow.data.dataset
 local check = require "cglow.util.check"
 local core = require "cglow.core"
+local left_out = require "cglow.data.left_out"
 local options = require "cglow.util.options"
 
 local M = {}
@@ -57,17 +58,19 @@ function M.new(opts)
   })
   return setmetatable({
     count = o.size, fetch = o.get, name = o.name, random = o.random, info = o.info, recipe = o.recipe,
-    files = o.files, scratch = {},
+    files = o.files, scratch = {}, left = {},
   }, meta)
 end
 
 -- A data set made from this one; what is not given is taken over.
 local function derive(self, changes)
-  return M.new {
+  local made = M.new {
     size = changes.size or self.count, get = changes.get, name = changes.name or self.name,
     random = changes.random == nil and self.random or changes.random or false, info = changes.info or self.info,
     recipe = changes.recipe or nil, files = self.files,
   }
+  made.left = self.left
+  return made
 end
 
 --- How many samples there are; the same as `#ds`.
@@ -79,23 +82,28 @@ function Dataset:size() return self.count end
 -- @tparam[opt] table scratch buffers to reuse: then the sample's tensors may be
 -- overwritten by the next call with the same table
 -- @treturn[1] table sample; treat it as read-only
--- @treturn[2] nil when it cannot be read
+-- @treturn[2] nil when it cannot be read, or is left out
 -- @treturn[2] string message
+-- @treturn[2] ?boolean true when it is left out
 function Dataset:get(i, rng, scratch)
   i = options.arg("Dataset:get", 1, "i", i, {type = "integer", min = 1, max = self.count})
   return self.fetch(i, options.arg("Dataset:get", 2, "rng", rng, RNG) or core.rng(), scratch)
 end
 
---- All samples in order: `for i, sample in ds:samples() do`.
+--- All samples in order: `for i, sample in ds:samples() do`; those left out are passed over.
 -- @tparam[opt] Rng rng
 -- @raise when one cannot be read
 function Dataset:samples(rng)
   options.arg("Dataset:samples", 1, "rng", rng, RNG)
   local i = 0
   return function()
-    if i == self.count then return nil end
-    i = i + 1
-    return i, assert(self:get(i, rng))
+    while i < self.count do
+      i = i + 1
+      local sample, message, skip = self:get(i, rng)
+      if sample then return i, sample end
+      if not skip then error(message, 0) end
+      left_out.note(self, message)
+    end
   end
 end
 
@@ -126,7 +134,7 @@ local function put(out, n, place, sample, field)
   return out
 end
 
---- Several samples at once.
+--- Several samples at once; in place of one that is left out comes the next one that is not.
 -- @tparam {integer,...} indices
 -- @tparam[opt] Tensor x N×Cx×Hx×Wx to write to; a new one when absent
 -- @tparam[opt] Tensor y N×C×H×W, likewise
@@ -145,7 +153,7 @@ function Dataset:batch(indices, x, y, rng, more)
   local out = {x = options.arg("Dataset:batch", 2, "x", x, {type = "tensor", optional = true}),
                y = options.arg("Dataset:batch", 3, "y", y, {type = "tensor", optional = true})}
   for place = 1, n do
-    local sample, message = self:get(indices[place], rng, self.scratch)
+    local sample, message = left_out.get_or_next(self, indices[place], rng)
     if not sample then return nil, message end
     for _, field in ipairs(FIELDS) do
       if sample[field] or field == "y" then out[field] = put(out[field], n, place, sample, field) end
@@ -189,8 +197,8 @@ function Dataset:map(transform, opts)
     random = self.random or random or false, recipe = joined(self.recipe, recipe),
     info = dequantised and with_noise(self.info) or self.info,
     get = function(i, rng, scratch)
-      local sample, message = get(i, rng, scratch)
-      if not sample then return nil, message end
+      local sample, message, skip = get(i, rng, scratch)
+      if not sample then return nil, message, skip end
       return apply(sample, rng, scratch)
     end,
   })
@@ -321,8 +329,8 @@ function Dataset:cache(opts)
     recipe = self.recipe,
     get = function(i)
       if kept[i] then return kept[i] end
-      local sample, message = get(i)
-      if not sample then return nil, message end
+      local sample, message, skip = get(i)
+      if not sample then return nil, message, skip end
       left = left - bytes_of(sample)
       if left >= 0 then kept[i] = sample end
       return sample
@@ -351,6 +359,8 @@ function Dataset:disk_cache(opts)
   end
   return derive(self, {recipe = recipe, get = require("cglow.data.cache").getter(self, recipe, o.dir)})
 end
+
+left_out.extend(Dataset, derive)
 
 -- ---- at the prompt -------------------------------------------------------
 

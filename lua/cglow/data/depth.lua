@@ -13,16 +13,32 @@ local M = {}
 
 local NO_READING <const> = 65535
 
---- Millimetres of a file as metres.
+local MILLIMETRE <const> = 1e-3
+
+--- Metres that 1 in a file stands for.
+-- @tparam ?number unit nil: millimetres
+-- @treturn number
+function M.unit(unit) return unit or MILLIMETRE end
+
+--- A depth map in metres. Without a unit it must have 16 bits a sample: 8 bits of
+-- millimetres end at 25 cm, so they are something else.
+-- @string path
+-- @tparam ?number unit metres that 1 in the file stands for; nil: millimetres
 -- @treturn[1] Tensor H×W, 0 = no reading
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.load(path)
-  local t, message = image.load(path, {raw = true})
+function M.load(path, unit)
+  local info, message = image.info(path)
+  if not info then return nil, message end
+  if info.channels ~= 1 then return nil, path .. ": a depth map has one channel" end
+  if not unit and info.max <= 255 then
+    return nil, ("%s: samples of 8 bits are no millimetres: what 1 stands for must be said by 'unit', in metres")
+      :format(path)
+  end
+  local t
+  t, message = image.load(path, {raw = true})
   if not t then return nil, message end
-  if #t ~= 1 then return nil, path .. ": a depth map has one channel" end
-  local mm = t[1]
-  return (mm * mm:lt(NO_READING)):mul(1e-3)
+  return (t[1] * t[1]:lt(NO_READING)):mul(M.unit(unit))
 end
 
 local function read_numbers(path, count)

@@ -5,6 +5,7 @@
 -- @module cglow.data.files
 local lfs = require "lfs"
 local bytes = require "cglow.util.bytes"
+local notice = require "cglow.util.notice"
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 
@@ -12,7 +13,7 @@ local M = {}
 
 --- Called with one line of text about each thing that a person should know but
 -- that stops nothing (a black photo, a damaged cache).
-function M.notify(text) io.stderr:write("cglow: ", text, "\n") end
+function M.notify(text) notice.notify(text) end
 
 --- Sort names by their bytes, whatever the locale says of letters.
 M.sort = bytes.sort
@@ -34,7 +35,12 @@ end
 
 local function mode(path) return lfs.attributes(path, "mode") end
 
+--- Is there a folder of this name?
+-- @string path
 function M.is_folder(path) return mode(path) == "directory" end
+
+--- Is there a regular file of this name?
+-- @string path
 function M.is_file(path) return mode(path) == "file" end
 
 --- The folder that holds all of `wanted`, among `dir` and the folders in which the set is unpacked.
@@ -231,7 +237,7 @@ function M.none_missing(what, missing, of)
   return nil, ("%d of %d %s are missing: %s%s"):format(#missing, of, what, some, #missing > 3 and ", …" or "")
 end
 
--- FNV-1a, 64 bits: the same on every machine, for choices that must not change.
+--- FNV-1a, 64 bits: the same on every machine, for choices that must not change.
 function M.hash(text, seed)
   local h = 0xcbf29ce484222325 ~ (seed or 0)
   for i = 1, #text do h = (h ~ text:byte(i)) * 0x100000001b3 end

@@ -36,8 +36,9 @@ local function folder(self)
   for _, frame in ipairs(self.sequence.frames) do
     paths[#paths + 1], paths[#paths + 2] = frame.depth, frame.pose
   end
-  local recipe = ("fusion 1 radius %d support %d camera %s"):format(
-    self.radius, self.support, table.concat(self.sequence.camera, " "))
+  local recipe = ("fusion 1 radius %d support %d camera %s%s"):format(
+    self.radius, self.support, table.concat(self.sequence.camera, " "),
+    self.sequence.unit and (" unit %.17g"):format(self.sequence.unit) or "")
   self.folder = files.join(base, ("depth-%s-%s"):format(self.sequence.name, files.fingerprint(recipe, paths)))
   return self.folder
 end
@@ -46,7 +47,7 @@ local function decode(self, i)
   local frame = self.sequence.frames[i]
   local message
   if not self.decoded[i] then
-    self.decoded[i], message = depth.load(frame.depth)
+    self.decoded[i], message = depth.load(frame.depth, self.sequence.unit)
     if not self.decoded[i] then return nil, message end
   end
   if not self.poses[i] then
@@ -101,16 +102,16 @@ end
 -- @treturn[2] string message
 function Fuser:get(which)
   local dir, message = folder(self)
-  if not dir then return nil, message end
-  local path = files.join(dir, ("frame-%06d.png"):format(self.sequence.frames[which].number))
-  local units = load_kept(path)
+  if not dir then files.notify_once(("the fused depth is not kept: %s"):format(message)) end
+  local path = dir and files.join(dir, ("frame-%06d.png"):format(self.sequence.frames[which].number))
+  local units = path and load_kept(path)
   if not units then
     local metres
     metres, message = fuse(self, which)
     if not metres then return nil, message end
     units = (metres / UNIT):round()
     units:mul(units:lt(LARGEST + 1)) -- too far to be kept is not known
-    keep(path, dir, units)
+    if path then keep(path, dir, units) end
   end
   return units * UNIT
 end

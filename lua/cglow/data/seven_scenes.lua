@@ -23,6 +23,7 @@ local OPTIONS = source.options {
   size = {type = "integer", default = 96, min = 1, max = 4096},
   frames = {type = "integer", min = 1},
   range = {type = "number", default = 4, above = 0, max = 6.5535},
+  unit = {type = "number", above = 0, max = 1},
   radius = {type = "integer", default = 15, min = 1, max = 200},
   valid = {type = "number", default = 0.95, min = 0, max = 1},
   holes = {type = "string", default = "zero", one_of = {"zero", "median", "mask"}},
@@ -69,7 +70,10 @@ end
 
 local function find_camera(scene)
   local path = files.join(scene, "camera-intrinsics.txt")
-  if not files.is_file(path) then return CAMERA end
+  if not files.is_file(path) then
+    files.notify_once(("%s has no camera-intrinsics.txt: the published 585, 585, 320, 240 are taken"):format(scene))
+    return CAMERA
+  end
   return depth.read_camera(path)
 end
 
@@ -115,7 +119,7 @@ local function add_sequence(items, scene, folder, camera, o, shares)
   local frames, message = find_frames(files.join(scene, folder))
   if not frames then return nil, message end
   local name = scene:match("([^/]*)/*$") .. "-" .. folder
-  local fuser = reference.new({name = name, camera = camera, frames = frames}, o.radius, o.references)
+  local fuser = reference.new({name = name, camera = camera, frames = frames, unit = o.unit}, o.radius, o.references)
   local fused = false
   for _, frame in ipairs(frames) do
     frame.fuser, frame.name = fuser, name .. "-" .. frame.name
@@ -173,11 +177,11 @@ local function normalised(metres, range)
   return t:mul(t:lt(1 + 1e-6))
 end
 
-local function read(item, range)
+local function read(item, range, unit)
   local raw, clean, message
-  raw, message = depth.load(item.depth)
+  raw, message = depth.load(item.depth, unit)
   if not raw then return nil, message end
-  if item.clean then clean, message = depth.load(item.clean) else clean, message = item.fuser:get(item.place) end
+  if item.clean then clean, message = depth.load(item.clean, unit) else clean, message = item.fuser:get(item.place) end
   if not clean then return nil, message end
   if raw:size(1) ~= clean:size(1) or raw:size(2) ~= clean:size(2) then
     return nil, ("%s: the reference has another size"):format(item.depth)
@@ -197,6 +201,7 @@ end
 -- surroundings' median; `valid` still tells them apart.
 local function fill_holes(holes)
   return function(sample)
+    if sample.valid:sum() == 0 then return nil, sample.name .. ": no pixel has a reference", true end
     local result = {x = sample.x, y = filled(sample.y, sample.valid), valid = sample.valid, name = sample.name}
     if holes ~= "zero" then
       local known = sample.x[1]:gt(0)
@@ -222,7 +227,8 @@ end
 -- * `split` = "train", "valid" or "test"
 -- * `size` = 96: height and width of the crops
 -- * `frames`: how many, evenly spaced; by default 200 of "train", all of the others
--- * `range` = 4: metres that 1 stands for
+-- * `range` = 4: metres that 1 stands for; `unit` = 0.001: metres that 1 in a file stands for,
+--   which must be said for files of 8 bits
 -- * `radius` = 15: frames before and after that a reference is fused from
 -- * `valid` = 0.95: share of a crop's pixels that should have a reference (up to 20 crops
 --   are drawn for it)
@@ -242,8 +248,8 @@ return function(dir, opts)
   if not items then return nil, "seven_scenes: " .. message end
   local frames = source.dataset {
     name = "seven_scenes " .. o.split, items = items, paths = {"depth", "pose", "clean"}, cache = o.cache,
-    recipe = ("seven_scenes 1 range %.17g radius %d"):format(o.range, o.radius),
-    read = function(item) return read(item, o.range) end, info = {peak = 1, range = o.range},
+    recipe = ("seven_scenes 2 range %.17g radius %d unit %.17g"):format(o.range, o.radius, depth.unit(o.unit)),
+    read = function(item) return read(item, o.range, o.unit) end, info = {peak = 1, range = o.range},
   }
   local crops = frames:map(transform.random_crop {height = o.size, width = o.size, valid = o.valid})
     :map(fill_holes(o.holes), {recipe = "holes " .. o.holes})

@@ -12,12 +12,11 @@
 -- @module cglow.feedforward
 local core = require "cglow.core"
 local check = require "cglow.util.check"
-local checkpoint = require "cglow.model.file"
-local json = require "cglow.util.json"
+local file = require "cglow.model.file"
 local losses = require "cglow.nn.losses"
 local networks = require "cglow.feedforward.networks"
 local options = require "cglow.util.options"
-local safetensors = require "cglow.util.safetensors"
+local seen = require "cglow.model.seen"
 
 local M = {}
 
@@ -217,6 +216,7 @@ function Network:loss_and_grad(x, y, opts)
   local why = refusal(self, x, y, loss)
   if why then return nil, why end
   self.net:backward(dout, false)
+  seen.note(self, x)
   return loss, dy
 end
 
@@ -225,6 +225,7 @@ end
 -- @treturn Tensor N×C×H×W, in y's layout
 function Network:predict(x)
   check_x("Network:predict", self, x)
+  seen.tell(self, "Network:predict", x)
   return kinds[self.kind].answer(self.config, self.net:forward(x), x)
 end
 
@@ -247,28 +248,16 @@ end
 
 -- ---- files -------------------------------------------------------------------
 
-local EXTRA = {tensors = {type = "table"}, metadata = {type = "table"}}
-
 --- Write parameters and configuration as a safetensors file.
 -- @string path
 -- @tparam[opt] table extra `tensors` and `metadata` to write beside them, which
 -- `load` ignores
 -- @return true, or nil, message, code
 function Network:save(path, extra)
-  options.arg("Network:save", 1, "path", path, {type = "string", path = true})
-  extra = options.check("Network:save", extra, EXTRA)
-  local tensors, config = {}, {kind = self.kind}
+  local config = {kind = self.kind}
   for key, value in pairs(self.config) do config[key] = value end
-  for _, p in ipairs(self.parameter_list) do tensors[p.name] = p.value end
-  for name, t in pairs(extra.tensors or {}) do
-    if tensors[name] then
-      error(("Network:save: tensor '%s' is a parameter's name"):format(name), 2)
-    end
-    tensors[name] = t
-  end
-  local metadata = {config = json.encode(config)}
-  for key, value in pairs(extra.metadata or {}) do metadata[key] = value end
-  return safetensors.save(path, tensors, metadata)
+  local ok, message, code = file.write("Network:save", self, path, config, {}, extra)
+  return ok, message, code
 end
 
 local function build(path, config, tensors)
@@ -277,7 +266,7 @@ local function build(path, config, tensors)
     return nil, ("%s: not a feed-forward network, but of kind %s"):format(path, options.show(config.kind))
   end
   config.kind = nil
-  local ok, network = pcall(new, kind, config, checkpoint.budget(tensors))
+  local ok, network = pcall(new, kind, config, file.budget(tensors))
   if not ok then return nil, ("%s: %s"):format(path, network) end
   return network
 end
@@ -289,15 +278,12 @@ end
 -- @treturn {[string]=string} its metadata
 function M.load(path)
   options.arg("feedforward.load", 1, "path", path, {type = "string", path = true})
-  local tensors, metadata, code = safetensors.load(path)
-  if not tensors then return nil, metadata, code end
-  if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not a network"):format(path) end
-  local config, why = json.decode(metadata.config)
-  if type(config) ~= "table" then return nil, ("%s: config is not a JSON object: %s"):format(path, why) end
-  local network, ok
-  network, why = build(path, config, tensors)
+  local tensors, config, metadata = file.read(path, "a network")
+  if not tensors then return nil, config, metadata end
+  local ok
+  local network, why = build(path, config, tensors)
   if not network then return nil, why end
-  ok, why = checkpoint.fill(network, tensors, metadata)
+  ok, why = file.fill(network, tensors, metadata)
   if not ok then return nil, ("%s: %s"):format(path, why) end
   return network, tensors, metadata
 end

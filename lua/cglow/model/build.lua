@@ -154,8 +154,8 @@ function M.describe(model)
     for _, kind in ipairs(kinds.STEP) do
       local own, cn = 0, 0
       for _, s in ipairs(level.steps) do
-        own = own + count(s[kind].flow:parameters())
-        if s[kind].cn then cn = cn + count(s[kind].cn:parameters()) end
+        own = own + count(s[kind].run:parameters())
+        if s[kind].net then cn = cn + count(s[kind].net:parameters()) end
       end
       local networks_too = config.x and not encoder and (" + %s in networks of x"):format(thousands(cn)) or ""
       line("    %d × %-9s %s parameters%s", #level.steps, kind, thousands(own), networks_too)

@@ -20,20 +20,23 @@ function M.flops(model, batch)
       nets = nets + kind.network_madds(layer.cn, model.config.x, layer.outputs)
     end
   end
+  if model.encoder then nets = nets + model.encoder:madds() end
   return { train = 6 * batch * (flow + nets), sample = 2 * flow, condition = 2 * nets }
 end
 
 --- Parameters of a model by the kind of layer that owns them.
 -- @tparam Model model
--- @treturn table e.g. {actnorm = n, invconv = n, coupling = n, split = n, prior = n}
+-- @treturn table e.g. {actnorm = n, invconv = n, coupling = n, split = n, prior = n}; with
+-- an encoder also `encoder`, with the head and what reads the features
 function M.parameters(model)
   local t = {}
   local function add(kind, object)
     for _, p in ipairs(object:parameters()) do t[kind] = (t[kind] or 0) + p.value:count() end
   end
+  if model.encoder then add("encoder", model.encoder) end
   for _, layer in ipairs(model.layers) do
-    if layer.cn then add(layer.kind, layer.cn) end
-    if layer.kind ~= "squeeze" then add(layer.kind, layer.flow) end
+    if layer.net then add(layer.kind, layer.net) end
+    if layer.kind ~= "squeeze" then add(layer.kind, layer.run) end
   end
   return t
 end

@@ -5,6 +5,7 @@
 -- @module cglow.model.diagnose
 local core = require "cglow.core"
 local kinds = require "cglow.model.kinds"
+local precision = require "cglow.model.precision"
 local walk = require "cglow.model.walk"
 
 local M = {}
@@ -57,7 +58,7 @@ local measuring = {}
 function measuring.squeeze(layer, y) return layer.flow:forward(y):clone() end
 
 function measuring.part(layer, y, s)
-  local flow, cond = layer.flow, s.conds[layer.index]
+  local flow, cond = layer.run, s.conds[layer.index]
   local z, logdet = flow:forward(y, cond, false)
   z = z:clone()
   local row = {
@@ -100,6 +101,13 @@ local function measure(model, y, conds)
   local rows = {}
   walk.up(model.layers, y, measuring, { rows = rows, conds = conds })
   return rows
+end
+
+-- The estimate of `cglow.model.precision` for the batch, the largest of its samples.
+local function error_of_decoding(model, x, y)
+  local _, latents = model:log_prob(x, y)
+  local ok, errors = pcall(model.decode_error, model, x, latents)
+  return ok and errors:isfinite() and (errors:max()) or math.huge
 end
 
 -- What is wrong with the batch itself: then no layer can be judged.
@@ -205,12 +213,14 @@ end
 --
 -- with `sick`, the list of the names of sick layers (or of "x" and "y", when they
 -- are not finite and no layer can be judged); `loss`, in bits per dim, or
--- `message`, why there is none and so no gradient
+-- `message`, why there is none and so no gradient; `decode_error`, how far what `decode` and
+-- `sample` give may be off (`Model:decode_error`), in which each layer has its part
 function M.run(model, x, y, conds)
   local rows = bad_inputs(x, y)
   local judged = #rows == 0
   if judged then rows = measure(model, y, conds) end
   local self = setmetatable({ rows = rows }, Diagnosis)
+  if judged then self.decode_error = error_of_decoding(model, x, y) end
   model:zero_grad()
   local loss, dy = model:loss_and_grad(x, y)
   self.loss, self.message = loss, not loss and dy or nil
@@ -281,6 +291,10 @@ function Diagnosis:__tostring()
     if #row.faults > 0 then lines[i + 1] = lines[i + 1] .. "  <- sick" end
   end
   lines[#lines + 1] = self.loss and ("loss %.4g bits per dim"):format(self.loss) or "no gradients: " .. self.message
+  if self.decode_error then
+    lines[#lines + 1] = ("decode may be off by %.1e%s"):format(self.decode_error,
+      self.decode_error > precision.LIMIT and ": the layers together magnify rounding errors too much" or "")
+  end
   local blank = count_blank(self.rows)
   if blank > 0 then
     lines[#lines + 1] = ("%d layers hold a weight that is all zero, which keeps gradient from other parameters"):format(
@@ -289,7 +303,10 @@ function Diagnosis:__tostring()
   for _, row in ipairs(self.rows) do
     if #row.faults > 0 then lines[#lines + 1] = ("sick: %s: %s"):format(row.name, table.concat(row.faults, "; ")) end
   end
-  if #self.sick == 0 then lines[#lines + 1] = "no layer is sick" end
+  if #self.sick == 0 then
+    local lossy = self.decode_error and self.decode_error > precision.LIMIT
+    lines[#lines + 1] = lossy and "no layer is sick by itself" or "no layer is sick"
+  end
   return table.concat(lines, "\n")
 end
 

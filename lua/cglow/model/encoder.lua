@@ -153,6 +153,28 @@ function M.y_sides(config, h, w)
   return h * config.y[2] // config.x[2], w * config.y[3] // config.x[3]
 end
 
+-- Each weight of a U-Net meets every pixel of its scale once.
+local function unet_madds(net, h, w)
+  local n = 0
+  for _, p in ipairs(net:parameters()) do
+    local scale = tonumber(p.name:match("%.(%d+)%.") or 1)
+    if p.name:find "weight$" then n = n + p.value:count() * (h >> scale - 1) * (w >> scale - 1) end
+  end
+  return n
+end
+
+--- Multiply-adds of a pass over one x of the training size; a network of the user's own
+-- counts nothing.
+-- @treturn int
+function Encoder:madds()
+  local x, y = self.config.x, self.config.y
+  local n = self.config.encoder.make and 0 or unet_madds(self.net, x[2], x[3])
+  for l, level in ipairs(self.levels) do
+    for _, p in ipairs(level.map:parameters()) do n = n + p.value:count() * (y[2] >> l) * (y[3] >> l) end
+  end
+  return n + (self.head and self.head:parameters()[1].value:count() * x[2] * x[3] or 0)
+end
+
 -- ---- conditions of all layers --------------------------------------------------------
 
 -- A level's tensor as views for its layers, made anew only when it is another tensor.
@@ -243,11 +265,11 @@ end
 -- @treturn function that back-propagates weight·loss through the head: returns the
 -- gradient of the finest features
 function Encoder:head_loss(target, weight)
-  local said = self:read_head()
-  local loss, slope = losses[self.config.head.loss](said, target)
+  local said, full = self:read_head(), self.features[0]
+  if not (self.slope and same_shape(self.slope, said)) then self.slope = core.empty(said:size()) end
+  local loss = losses[self.config.head.loss](said, target, { gradient = self.slope })
   return loss, function()
-    local full = self.features[0]
-    return self.head:backward(surround(slope:mul(weight), full:size(3), full:size(4)))
+    return self.head:backward(surround(self.slope:mul(weight), full:size(3), full:size(4)))
   end
 end
 

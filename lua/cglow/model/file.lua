@@ -1,10 +1,12 @@
---- Models as safetensors files (design section 2, checkpoints).
+--- Models as safetensors files: the parameters by name, and in the metadata the
+-- constructor's table as JSON.
 -- @module cglow.model.file
 local budget = require "cglow.nn.budget"
 local json = require "cglow.util.json"
 local kinds = require "cglow.model.kinds"
 local options = require "cglow.util.options"
 local safetensors = require "cglow.util.safetensors"
+local seen = require "cglow.model.seen"
 
 local M = {}
 
@@ -55,24 +57,40 @@ local function by_name(model)
   return params, names
 end
 
---- See `Model:save`.
-function M.save(model, path, extra)
-  options.arg("Model:save", 1, "path", path, { type = "string", path = true }, 1)
-  extra = options.check("Model:save", extra, EXTRA, 1)
-  local tensors, metadata = {}, { config = json.encode(config_of(model)) }
-  local params, names = by_name(model)
+--- Write parameters, a configuration and what the caller adds as a safetensors file.
+-- @string fname the public function, whose caller errors point at
+-- @param object with the method `parameters`
+-- @string path
+-- @tparam table config for the constructor
+-- @tparam table metadata what else its file says; the caller's own wins
+-- @tparam ?table extra the caller's: `tensors` and `metadata`
+-- @return true, or nil, message, code
+function M.write(fname, object, path, config, metadata, extra)
+  options.arg(fname, 1, "path", path, { type = "string", path = true }, 2)
+  extra = options.check(fname, extra, EXTRA, 2)
+  local params, names = by_name(object)
   if not params then
-    error(("Model:save: parameters with names of their own expected, got two called '%s'"):format(names), 3)
+    error(("%s: parameters with names of their own expected, got two called '%s'"):format(fname, names), 4)
   end
+  local tensors = {}
   for name, p in pairs(params) do tensors[name] = p.value end
-  if model.unstarted then metadata.actnorm = "unstarted" end
   for name, t in pairs(extra.tensors or {}) do
-    if tensors[name] then error(("Model:save: tensor '%s' is a parameter's name"):format(name), 3) end
+    if tensors[name] then error(("%s: tensor '%s' is a parameter's name"):format(fname, name), 4) end
     tensors[name] = t
   end
-  if has_own(model) then metadata[PARAMETERS] = json.encode(names) end
+  metadata.config = json.encode(config)
+  seen.save(object, metadata)
   for key, value in pairs(extra.metadata or {}) do metadata[key] = value end
   return safetensors.save(path, tensors, metadata)
+end
+
+--- See `Model:save`.
+function M.save(model, path, extra)
+  local metadata = {}
+  if model.unstarted then metadata.actnorm = "unstarted" end
+  if has_own(model) then metadata[PARAMETERS] = json.encode((select(2, by_name(model)))) end
+  local ok, message, code = M.write("Model:save", model, path, config_of(model), metadata, extra)
+  return ok, message, code
 end
 
 -- The names that the file says are parameters and the model does not have, as a
@@ -94,10 +112,11 @@ end
 --- Copy a file's tensors into a model's parameters of these names.
 -- @tparam Model model
 -- @tparam {[string]=Tensor} tensors
--- @tparam[opt] {[string]=string} metadata the file's; when it says that the file has
--- parameters which the model has not, nothing is copied
--- @return true, or nil and a message that names what is missing, misshapen or left over
-function M.fill(model, tensors, metadata)
+-- @tparam {[string]=string} metadata the file's
+-- @bool[opt] lax may the file have parameters that the model has not?
+-- @return true, or nil and a message that names what is missing, misshapen or left over;
+-- then nothing is copied
+function M.fill(model, tensors, metadata, lax)
   local params, names = by_name(model)
   if not params then return nil, ("the model has two parameters called '%s'"):format(names) end
   for _, name in ipairs(names) do
@@ -106,8 +125,10 @@ function M.fill(model, tensors, metadata)
     local got, want = table.concat(t:size(), "x"), table.concat(params[name].value:size(), "x")
     if got ~= want then return nil, ("tensor '%s' has shape %s, expected %s"):format(name, got, want) end
   end
-  local left = metadata and left_over(params, metadata)
+  local left = not lax and left_over(params, metadata)
   if left then return nil, left end
+  local ok, message = seen.load(model, metadata)
+  if not ok then return nil, message end
   for name, p in pairs(params) do p.value:copy(tensors[name]) end
   model.unstarted = nil
   return true
@@ -138,6 +159,26 @@ local function split_override(override)
   return config, options.check("cglow.load", rest, OVERRIDE, 2)
 end
 
+--- Read a file of parameters and a configuration.
+-- @string path
+-- @string what it should be, for messages
+-- @treturn[1] {[string]=Tensor} tensors
+-- @treturn[1] table configuration
+-- @treturn[1] {[string]=string} metadata
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] ?integer code
+function M.read(path, what)
+  local tensors, metadata, code = safetensors.load(path)
+  if not tensors then return nil, metadata, code end
+  if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not %s"):format(path, what) end
+  local config, why = json.decode(metadata.config)
+  if type(config) ~= "table" then
+    return nil, ("%s: config is not a JSON object: %s"):format(path, why or type(config))
+  end
+  return tensors, config, metadata
+end
+
 local function build(make, config, tensors, replace)
   return pcall(function()
     local model = make(config, M.budget(tensors))
@@ -154,17 +195,12 @@ function M.load(make, path, override)
   options.arg("cglow.load", 1, "path", path, {type = "string", path = true})
   options.arg("cglow.load", 2, "override", override, { type = "table", optional = true })
   local own, o = split_override(override)
-  local tensors, metadata, code = safetensors.load(path)
-  if not tensors then return nil, metadata, code end
-  if not metadata.config then return nil, ("%s: no 'config' in its metadata, so not a cglow model"):format(path) end
-  local config, err = json.decode(metadata.config)
-  if type(config) ~= "table" then
-    return nil, ("%s: config is not a JSON object: %s"):format(path, err or type(config))
-  end
+  local tensors, config, metadata = M.read(path, "a cglow model")
+  if not tensors then return nil, config, metadata end
   for key, value in pairs(own) do config[key] = value end
   local ok, model = build(make, config, tensors, o.replace)
   if not ok then return nil, ("%s: %s"):format(path, model) end
-  local filled, why = M.fill(model, tensors, o.strict and metadata or nil)
+  local filled, why = M.fill(model, tensors, metadata, not o.strict)
   if not filled then return nil, ("%s: %s"):format(path, why) end
   model.unstarted = metadata.actnorm == "unstarted" and model.encoder and true or nil
   return model, tensors, metadata

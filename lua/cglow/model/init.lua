@@ -20,8 +20,11 @@ local file = require "cglow.model.file"
 local kinds = require "cglow.model.kinds"
 local maximize = require "cglow.model.maximize"
 local options = require "cglow.util.options"
+local own = require "cglow.model.own"
 local passes = require "cglow.model.passes"
+local precision = require "cglow.model.precision"
 local sample = require "cglow.model.sample"
+local seen = require "cglow.model.seen"
 
 local Model = {}
 Model.__index = Model
@@ -86,8 +89,8 @@ local function collect_parameters(self)
   end
   for _, p in ipairs(self.encoder and self.encoder:parameters() or {}) do all[#all + 1] = p end
   for _, layer in ipairs(self.layers) do
-    if layer.cn then add(layer.cn, layer.name .. ".cn.") end
-    if layer.kind ~= "squeeze" then add(layer.flow, layer.name .. ".") end
+    if layer.net then add(layer.net, layer.name .. ".cn.") end
+    if layer.kind ~= "squeeze" then add(layer.run, layer.name .. ".") end
   end
   return all
 end
@@ -159,7 +162,7 @@ function Model:replace(where)
     build.check_network("Model:replace", o.cn, self.config.x, standard and part.outputs or nil, 3)
   end
   if o.flow ~= nil then
-    check.methods("Model:replace", "flow", o.flow, { "forward", "inverse", "backward", "parameters" })
+    own.check_flow("Model:replace", o.flow, 3)
   end
   local cn, flow = part.cn, part.flow
   part.cn, part.flow = o.cn or cn, o.flow or flow
@@ -227,28 +230,47 @@ end
 -- the last z
 function Model:log_prob(x, y)
   check_batch(self, "Model:log_prob", x, y)
+  seen.tell(self, "Model:log_prob", x)
   local logp, latents = passes.encode(self, y, passes.conditions(self, x), false)
   for l, z in ipairs(latents) do latents[l] = z:clone() end
   return core.tensor(logp), latents
 end
 
---- Exact inverse of `log_prob`: the y with these latents.
--- @tparam Tensor x
--- @tparam {Tensor,...} latents as from `log_prob`
--- @treturn Tensor y
-function Model:decode(x, latents)
-  options.arg("Model:decode", 2, "latents", latents, "table")
+local function check_latents(self, fname, x, latents)
+  options.arg(fname, 2, "latents", latents, "table", 1)
   if #latents ~= #self.levels then
-    error(("Model:decode: latents: %d tensors expected, got %d"):format(#self.levels, #latents), 2)
+    error(("%s: latents: %d tensors expected, got %d"):format(fname, #self.levels, #latents), 3)
   end
-  check_x(self, "Model:decode", x)
+  check_x(self, fname, x, 1)
   local first = core.type(latents[1]) == "cglow.Tensor" and latents[1]
   local n = x and x:size(1) or first and first:size(1) or "N"
   local shapes = latent_shapes(self, x)
   for l, z in ipairs(latents) do
-    check.shape("Model:decode", ("latents[%d]"):format(l), z, { n, table.unpack(shapes[l]) })
+    check.shape(fname, ("latents[%d]"):format(l), z, { n, table.unpack(shapes[l]) }, 1)
   end
-  return passes.decode(self, latents, passes.conditions(self, x)):clone()
+end
+
+--- Exact inverse of `log_prob`: the y with these latents. When y may be off by more than
+-- 1e-3 (see `decode_error`) this is told once, by `cglow.data.notify`.
+-- @tparam Tensor x
+-- @tparam {Tensor,...} latents as from `log_prob`
+-- @treturn Tensor y
+function Model:decode(x, latents)
+  check_latents(self, "Model:decode", x, latents)
+  seen.tell(self, "Model:decode", x)
+  return precision.decode_and_tell(self, latents, passes.conditions(self, x))
+end
+
+--- How far `decode` may be off: in floating point the inverses of ill-conditioned layers
+-- magnify rounding errors, which log p does not show. Estimated by a second decoding in
+-- which each layer's input is changed a little; see `cglow.model.precision`.
+-- @tparam Tensor x
+-- @tparam {Tensor,...} latents as from `log_prob`
+-- @treturn Tensor [N]: no number of a sample's y is further off than this
+function Model:decode_error(x, latents)
+  check_latents(self, "Model:decode_error", x, latents)
+  local _, errors = precision.decode(self, latents, passes.conditions(self, x))
+  return errors
 end
 
 local LOSS = {
@@ -311,6 +333,7 @@ function Model:loss_and_grad(x, y, opts)
   end
   local dy = passes.backward(self, -1 / (n * d * LN2), o.done)
   passes.backward_conditions(self, head_backward and head_backward())
+  seen.note(self, x)
   return loss - math.log(o.cell_width) / LN2, dy, head_loss
 end
 
@@ -329,7 +352,11 @@ end
 -- @treturn Condition for `sample`
 function Model:condition(x)
   check_x(self, "Model:condition", x)
-  return sample.condition(self, x, self.config.x and passes.conditions(self, x) or {}, latent_shapes(self, x))
+  seen.tell(self, "Model:condition", x)
+  local conds, shapes = self.config.x and passes.conditions(self, x) or {}, latent_shapes(self, x)
+  local cond = sample.condition(self, x, conds, shapes)
+  precision.tell_of_samples(self, conds, cond.n, shapes)
+  return cond
 end
 
 --- Draw samples of y.
@@ -376,7 +403,8 @@ end
 -- what was not finite
 function Model:maximize(x, opts)
   check_x(self, "Model:maximize", x)
-  return maximize(self, x, opts, y_shape(self, x))
+  seen.tell(self, "Model:maximize", x)
+  return seen.without(self, maximize, self, x, opts, y_shape(self, x))
 end
 
 --- A table of what each layer does to y given x; see `cglow.model.diagnose`.
@@ -385,7 +413,7 @@ end
 -- @treturn Diagnosis printable
 function Model:diagnose(x, y)
   check_batch(self, "Model:diagnose", x, y)
-  return diagnose.run(self, x, y, passes.conditions(self, x))
+  return seen.without(self, diagnose.run, self, x, y, passes.conditions(self, x))
 end
 
 --- Write parameters and configuration as a safetensors file.

@@ -2,13 +2,12 @@
 -- gradients back.
 -- @module cglow.model.passes
 local core = require "cglow.core"
-local options = require "cglow.util.options"
+local own = require "cglow.model.own"
 local walk = require "cglow.model.walk"
 
 local M = {}
 
 local function is_net(v) return core.type(v) == "cglow.Net" end
-local function is_tensor(v) return core.type(v) == "cglow.Tensor" end
 
 -- ---- conditions ----------------------------------------------------------------
 
@@ -18,6 +17,7 @@ local function is_tensor(v) return core.type(v) == "cglow.Tensor" end
 function M.gather_networks(model)
   local in_c, at = {}, {}
   for _, layer in ipairs(model.layers) do
+    own.prepare(layer)
     if is_net(layer.cn) then in_c[#in_c + 1], at[#at + 1] = layer.cn, layer.index end
   end
   model.net_group = #in_c > 0 and core.net.group(in_c) or nil
@@ -37,12 +37,7 @@ function M.conditions(model, x)
   end
   for _, layer in ipairs(model.layers) do
     local i = layer.index
-    if layer.cn and not is_net(layer.cn) then
-      conds[i] = layer.cn:forward(x)
-      if not is_tensor(conds[i]) then
-        error(("%s: its network's forward must return a tensor, got %s"):format(layer.name, options.show(conds[i])), 0)
-      end
-    end
+    if layer.net and not is_net(layer.net) then conds[i] = layer.net:forward(x) end
   end
   return conds
 end
@@ -59,7 +54,7 @@ function M.backward_conditions(model, dfinest)
     model.net_group:backward(model.group_grads)
   end
   for _, layer in ipairs(model.layers) do
-    if layer.cn and not is_net(layer.cn) then layer.cn:backward(dconds[layer.index]) end
+    if layer.net and not is_net(layer.net) then layer.net:backward(dconds[layer.index]) end
   end
 end
 
@@ -79,11 +74,7 @@ function encoding.squeeze(layer, z) return layer.flow:forward(z) end
 
 function encoding.part(layer, z, s)
   if s.start and layer.kind == "actnorm" and layer.flow == layer.standard then layer.flow:start(z) end
-  local out, logdet = layer.flow:forward(z, s.conds[layer.index], s.keep)
-  if not (is_tensor(out) and type(logdet) == "table" and #logdet == #s.logp) then
-    error(("%s: its forward must return a tensor and a list of %d log-determinants, got %s and %s"):format(
-      layer.name, #s.logp, options.show(out), options.show(logdet)), 0)
-  end
+  local out, logdet = layer.run:forward(z, s.conds[layer.index], s.keep)
   return note(s, layer, out, logdet)
 end
 
@@ -140,7 +131,10 @@ end
 local decoding = {
   prior = function(layer, _, s) return s.latents[layer.level] end,
   split = function(layer, z, s) return layer.flow:inverse(z, s.latents[layer.level]) end,
-  part = function(layer, z, s) return layer.flow:inverse(z, s.conds[layer.index]) end,
+  part = function(layer, z, s)
+    if s.shake then z = s.shake(z) end
+    return layer.run:inverse(z, s.conds[layer.index])
+  end,
   squeeze = function(layer, z) return layer.flow:inverse(z) end,
 }
 
@@ -148,9 +142,10 @@ local decoding = {
 -- @tparam Model model
 -- @tparam {Tensor,...} latents
 -- @tparam {[int]=Tensor} conds
+-- @tparam[opt] function shake gives what each part's inverse is given instead of z
 -- @treturn Tensor y, overwritten by the next pass
-function M.decode(model, latents, conds)
-  return walk.down(model.layers, nil, decoding, { latents = latents, conds = conds })
+function M.decode(model, latents, conds, shake)
+  return walk.down(model.layers, nil, decoding, { latents = latents, conds = conds, shake = shake })
 end
 
 -- ---- gradients -------------------------------------------------------------------
@@ -167,7 +162,7 @@ local going_back = {
   split = function(layer, dz, s) return layer.flow:backward(dz, s.g, s.room[layer.index]) end,
   part = function(layer, dz, s)
     local i = layer.index
-    local dy, dcond = layer.flow:backward(dz, s.g, s.room[i])
+    local dy, dcond = layer.run:backward(dz, s.g, s.room[i])
     s.dconds[i] = dcond
     settle(s.room[i], dcond)
     return dy
@@ -204,9 +199,9 @@ function M.gradient_parts(model)
   local parts, seen, rest = {}, {}, {}
   for i = #model.layers, 1, -1 do
     local layer = model.layers[i]
-    local own = layer.kind == "squeeze" and {} or layer.flow:parameters(layer.name .. ".")
-    parts[#parts + 1] = own
-    for _, p in ipairs(own) do seen[p] = true end
+    local params = layer.kind == "squeeze" and {} or layer.run:parameters(layer.name .. ".")
+    parts[#parts + 1] = params
+    for _, p in ipairs(params) do seen[p] = true end
   end
   local all = model:parameters()
   for i = #all, 1, -1 do

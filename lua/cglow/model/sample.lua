@@ -21,8 +21,8 @@ function M.is_condition(v) return getmetatable(v) == Condition end
 
 -- What a part's inverse needs of its condition, or false when that is nothing.
 local function prepare(part, cond)
-  if not check.has(part.flow, "prepare") then return cond and cond:clone() or false end
-  local ok, prepared = pcall(part.flow.prepare, part.flow, cond)
+  if not check.has(part.run, "prepare") then return cond and cond:clone() or false end
+  local ok, prepared = pcall(part.run.prepare, part.run, cond)
   if not ok then error(("Model:condition: %s: %s"):format(part.name, prepared), 0) end
   return prepared or false
 end
@@ -50,8 +50,8 @@ end
 
 local function invert(part, z, prepared)
   prepared = prepared or nil
-  if check.has(part.flow, "prepare") then return part.flow:inverse_prepared(z, prepared) end
-  return part.flow:inverse(z, prepared)
+  if check.has(part.run, "prepare") then return part.run:inverse_prepared(z, prepared) end
+  return part.run:inverse(z, prepared)
 end
 
 local function fits(t, n, shape)

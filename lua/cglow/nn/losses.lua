@@ -10,6 +10,26 @@ local options = require "cglow.util.options"
 
 local M = {}
 
+local function pixels_like(t) return {t:size(1), t:size(3), t:size(4)} end
+
+local function check_mask(fname, mask, like)
+  check.shape(fname, "option 'mask'", mask, pixels_like(like), 2)
+  if not (mask:isfinite() and mask:min() >= 0) then
+    error(("%s: option 'mask' must hold finite numbers >= 0, got a least one of %g"):format(fname, mask:min()), 4)
+  end
+end
+
+local OPTIONS = {mask = {type = "tensor"}, gradient = {type = "tensor"}}
+
+-- The mask, where the gradient is written, and what all that counts weighs.
+local function check_options(fname, opts, out, values)
+  local o = options.check(fname, opts, OPTIONS, 1)
+  if o.mask then check_mask(fname, o.mask, out) end
+  if o.gradient then check.shape(fname, "option 'gradient'", o.gradient, out:size(), 1) end
+  local pixels = o.mask and o.mask:sum() or out:count() // out:size(2)
+  return o.mask, o.gradient or core.empty(out:size()), pixels * values
+end
+
 -- log Σ_k exp(z_k) at each pixel of K×H×W. The largest z_k is taken out of the
 -- sum, so that nothing overflows and at least one term is 1.
 local function log_sum_exp(z)
@@ -18,32 +38,6 @@ local function log_sum_exp(z)
   for k = 1, #z do sum:add((z[k] - largest):exp()) end
   return sum:log():add(largest)
 end
-
-local function pixels_like(t) return {t:size(1), t:size(3), t:size(4)} end
-
-local function check_mask(fname, mask, like)
-  check.shape(fname, "option 'mask'", mask, pixels_like(like))
-  if not (mask:isfinite() and mask:min() >= 0) then
-    error(("%s: option 'mask' must hold finite numbers >= 0, got a least one of %g"):format(fname, mask:min()), 3)
-  end
-end
-
-local function check_classes(classes, logits)
-  check.shape("losses.cross_entropy", "classes", classes, pixels_like(logits))
-  local count = logits:size(2)
-  if not (classes:min() >= 1 and classes:max() <= count and classes == classes:round()) then
-    error(("losses.cross_entropy: classes must be whole numbers from 1 to %d, got numbers from %g to %g"):format(
-      count, classes:min(), classes:max()), 3)
-  end
-end
-
--- A sum over weighted pixels and its gradient, turned into the mean's.
-local function mean(sum, gradient, weight)
-  if weight == 0 then return 0.0, gradient:zero() end
-  return sum / weight, gradient:mul(1 / weight)
-end
-
-local OPTIONS = {mask = {type = "tensor"}}
 
 --- exp(z_k) / Σ_j exp(z_j) over the channels.
 -- @tparam Tensor logits N×K×H×W
@@ -58,56 +52,39 @@ function M.softmax(logits)
   return probabilities
 end
 
--- Σ mask·(log Σ_k exp(z_k) − z_class) for one sample; sets its gradient.
-local function cross_entropy_of(z, classes, mask, gradient)
-  local log_sum = log_sum_exp(z)
-  local entropy = log_sum:clone()
-  for k = 1, #z do
-    local is_k = classes:eq(k)
-    local slope = (z[k] - log_sum):exp():add(is_k, -1)
-    gradient[k] = mask and slope:mul(mask) or slope
-    entropy:add(is_k:mul(z[k]), -1)
-  end
-  return (mask and entropy:mul(mask) or entropy):sum()
-end
-
 --- Softmax cross-entropy: the mean over pixels of −log p(class), in nats.
 -- @tparam Tensor logits N×K×H×W
 -- @tparam Tensor classes N×H×W, whole numbers from 1 to K
--- @tparam[opt] table opts `mask`, N×H×W
+-- @tparam[opt] table opts `mask`, N×H×W; `gradient`: a tensor like the logits to write
+-- to (a new one)
 -- @treturn number loss
 -- @treturn Tensor its gradient with respect to the logits
 function M.cross_entropy(logits, classes, opts)
   check.shape("losses.cross_entropy", "logits", logits, {"N", "K", "H", "W"})
-  check_classes(classes, logits)
-  local mask = options.check("losses.cross_entropy", opts, OPTIONS).mask
-  if mask then check_mask("losses.cross_entropy", mask, logits) end
-  local sum, gradient = 0.0, core.empty(logits:size())
-  for n = 1, #logits do
-    sum = sum + cross_entropy_of(logits[n], classes[n], mask and mask[n], gradient[n])
+  check.shape("losses.cross_entropy", "classes", classes, pixels_like(logits))
+  local mask, gradient, weight = check_options("losses.cross_entropy", opts, logits, 1)
+  local sum = core.loss.cross_entropy(logits, classes, mask, weight > 0 and 1 / weight or 0, gradient)
+  if not sum then
+    error(("losses.cross_entropy: classes must be whole numbers from 1 to %d, got numbers from %g to %g"):format(
+      logits:size(2), classes:min(), classes:max()), 2)
   end
-  return mean(sum, gradient, mask and mask:sum() or classes:count())
+  return weight > 0 and sum / weight or 0.0, gradient
 end
 
 --- Mean squared error, over pixels and channels.
 -- @tparam Tensor prediction N×C×H×W
 -- @tparam Tensor target N×C×H×W
--- @tparam[opt] table opts `mask`, N×H×W, the same for all channels
+-- @tparam[opt] table opts `mask`, N×H×W, the same for all channels; `gradient`: a tensor
+-- like the prediction to write to (a new one)
 -- @treturn number loss
 -- @treturn Tensor its gradient with respect to the prediction; with respect to
 -- the target it is the negative of that
 function M.squared_error(prediction, target, opts)
   check.shape("losses.squared_error", "prediction", prediction, {"N", "C", "H", "W"})
   check.shape("losses.squared_error", "target", target, prediction:size())
-  local mask = options.check("losses.squared_error", opts, OPTIONS).mask
-  if mask then check_mask("losses.squared_error", mask, prediction) end
-  local difference = prediction - target
-  local weighted = difference:clone()
-  for n = 1, mask and #mask or 0 do
-    for c = 1, #weighted[n] do weighted[n][c]:mul(mask[n]) end
-  end
-  local weight = mask and mask:sum() * prediction:size(2) or prediction:count()
-  return mean((difference:mul(weighted)):sum(), weighted:mul(2), weight)
+  local mask, gradient, weight = check_options("losses.squared_error", opts, prediction, prediction:size(2))
+  local sum = core.loss.squared_error(prediction, target, mask, weight > 0 and 1 / weight or 0, gradient)
+  return weight > 0 and sum / weight or 0.0, gradient
 end
 
 return M

@@ -3,6 +3,7 @@
 -- @module cglow.report.chart
 local html = require "cglow.report.html"
 local json = require "cglow.util.json"
+local number = require("cglow.util.bytes").number
 
 local M = {}
 
@@ -11,6 +12,8 @@ local SIZES = {wide = {920, 300}, half = {448, 230}}
 local LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 34
 local DOT = 3
 local MOST_POINTS = 500 -- in a curve; more are averaged in groups
+local MOST <const> = 1e300 -- values beyond it are drawn there: differences of them stay numbers
+local FINEST <const> = 1e-9 -- of a value: finer steps of an axis would not be seen, nor end
 
 local h = html.element
 
@@ -30,15 +33,21 @@ local function ticks(low, high, count)
 end
 
 local function label(value)
-  if math.abs(value) >= 1000 and value % 1000 == 0 then return ("%gk"):format(value / 1000) end
-  return ("%.6g"):format(value)
+  if math.abs(value) >= 1000 and value % 1000 == 0 then return number("%gk", value / 1000) end
+  return number("%.6g", value)
+end
+
+local function clamped(points)
+  local out = {}
+  for i, p in ipairs(points) do out[i] = {p[1], math.max(-MOST, math.min(MOST, p[2]))} end
+  return out
 end
 
 -- Neighbouring points averaged until there are few enough.
 local function thin(points)
-  local group = math.ceil(#points / MOST_POINTS)
+  local group, out = math.ceil(#points / MOST_POINTS), {}
+  points = clamped(points)
   if group <= 1 then return points end
-  local out = {}
   for first = 1, #points, group do
     local x, y, n = 0, 0, math.min(group, #points - first + 1)
     for i = first, first + n - 1 do x, y = x + points[i][1], y + points[i][2] end
@@ -59,7 +68,11 @@ local function range_of(series)
       if #s.points < 20 or p[1] > last / 20 then low, high = math.min(low, p[2]), math.max(high, p[2]) end
     end
   end
-  if low == high then low, high = low - 0.5, high + 0.5 end
+  local finest = FINEST * math.max(math.abs(low), math.abs(high))
+  if low == high or high - low < finest then
+    local pad = math.max(0.5, finest)
+    low, high = low - pad, high + pad
+  end
   local margin = 0.04 * (high - low)
   return last, low - margin, high + margin
 end
@@ -83,12 +96,12 @@ end
 local function axes(at)
   local parts, box = {}, at.box
   for _, v in ipairs(ticks(at.low, at.high, 5)) do
-    local y = ("%.1f"):format(at.y(v))
+    local y = number("%.1f", at.y(v))
     parts[#parts + 1] = h("line", {class = "grid", x1 = LEFT, x2 = box.right, y1 = y, y2 = y})
     parts[#parts + 1] = tick(LEFT - 8, y, "end", label(v))
   end
   for _, v in ipairs(ticks(0, at.last, box.width // 110)) do
-    local x = ("%.1f"):format(at.x(v))
+    local x = number("%.1f", at.x(v))
     parts[#parts + 1] = tick(x, box.bottom + 14, "middle", label(v))
   end
   parts[#parts + 1] = tick(box.right, box.height - 6, "end", "step")
@@ -98,7 +111,7 @@ end
 local function curve(s, at)
   local path, dots = {}, {}
   for i, p in ipairs(s.points) do
-    local x, y = ("%.1f"):format(at.x(p[1])), ("%.1f"):format(at.y(p[2]))
+    local x, y = number("%.1f", at.x(p[1])), number("%.1f", at.y(p[2]))
     path[i] = (i == 1 and "M" or "L") .. x .. " " .. y
     if s.dots then dots[i] = h("circle", {cx = x, cy = y, r = DOT}) end
   end

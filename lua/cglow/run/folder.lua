@@ -62,11 +62,29 @@ local function sweep(directory)
   end
 end
 
+-- What a run keeps, which may be somebody's own where there has been no run: a run
+-- makes its lock first.
+local KEPT <const> = {"config.json", "log.jsonl", "report.html", "best.safetensors", "last.safetensors",
+  "model.safetensors"}
+
+local function check_own(self)
+  if lfs.symlinkattributes(self:file "lock", "mode") or self:newest() then return true end
+  for _, name in ipairs(KEPT) do
+    if lfs.symlinkattributes(self:file(name), "mode") then
+      return nil, ("%s holds a file %s but no run: choose another folder"):format(self.path, name)
+    end
+  end
+  return true
+end
+
 --- Make the folder and keep other processes out until the lock is closed.
 -- @treturn[1] Lock to be closed
--- @treturn[2] nil when another process trains here, or the folder cannot be written
+-- @treturn[2] nil when another process trains here, the folder cannot be written, or it
+-- holds files of these names and no run
 -- @treturn[2] string message
 function Folder:open()
+  local own, why = check_own(self)
+  if not own then return nil, why end
   for _, name in ipairs {"checkpoints", "samples"} do
     local ok, message = M.make_directory(self:file(name))
     if not ok then return nil, message end

@@ -37,6 +37,8 @@ local DEFINITION = {
   baselines = {type = "function", required = true},
   predict_file = {type = "function", required = true},
   predict_options = {type = "function"},
+  options = {type = "table", default = {}},
+  configure = {type = "function"},
   save = {type = "table"},
   tiled = {type = "boolean", default = false},
   notes = {type = "string"},
@@ -71,8 +73,13 @@ local DEFINITION = {
 -- * `baselines`: function(train) that gives a list of {name =, predict = function(sample)}
 --   with predictions of y
 -- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message
--- * `predict_file`: function(predict, path, size, args) that gives an image, or
---   nil and a message; `predict(x)` is the mean of samples for one x
+-- * `predict_file`: function(predict, path, size, args) that gives an image, and options of
+--   `image.save` for it when they are not `save`'s, or nil and a message; `predict(x)` is
+--   the mean of samples for one x
+-- * `options`: what its data need to be told, on the command line and in the run's settings: a
+--   list of {name =, argname =, kind = "number" or "integer", description =}; `data` gets
+--   their values beside the others
+-- * `configure`: function(values of `options`) that gives the task to go on with
 -- * `predict_options`: function(command) that adds options of its own to `predict`;
 --   `save`: options of `image.save` for its results
 -- * `tiled` = false: may larger pictures be predicted by overlapping tiles? (Then x and y
@@ -86,22 +93,41 @@ function M.define(definition)
   return task
 end
 
+--- The values of a task's own options, the first ones given.
+-- @tparam table task
+-- @tparam table ... tables to look in: a command line, a run's settings
+-- @treturn table name → value
+function M.own_options(task, ...)
+  local values = {}
+  for _, given in ipairs {...} do
+    for _, option in ipairs(task.options) do
+      if values[option.name] == nil then values[option.name] = given[option.name] end
+    end
+  end
+  return values
+end
+
+--- The task for these values of its own options.
+function M.configured(task, values) return task.configure and task.configure(values) or task end
+
 --- A part of a task's data.
 -- @tparam table task
--- @tparam table o `directory` (the embedded samples when absent), `split`, `size`, `seed`
+-- @tparam table o `directory` (the embedded samples when absent), `split`, `size`, `seed`, values
+-- of the task's own options; `skip_damaged` = true: leave out what cannot be read
 -- @treturn[1] Dataset
 -- @treturn[1] string where it comes from, in words
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.data(task, o)
-  if o.directory then
-    local data, message = task.data(o.directory, o)
-    return data, data and o.directory or message
+  local directory, source = o.directory, o.directory
+  if not directory then
+    directory, source = sample_dir(task.samples or task.name)
+    if not directory then return nil, source end
+    source = "embedded samples"
   end
-  local directory, missing = sample_dir(task.samples or task.name)
-  if not directory then return nil, missing end
   local data, message = task.data(directory, o)
-  return data, data and "embedded samples" or message
+  if not data then return nil, message end
+  return o.skip_damaged and data:skip_damaged() or data, source
 end
 
 --- The options of `cglow.Model` for a task.

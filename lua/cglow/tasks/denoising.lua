@@ -6,7 +6,7 @@
 local baselines = require "cglow.tasks.baselines"
 local bsds = require "cglow.data.bsds"
 local image = require "cglow.image"
-local metrics = require "cglow.metrics"
+local photo = require "cglow.tasks.photo"
 local shared = require "cglow.tasks.shared"
 local tiles = require "cglow.image.tiling"
 
@@ -18,10 +18,10 @@ local function in_sigmas(sample) return {x = sample.x, y = sample.y / SIGMA, nam
 local function clean_of(y, sample) return (sample.x - y * SIGMA):clamp(0, 1) end
 
 local function read_photo(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
+  local t, message = image.load(path, {channels = 3})
+  if not t then return nil, message end
   local x
-  x, message = shared.crop_middle(photo, size, path)
+  x, message = shared.crop_middle(t, size, path)
   if not x then return nil, message end
   return {x = x, name = path}
 end
@@ -40,8 +40,8 @@ return require("cglow.tasks.define").define {
   end,
   decide = clean_of,
   score = function() return shared.psnr_score() end,
-  notes = "psnr: dB for a peak of 1, averaged over the images",
-  rate = function(answer, truth) return metrics.psnr(answer, truth) end,
+  notes = "psnr: dB for a peak of 1, averaged over the images" .. shared.psnr_note,
+  rate = function(answer, truth) return shared.psnr(answer, truth) end,
   show_input = function(sample) return sample.x end,
   show = clean_of,
   show_answer = function(clean) return clean end,
@@ -49,10 +49,10 @@ return require("cglow.tasks.define").define {
   tiled = true,
   read_input = read_photo,
   predict_file = function(predict, path, size)
-    local photo, message = image.load(path, {channels = 3})
-    if not photo then return nil, message end
-    return tiles.apply(photo, {size = size}, function(x)
+    local given, message = photo.read(path)
+    if not given then return nil, message end
+    return photo.like(tiles.apply(given.colour, {size = size}, function(x)
       return clean_of(predict(x), {x = x})
-    end)
+    end), given)
   end,
 }

@@ -14,124 +14,166 @@ local baselines = require "cglow.tasks.baselines"
 local core = require "cglow.core"
 local depth = require "cglow.data.depth"
 local image = require "cglow.image"
-local metrics = require "cglow.metrics"
+local files = require "cglow.data.files"
 local seven_scenes = require "cglow.data.seven_scenes"
 local shared = require "cglow.tasks.shared"
 local tiles = require "cglow.image.tiling"
 local vision = require "cglow.image.vision"
 
-local RANGE <const> = 4 -- metres that 1 stands for
-local UNIT <const> = 0.004 / RANGE
+local RANGE <const> = 4 -- metres that 1 stands for, unless the run says otherwise
+local STEP <const> = 0.004 -- metres, of the corrections near zero
 local BLUR <const> = 8 -- pixels
-local MOST <const> = math.log(2 / UNIT) -- what asinh gives for the whole range
 
-local function squash(d)
-  local a = d:abs() / UNIT
+-- What numbers stand for: `range` in metres, `unit` of files in metres (nil: millimetres),
+-- `step` as a share of the range.
+local function scale_of(values)
+  local range = values.range or RANGE
+  return {range = range, unit = values.unit, step = STEP / range}
+end
+
+local function squash(d, scale)
+  local a = d:abs() / scale.step
   return (a + (a * a + 1):sqrt()):log() * d:sign()
 end
 
-local function unsquash(y)
-  local e = y:clamp(-MOST, MOST):exp()
-  return (e - core.ones(e:size()) / e) * (UNIT / 2)
+local function unsquash(y, scale)
+  local most = math.log(2 / scale.step) -- what asinh gives for the whole range
+  local e = y:clamp(-most, most):exp()
+  return (e - core.ones(e:size()) / e) * (scale.step / 2)
 end
 
 -- {filled depth, where there is a reading} and the detail.
-local function with_detail(x)
+local function with_detail(x, scale)
   local filled, h, w = x:narrow(1, 1, 1), x:size(2), x:size(3)
   local blurred = image.resize(image.resize(filled, h // BLUR, w // BLUR), h, w)
-  return core.cat({x, squash(filled - blurred)}, 1)
+  return core.cat({x, squash(filled - blurred, scale)}, 1)
 end
 
-local function correction(sample)
-  local filled = sample.x:narrow(1, 1, 1)
-  return {x = with_detail(sample.x), y = squash(sample.y - filled), valid = sample.valid, name = sample.name}
+local function correction(scale)
+  return function(sample)
+    local y = squash(sample.y - sample.x:narrow(1, 1, 1), scale)
+    return {x = with_detail(sample.x, scale), y = y, valid = sample.valid, name = sample.name}
+  end
 end
 
-local function clean_of(y, sample) return (sample.x:narrow(1, 1, 1) + unsquash(y)):clamp(0, 1) end
+local function clean_of(y, sample, scale) return (sample.x:narrow(1, 1, 1) + unsquash(y, scale)):clamp(0, 1) end
 
 -- A depth map as a surface lit from one corner: noise of millimetres and steps of
 -- metres both show, where shades of depth would show the steps alone.
-local function relief(map)
+local function relief(map, scale)
   local h, w = map:size(2) - 1, map:size(3) - 1
-  local slope = squash(image.crop(map, 2, 2, h, w) - image.crop(map, 1, 1, h, w))
+  local slope = squash(image.crop(map, 2, 2, h, w) - image.crop(map, 1, 1, h, w), scale)
   return (image.pad(slope, {bottom = 1, right = 1, mode = "edge"}) / 6 + 0.5):clamp(0, 1)
 end
 
 -- Black where there was no reading.
-local function show_raw(sample) return relief(sample.x:narrow(1, 1, 1)) * sample.x:narrow(1, 2, 1) end
-
-local function where_known(sample) return {mask = sample.valid} end
+local function show_raw(sample, scale) return relief(sample.x:narrow(1, 1, 1), scale) * sample.x:narrow(1, 2, 1) end
 
 -- Where there is a reference: PSNR of each image, averaged (the peak is the range),
 -- and the mean distance from the reference, which a few pixels at a rim do not rule.
-local function score()
-  local psnr, distance, pixels = shared.psnr_score(where_known), 0, 0
+local function score(scale)
+  local mean, distance, pixels = shared.psnr_score(true), 0, 0
   return {
     add = function(_, answer, truth, sample)
-      psnr:add(answer, truth, sample)
+      mean:add(answer, truth, sample)
       distance = distance + ((answer - truth):abs()[1] * sample.valid):sum()
       pixels = pixels + sample.valid:sum()
     end,
     result = function()
-      local result = psnr:result()
-      result.error_mm = distance / pixels * RANGE * 1000
+      local result = mean:result()
+      result.error_mm = distance / pixels * scale.range * 1000
       return result
     end,
   }
 end
 
--- A depth map of millimetres as the model wants it.
-local function read_depth(path)
-  local metres, message = depth.load(path)
+-- A depth map as the model wants it, and in metres with 1 where a reading lies beyond
+-- the range, which no model of that range can say anything about.
+local function read_depth(path, scale)
+  local metres, message = depth.load(path, scale.unit)
   if not metres then return nil, message end
-  local share = metres / RANGE
-  share:mul(share:lt(1 + 1e-6))
+  local share = metres / scale.range
+  local beyond = share:gt(1 + 1e-6)
+  share:mul(-beyond + 1)
   local known = share:gt(0)
   if known:sum() == 0 then return nil, path .. ": no pixel has a reading within the range" end
   local filled = vision.fill_median(share, known)
-  return core.stack {filled, known}
+  local function map(t) return t:reshape(1, t:size(1), t:size(2)) end
+  return core.stack {filled, known}, {metres = map(metres), beyond = map(beyond)}
 end
 
-local function read_input(path, size)
-  local x, message = read_depth(path)
+local function read_input(path, size, scale)
+  local x, message = read_depth(path, scale)
   if not x then return nil, message end
   x, message = shared.crop_middle(x, size, path)
   if not x then return nil, message end
-  return {x = with_detail(x), name = path}
+  return {x = with_detail(x, scale), name = path}
 end
 
-return require("cglow.tasks.define").define {
-  name = "depth_refinement",
-  title = "Depth refinement: c-Glow learns to correct a Kinect's depth maps.",
-  predicts = "Write a refined depth map (16-bit PNG, mm) for each raw one.",
-  sizes = {32, 96}, size = 96, defaults = {["cn.channels"] = 8, ["cn.width"] = 32},
-  recipe = {["augment.mirror"] = true},
-  head = {outputs = 1, loss = "squared_error", target = function(sample) return sample.y end, decide = clean_of},
-  x = function(size) return {3, size, size} end,
-  y = function(size) return {1, size, size} end,
-  data = function(dir, o)
-    local data, message = seven_scenes(dir, {
-      split = o.split, size = o.size, range = RANGE, holes = "mask", seed = o.seed,
-    })
-    return data and data:map(correction, {recipe = ("correction %g"):format(UNIT)}), message
-  end,
-  decide = clean_of,
-  score = score,
-  notes = "where there is a reference: psnr: dB for a peak of 4 m, averaged over the crops; error_mm: mean distance",
-  rate = function(answer, truth, sample) return metrics.psnr(answer, truth, where_known(sample)) end,
-  show_input = show_raw,
-  show = function(y, sample) return relief(clean_of(y, sample)) end,
-  show_answer = relief,
-  baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end,
-  tiled = true,
-  read_input = read_input,
-  save = {bits = 16},
-  predict_file = function(predict, path, size)
-    local x, message = read_depth(path)
-    if not x then return nil, message end
-    local refined = tiles.apply(x, {size = size}, function(t)
-      return clean_of(predict(with_detail(t)), {x = t})
-    end)
-    return refined * (RANGE * 1000 / 65535)
-  end,
-}
+-- Refined within the range; beyond it the readings stay as they are, and are counted.
+local function predict_file(predict, path, size, scale)
+  local x, given = read_depth(path, scale)
+  if not x then return nil, given end
+  local refined = tiles.apply(x, {size = size}, function(t)
+    return clean_of(predict(with_detail(t, scale)), {x = t}, scale)
+  end)
+  local metres, count = refined * scale.range, given.beyond:sum() // 1 | 0
+  if count > 0 then
+    metres = metres * (-given.beyond + 1) + given.metres * given.beyond
+    files.notify(("%s: %d of %d pixels lie beyond the %g m that the model covers; they keep their reading"):format(
+      path, count, given.beyond:count(), scale.range))
+  end
+  return metres / (depth.unit(scale.unit) * 65535)
+end
+
+local function load_data(dir, o, scale)
+  local data, message = seven_scenes(dir, {
+    split = o.split, size = o.size, range = scale.range, unit = scale.unit, holes = "mask", seed = o.seed,
+  })
+  return data and data:map(correction(scale), {recipe = ("correction %g"):format(scale.step)}), message
+end
+
+-- The functions that a task needs, which know the scale.
+local function functions_of(scale)
+  local function decide(y, sample) return clean_of(y, sample, scale) end
+  return {
+    decide = decide, data = function(dir, o) return load_data(dir, o, scale) end,
+    score = function() return score(scale) end,
+    show_input = function(sample) return show_raw(sample, scale) end,
+    show = function(y, sample) return relief(decide(y, sample), scale) end,
+    show_answer = function(map) return relief(map, scale) end,
+    read_input = function(path, size) return read_input(path, size, scale) end,
+    predict_file = function(predict, path, size) return predict_file(predict, path, size, scale) end,
+  }
+end
+
+local task_with -- forward: a task can be made anew with other values
+
+function task_with(values)
+  local scale = scale_of(values)
+  local task = functions_of(scale)
+  task.name = "depth_refinement"
+  task.title = "Depth refinement: c-Glow learns to correct a Kinect's depth maps."
+  task.predicts = "Write a refined depth map (16-bit PNG) for each raw one, in its unit."
+  task.sizes, task.size = {32, 96}, 96
+  task.defaults = {["cn.channels"] = 8, ["cn.width"] = 32}
+  task.recipe = {["augment.mirror"] = true}
+  task.head = {
+    outputs = 1, loss = "squared_error", target = function(sample) return sample.y end, decide = task.decide,
+  }
+  task.x = function(size) return {3, size, size} end
+  task.y = function(size) return {1, size, size} end
+  task.notes = ("where there is a reference: psnr: dB for a peak of %g m, averaged over the crops; error_mm: mean "
+    .. "distance"):format(scale.range) .. shared.psnr_note
+  task.rate = function(answer, truth, sample) return shared.psnr(answer, truth, sample.valid) or 0 end
+  task.baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end
+  task.tiled, task.save = true, {bits = 16}
+  task.options = {
+    {name = "range", argname = "M", kind = "number", description = "Metres that the model covers (4)."},
+    {name = "unit", argname = "M", kind = "number", description = "Metres that 1 in a depth file is (0.001)."},
+  }
+  task.configure = task_with
+  return require("cglow.tasks.define").define(task)
+end
+
+return task_with {}

@@ -9,7 +9,8 @@ local baselines = require "cglow.tasks.baselines"
 local celeba = require "cglow.data.celeba"
 local core = require "cglow.core"
 local image = require "cglow.image"
-local metrics = require "cglow.metrics"
+local labels = require "cglow.data.labels"
+local photo = require "cglow.tasks.photo"
 local shared = require "cglow.tasks.shared"
 local vision = require "cglow.image.vision"
 
@@ -23,11 +24,12 @@ local function with_centre(x, block)
   return image.paste(x:clone(), block, block:size(2) // 2 + 1, block:size(3) // 2 + 1)
 end
 
--- Nothing of the centre is looked at.
-local function diffused(x)
+-- Nothing of the centre is looked at, nor of what is not known (H×W, 0) beside it.
+local function diffused(x, known)
   local h, w = x:size(2), x:size(3)
   local hidden = with_centre(x, core.zeros(3, h // 2, w // 2))
   local valid = with_centre(core.ones(1, h, w), core.zeros(1, h // 2, w // 2))
+  if known then valid[1]:mul(known) end
   return (vision.fill_diffusion(hidden, valid[1]))
 end
 
@@ -57,31 +59,33 @@ local function score()
   return {
     add = block.add,
     result = function()
-      local psnr = block.result().psnr
-      return {psnr = psnr, psnr_whole = psnr + WHOLE_DB}
+      local result = block.result()
+      result.psnr_whole = result.psnr + WHOLE_DB
+      return result
     end,
   }
 end
 
--- The hole of a photograph: where its alpha is below one half, or where the mask
--- file is above; H×W of 0 and 1.
+-- The hole of a photograph: where its alpha is below one half, or the foreground of the
+-- mask file; H×W of 0 and 1.
 local function read_hole(path, mask)
-  local photo, message = image.load(path, {channels = 4})
-  if not photo then return nil, message end
-  local colour, hole = photo:narrow(1, 1, 3), photo[4]:lt(0.5)
+  local given, message = photo.read(path)
+  if not given then return nil, message end
+  local hole = given.alpha and given.alpha[1]:lt(0.5) or core.zeros(given.colour:size(2), given.colour:size(3))
   if mask then
-    local given
-    given, message = image.load(mask, {channels = 1})
-    if not given then return nil, message end
-    if given:size(2) ~= photo:size(2) or given:size(3) ~= photo:size(3) then
+    local shares
+    shares, message = labels.mask(mask)
+    if not shares then return nil, message end
+    if shares:size(2) ~= given.colour:size(2) or shares:size(3) ~= given.colour:size(3) then
       return nil, ("%s and its mask %s differ in size"):format(path, mask)
     end
-    hole = given[1]:gt(0.5)
+    hole = shares[1]:gt(0.5)
   end
   if hole:sum() == 0 then
     return nil, ("%s has no hole: make it transparent there, or name a mask with --mask (white = hole)"):format(path)
   end
-  return colour:clone(), hole
+  if hole:min() > 0 then return nil, ("%s is all hole: nothing is left to go on from"):format(path) end
+  return given, hole
 end
 
 -- First and last row and column of the hole.
@@ -99,39 +103,55 @@ local function bounds(hole)
   return top, bottom, left, right
 end
 
+-- What is known of a window, in another size: means over the known pixels alone, and 1
+-- where there was one. No colour under the hole has any part in it.
+local function shrunk(t, known, size)
+  local weight = image.resize(known, size, size)
+  local seen, sum = weight:gt(1e-3), image.resize(t * core.cat({known, known, known}, 1), size, size)
+  weight:mul(seen):add(-seen + 1)
+  for c = 1, 3 do sum[c] = sum[c] / weight[1] * seen[1] end
+  return sum, seen[1]
+end
+
 -- The square window around a hole whose middle half holds it, as the model wants
--- it; what lies outside of the photograph continues its rim.
-local function window(photo, hole, size)
+-- it; what lies outside of the photograph continues its rim, where that is known.
+local function window(colour, hole, size)
   local top, bottom, left, right = bounds(hole)
   local half = math.max(bottom - top + 1, right - left + 1)
   half = half + half % 2
   local side = 2 * half
   local row, column = (top + bottom + 1) // 2 - half, (left + right + 1) // 2 - half
-  local padded = image.pad(photo, {top = side, bottom = side, left = side, right = side, mode = "edge"})
-  local x = image.resize(image.crop(padded, row + side, column + side, side, side), size, size)
-  return diffused(x), {row = row + half // 2, column = column + half // 2, side = half}
+  local function cut(t)
+    local padded = image.pad(t, {top = side, bottom = side, left = side, right = side, mode = "edge"})
+    return image.crop(padded, row + side, column + side, side, side)
+  end
+  local known = (-hole + 1):reshape(1, hole:size(1), hole:size(2))
+  local x, seen = shrunk(cut(colour), cut(known), size)
+  return diffused(x, seen), {row = row + half // 2, column = column + half // 2, side = half}
 end
 
 local function read_input(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  local side = math.min(photo:size(2), photo:size(3))
-  local top, left = (photo:size(2) - side) // 2 + 1, (photo:size(3) - side) // 2 + 1
-  local x = image.resize(image.crop(photo, top, left, side, side), size, size)
+  local t, message = image.load(path, {channels = 3})
+  if not t then return nil, message end
+  local side = math.min(t:size(2), t:size(3))
+  local top, left = (t:size(2) - side) // 2 + 1, (t:size(3) - side) // 2 + 1
+  local x = image.resize(image.crop(t, top, left, side, side), size, size)
   return {x = diffused(x), name = path}
 end
 
 local function predict_file(predict, path, size, args)
-  local photo, hole = read_hole(path, args.mask)
-  if not photo then return nil, hole end
-  local x, place = window(photo, hole, size)
+  local given, hole = read_hole(path, args.mask)
+  if not given then return nil, hole end
+  local colour = given.colour
+  local x, place = window(colour, hole, size)
   local block = image.resize(block_of(predict(x), {x = x}), place.side, place.side)
   local margin = place.side
-  local canvas = image.pad(photo, {top = margin, bottom = margin, left = margin, right = margin, mode = "edge"})
+  local canvas = image.pad(colour, {top = margin, bottom = margin, left = margin, right = margin, mode = "edge"})
   image.paste(canvas, block, place.row + margin, place.column + margin)
-  local filled = image.crop(canvas, margin + 1, margin + 1, photo:size(2), photo:size(3))
-  for c = 1, 3 do photo[c] = photo[c] * (-hole + 1) + filled[c] * hole end
-  return photo
+  local filled = image.crop(canvas, margin + 1, margin + 1, colour:size(2), colour:size(3))
+  for c = 1, 3 do colour[c] = colour[c] * (-hole + 1) + filled[c] * hole end
+  if given.alpha then given.alpha[1] = given.alpha[1] * (-hole + 1) + hole end -- what was filled is seen
+  return photo.like(colour, given)
 end
 
 return require("cglow.tasks.define").define {
@@ -147,13 +167,14 @@ return require("cglow.tasks.define").define {
   x = shared.three_channels,
   y = function(size) return {3, size // 2, size // 2} end,
   data = function(dir, o)
-    local data, message = celeba(dir, {split = o.split, size = o.size, seed = o.seed, cache = "none"})
+    local data, message = celeba(dir, {split = o.split, size = o.size, seed = o.seed, crop = o.crop, cache = "none"})
     return data and data:map(on_diffusion, {recipe = "on diffusion"}):cache(), message
   end,
   decide = block_of,
   score = score,
-  notes = "psnr: of the hidden block, psnr_whole: of the picture around it as well; dB for a peak of 1",
-  rate = function(answer, truth) return metrics.psnr(answer, truth) end,
+  notes = "psnr: of the hidden block, psnr_whole: of the picture around it as well; dB for a peak of 1"
+    .. shared.psnr_note,
+  rate = function(answer, truth) return shared.psnr(answer, truth) end,
   show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,
   show = function(y, sample) return with_centre(sample.x, block_of(y, sample)) end,
   show_answer = function(block, sample) return with_centre(sample.x, block) end,
@@ -163,6 +184,9 @@ return require("cglow.tasks.define").define {
       {name = "diffusion", predict = baselines.zero()},
     }
   end,
+  options = {{
+    name = "crop", argname = "N", kind = "integer", description = "Side of the middle part that shows the face (108).",
+  }},
   predict_options = function(command)
     command:option("--mask"):argname "FILE":description "Mask of the hole, white, as large as the photograph."
   end,

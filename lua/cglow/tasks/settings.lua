@@ -52,9 +52,12 @@ local KNOWN = {
   {"valid_images", "integer", "held-out images used in them; 0: all", 64},
   {"checkpoint_every", "integer", "steps between checkpoints", 500},
   {"keep", "integer", "checkpoints kept, besides the best model", 3},
-  {"calm", "integer", "good steps after which a halved step size grows again", 100},
-  {"give_up", "integer", "refused steps in a row that end the training", 10},
+  {"recover_after", "integer", "good steps after which a halved step size grows again", 100},
+  {"max_refused", "integer", "refused steps in a row that end the training", 10},
 }
+
+-- Names that settings had before; runs that were started with them can be resumed.
+local RENAMED <const> = {calm = "recover_after", give_up = "max_refused"}
 
 local KIND = {}
 for _, entry in ipairs(KNOWN) do KIND[entry[1]] = entry[2] end
@@ -98,6 +101,7 @@ function M.parse(text)
   local name, value = text:match("^([%w_.]+)=(.*)$")
   if not name then return nil, ("--config expects NAME=VALUE, got '%s'"):format(text) end
   local kind = KIND[name]
+  if RENAMED[name] then return nil, ("--config: '%s' is called '%s' now"):format(name, RENAMED[name]) end
   if not kind then return nil, ("--config: unknown setting '%s' (--config help lists them)"):format(name) end
   local parsed = parse[kind](value)
   if parsed == nil then return nil, ("--config: %s must be %s, got '%s'"):format(name, EXPECTED[kind], value) end
@@ -106,6 +110,7 @@ end
 
 -- What has an option of its own, and what the baseline's command writes.
 local OTHERS = {
+  range = "number", unit = "number", crop = "integer", skip_damaged = "boolean",
   steps = "integer", seed = "integer", size = "integer", init = "string", data = "string", recipe = "string",
   channels = "integer", lr = "number",
 }
@@ -137,17 +142,20 @@ function M.saved(config)
   end
   local saved = config.settings or {}
   if type(saved) ~= "table" then return nil, "config.json: settings must be a table, got a " .. type(saved) end
+  local settings = {}
   for name, value in pairs(saved) do
+    name = RENAMED[name] or name
     local kind = KIND[name] or OTHERS[name]
     if kind and not is_kind(value, kind) then
       return nil, ("config.json: settings: %s must be %s, got %s"):format(name, EXPECTED[kind], options.show(value))
     end
+    settings[name] = value
   end
-  return saved
+  return settings
 end
 
 --- The recipe of new runs.
-M.RECIPE = "paper"
+M.RECIPE = "encoder"
 
 --- The defaults of a task.
 -- @tparam table task its own `defaults` win, and its `recipe` for the recipe "encoder"
@@ -168,39 +176,48 @@ local function show(value)
   return type(value) == "table" and table.concat(value, ",") or ("%s"):format(value)
 end
 
---- The list that `--config help` prints.
+-- What makes no difference: patterns of names, what must hold for it to make one, and what to say.
+local IDLE <const> = {
+  {"^cn%.", function(s) return not s["encoder.channels"] end, "an encoder takes the place of these networks"},
+  {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "an encoder takes the place of theirs"},
+  {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
+  {"^head%.", function(_, task) return task.head end, "the task does not say what a head should learn"},
+  {"^condition%.", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
+  {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
+}
+
+-- Why a setting makes no difference beside the others, or nil.
+local function idle(name, settings, task)
+  for _, rule in ipairs(IDLE) do
+    if name:find(rule[1]) and not rule[2](settings, task) then return rule[3] end
+  end
+end
+
+--- Is one of these settings without effect beside the others?
+-- @tparam table given those that were asked for
+-- @tparam table settings all of them
+-- @tparam table task
+-- @treturn ?string a message that names the first one
+function M.idle(given, settings, task)
+  for _, entry in ipairs(KNOWN) do
+    local why = given[entry[1]] ~= nil and idle(entry[1], settings, task)
+    if why then return ("--config: %s makes no difference: %s"):format(entry[1], why) end
+  end
+end
+
+--- The list that `--config help` prints: what makes a difference.
 -- @tparam table task
 -- @tparam[opt] string recipe
 -- @treturn string
 function M.describe(task, recipe)
   local defaults, lines = M.defaults(task, recipe), {}
-  for i, entry in ipairs(KNOWN) do
-    lines[i] = ("  %-22s %-7s %s"):format(entry[1], show(defaults[entry[1]]), entry[3])
-  end
-  return table.concat(lines, "\n")
-end
-
--- What makes no difference: prefix of settings, and whether they are in use.
-local IDLE <const> = {
-  {"^cn%.", function(s) return not s["encoder.channels"] end, "the model has an encoder in place of these networks"},
-  {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "the model has an encoder"},
-  {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
-  {"^condition%.", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
-  {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
-}
-
---- Is one of these settings without effect beside the others?
--- @tparam table given those that were asked for
--- @tparam table settings all of them
--- @treturn ?string a message that names the first one
-function M.idle(given, settings)
   for _, entry in ipairs(KNOWN) do
-    for _, rule in ipairs(IDLE) do
-      if given[entry[1]] ~= nil and entry[1]:find(rule[1]) and not rule[2](settings) then
-        return ("--config: %s makes no difference: %s"):format(entry[1], rule[3])
-      end
+    local name, _, meaning = table.unpack(entry)
+    if not idle(name, defaults, task) then
+      lines[#lines + 1] = ("  %-22s %-7s %s"):format(name, show(defaults[name]), meaning)
     end
   end
+  return table.concat(lines, "\n")
 end
 
 -- Names without a dot, or with the given prefix, as nested options.
@@ -223,7 +240,7 @@ end
 --- The trainer's part of the settings.
 function M.trainer(settings)
   local o = part(settings, "", {"steps", "batch", "accumulate", "seed", "warmup", "cooldown", "patience", "log_every",
-    "valid_every", "checkpoint_every", "keep", "calm", "give_up"})
+    "valid_every", "checkpoint_every", "keep", "recover_after", "max_refused"})
   o.ema = settings.ema > 0 and settings.ema or nil
   local constant, by_share = settings.schedule == "constant", settings.cooldown == 0 and settings.fall > 0
   if constant or by_share or settings.cooldown > 0 then o.schedule = settings.schedule end

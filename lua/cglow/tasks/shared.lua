@@ -48,19 +48,33 @@ function M.predict_resized(predict, path, size)
   return image.resize(predict(input.x), input.photo:size(2), input.photo:size(3))
 end
 
-local function no_mask() return nil end
+local MOST <const> = 100 -- dB
 
---- A score: PSNR of each image for a peak of 1, averaged over the images.
--- @tparam[opt] function options_of from a sample to the options of `metrics.psnr`
+--- What a perfect answer counts: its PSNR is infinite, and so would be any mean with it.
+M.psnr_note = "; a perfect answer counts as 100 dB"
+
+--- PSNR of one image for a peak of 1, at most 100 dB; nil when no pixel counts.
+-- @tparam Tensor answer
+-- @tparam Tensor truth
+-- @tparam[opt] Tensor valid H×W, 1 where a pixel counts
+-- @treturn ?number
+function M.psnr(answer, truth, valid)
+  if valid and valid:sum() == 0 then return nil end
+  return math.min(MOST, metrics.psnr(answer, truth, {mask = valid}))
+end
+
+--- A score: the mean PSNR of the images that count, and how many answers were perfect.
+-- @tparam[opt=false] boolean masked does a sample's `valid` say which pixels count?
 -- @treturn table an object as a task's `score` gives
-function M.psnr_score(options_of)
-  options_of = options_of or no_mask
-  local sum, count = 0, 0
+function M.psnr_score(masked)
+  local sum, count, perfect = 0, 0, 0
   return {
     add = function(_, answer, truth, sample)
-      sum, count = sum + metrics.psnr(answer, truth, options_of(sample)), count + 1
+      local value = M.psnr(answer, truth, masked and sample.valid or nil)
+      if not value then return end
+      sum, count, perfect = sum + value, count + 1, perfect + (value == MOST and 1 or 0)
     end,
-    result = function() return {psnr = sum / count} end,
+    result = function() return {psnr = sum / count, perfect = perfect > 0 and perfect or nil} end,
   }
 end
 

@@ -2,13 +2,22 @@
 -- @module cglow.train.batches
 local core = require "cglow.core"
 
-local Feed = {}
-Feed.__index = Feed
+local Batches = {}
+Batches.__index = Batches
 
 local M = {}
 
 local function buffer(batch, like)
   return core.zeros(batch, table.unpack(like:size()))
+end
+
+-- The first sample that is not left out.
+local function first_of(data)
+  for i = 1, data:size() do
+    local sample, message, skip = data:get(i)
+    if sample or not skip then return sample, message end
+  end
+  return nil, ("none of %d samples can be used"):format(data:size())
 end
 
 --- @param data data set with `size`, `get` and `batch`
@@ -18,10 +27,10 @@ end
 -- @raise when there is no first sample, or it cannot be read
 function M.new(data, batch, o)
   if data:size() == 0 then error("Trainer: the data set is empty", 0) end
-  local first, message = data:get(1)
+  local first, message = first_of(data)
   if not first then error("Trainer: " .. message, 0) end
   o = o or {}
-  local self = setmetatable({data = data, batch = batch, indices = {}, takes_x = o.takes_x ~= false}, Feed)
+  local self = setmetatable({data = data, batch = batch, indices = {}, takes_x = o.takes_x ~= false}, Batches)
   if self.takes_x and not first.x then error("Trainer: the model takes an x, the data set's samples have none", 0) end
   self.x, self.y = first.x and buffer(batch, first.x), buffer(batch, first.y)
   self.more = o.target and {target = buffer(batch, first.target)} or nil
@@ -42,7 +51,7 @@ end
 -- @treturn[1] ?Tensor target, likewise, if it was asked for
 -- @treturn[2] nil when a sample cannot be read
 -- @treturn[2] string message
-function Feed:load(n, rng)
+function Batches:load(n, rng)
   for i = #self.indices, n + 1, -1 do self.indices[i] = nil end
   local x, y = part(self.x, n, self.batch), part(self.y, n, self.batch)
   local target = self.more and part(self.more.target, n, self.batch)

@@ -69,7 +69,7 @@ function M.read(path)
     updates = training.average_updates}
 end
 
-local function sick_parameter(model, tensors)
+local function first_not_finite(model, tensors)
   for _, p in ipairs(model:parameters()) do
     local t = tensors[p.name]
     if t and not t:isfinite() then return p.name end
@@ -96,7 +96,7 @@ function Checkpoint:apply(model, optimizer, averaging)
   for name, tensor in pairs(self.tensors) do
     if name:sub(1, #PREFIX) == PREFIX then moments[name:sub(#PREFIX + 1)] = tensor end
   end
-  local sick = sick_parameter(model, weights)
+  local sick = first_not_finite(model, weights)
   if sick then return nil, ("tensor '%s' is not finite"):format(sick) end
   local ok, message = model_file.fill(model, weights, self.metadata)
   if ok then ok, message = averaging:restore(self.tensors, self.updates) end

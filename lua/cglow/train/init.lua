@@ -18,10 +18,10 @@ local optim = require "cglow.optim"
 local options = require "cglow.util.options"
 local averaging = require "cglow.train.averaging"
 local discrete = require "cglow.train.discrete"
-local feed = require "cglow.train.batches"
+local batches = require "cglow.train.batches"
 local format = require "cglow.run.format"
-local keeper = require "cglow.train.store"
-local policy = require "cglow.train.step_guard"
+local store = require "cglow.train.store"
+local step_guard = require "cglow.train.step_guard"
 local progress = require "cglow.train.progress"
 local schedule = require "cglow.train.schedule"
 local settings = require "cglow.train.settings"
@@ -100,8 +100,8 @@ local function takes_x(model) return not (model.config and model.config.x == nil
 -- * `log_every` = 10, `valid_every` = 250, `checkpoint_every` = 500: steps
 -- * `run`: folder for all that is kept (nothing is kept without it); `keep` = 3 checkpoints
 -- * `resume` = false: go on from the newest checkpoint in `run`
--- * `calm` = 100: good steps after which a halving of the step size is undone
--- * `give_up` = 10: refused steps in a row that end the training
+-- * `recover_after` = 100: good steps after which a halving of the step size is undone
+-- * `max_refused` = 10: refused steps in a row that end the training
 -- * `config`: table written to config.json, for the report
 -- * `progress`: "bar", "lines", "json" or "quiet"; by default a bar on a terminal, else lines
 -- * `on_step`: function(trainer) called after each step, `on_validation`: function(trainer,
@@ -120,13 +120,14 @@ function M.Trainer(o)
     world = ranks, noise_seed = o.seed + NOISE,
     options = o, model = o.model, optimizer = optimizer, lr = optimizer.lr, schedule = factor,
     shuffle = shuffle.new(train:size(), o.seed), noise = core.Rng(o.seed + NOISE),
-    feed = feed.new(train, o.batch, {takes_x = x, target = o.head ~= nil}), loss_options = {cell_width = o.cell_width},
-    averaging = averaging.new(o.model, o.ema), policy = policy.new(o), progress = silent or progress.new(o.progress),
+    batches = batches.new(train, o.batch, {takes_x = x, target = o.head ~= nil}),
+    loss_options = {cell_width = o.cell_width},
+    averaging = averaging.new(o.model, o.ema), guard = step_guard.new(o), progress = silent or progress.new(o.progress),
     validation = o.valid and validation.new {
       data = discrete.ready(o.valid, o.model, "valid"), given = o.valid, batch = o.batch, takes_x = x,
       cell_width = o.cell_width, seed = o.seed + VALIDATION, metrics = o.validate, world = ranks,
     },
-    keeper = keeper.new(kept),
+    store = store.new(kept),
     -- what a checkpoint keeps besides the model, the optimizer and the streams
     at = {step = 0, seconds = 0.0, smooth = 0.0, weight = 0.0, sum = 0.0, count = 0},
     spent = {before = 0.0, steps = 0, data = 0, stepping = 0}, -- seconds, in this process
@@ -180,7 +181,7 @@ local function note_best(self, metrics)
   if at.best_value then better = o.higher and value > at.best_value or not o.higher and value < at.best_value end
   if better then
     at.best_value, at.best_nll, at.best_step, at.stale = value, metrics.nll, at.step, 0
-    self.world:attempt(self.keeper.save_best, self.keeper, self, metrics)
+    self.world:attempt(self.store.save_best, self.store, self, metrics)
     return
   end
   at.stale = (at.stale or 0) + 1
@@ -197,10 +198,10 @@ local function validate(self)
   step.log(self, {valid = metrics})
   self.progress:validation(self.at.step, metrics)
   self.world:attempt(function()
-    if o.picture then self.keeper:save_picture(self.at.step, function() return o.picture(self.model) end) end
+    if o.picture then self.store:save_picture(self.at.step, function() return o.picture(self.model) end) end
   end)
   note_best(self, metrics)
-  self.world:attempt(self.keeper.write_report, self.keeper)
+  self.world:attempt(self.store.write_report, self.store)
   if exchanged then exchanged:close() end
   if o.on_validation then o.on_validation(self, metrics) end
 end
@@ -219,7 +220,7 @@ function Trainer:state()
   local streams = self.unmade or {shuffle = self.shuffle:state(), noise = self.noise:state()}
   local ranks = self.world.size > 1 and self.world.size or nil
   local state = {ranks = ranks, at = self.at, shuffle = streams.shuffle, noise = streams.noise,
-    policy = self.policy:state()}
+    policy = self.guard:state()}
   for _, name in ipairs(SAME) do state[name] = self.options[name] end
   return state
 end
@@ -249,7 +250,7 @@ function Trainer:restore(state, apply)
   if ok then ok, message = apply() end
   if not ok then return nil, message end
   self.noise:set_state(state.noise)
-  self.policy:restore(state.policy)
+  self.guard:restore(state.policy)
   self.at, self.lr = state.at, state.at.lr or self.lr
   self.at.best_value = self.at.best_value or self.at.best_nll
   note_ranks(self, state.ranks or 1)
@@ -289,9 +290,11 @@ local function advance(self)
   step.make(self)
   local last = at.step == o.steps
   if last or at.step % o.log_every == 0 then step.log_loss(self) end
+  local looking = self.validation and at.step % o.valid_every == 0 or o.run and at.step % o.checkpoint_every == 0
+  if looking or not self.looked then step.check_precision(self) end
   if self.validation and (last or at.step % o.valid_every == 0) then validate(self) end
   if last or at.step % o.checkpoint_every == 0 then
-    self.world:attempt(self.keeper.save_checkpoint, self.keeper, self, not last and self.policy.in_a_row > 0)
+    self.world:attempt(self.store.save_checkpoint, self.store, self, not last and self.guard.in_a_row > 0)
   end
   show(self)
   if o.on_step then o.on_step(self) end
@@ -306,9 +309,9 @@ local function train(self, catch)
     self.signal = self.world:agree(self, catch)
   end
   self.world:attempt(function()
-    self.keeper:save_checkpoint(self)
-    self.keeper:save_model(self)
-    self.keeper:write_report()
+    self.store:save_checkpoint(self)
+    self.store:save_model(self)
+    self.store:write_report()
   end)
   self.world:settle()
   if self.at.step == self.options.steps then return end
@@ -321,14 +324,14 @@ end
 local function rescue(self, why)
   local diverged = stop.is(why) and why.reason == "diverged"
   local over = stop.is(why) and (why.reason == "stopped" or why.reason == "interrupted")
-  if self.keeper.log and not diverged and not over then pcall(self.keeper.save_checkpoint, self.keeper, self) end
+  if self.store.log and not diverged and not over then pcall(self.store.save_checkpoint, self.store, self) end
 end
 
 local function outcome(self, reason, message)
   local at = self.at
   return {
     reason = reason, message = message, signal = self.signal, step = at.step, steps = self.options.steps,
-    nll = smoothed(at), valid = at.valid, best = best_of(at), checkpoint = self.keeper:newest(),
+    nll = smoothed(at), valid = at.valid, best = best_of(at), checkpoint = self.store:newest(),
   }
 end
 
@@ -341,11 +344,9 @@ end
 -- @raise an error of the model's, the data set's or a callback's
 function Trainer:run()
   local catch <close> = system.catch_interrupt(self.world.rank == 0 and NOTICE or "")
-  local ok, why = xpcall(train, function(e)
-    return stop.is(e) and e or debug.traceback(tostring(e), 2)
-  end, self, catch)
+  local ok, why = xpcall(train, stop.catch, self, catch)
   if not ok then rescue(self, why) end
-  self.keeper:close()
+  self.store:close()
   self.progress:close()
   if not ok and not stop.is(why) then error(why, 0) end
   return outcome(self, ok and "done" or why.reason, not ok and why.message or nil)
@@ -356,6 +357,6 @@ function Trainer:__tostring()
     self.options.batch, self.options.train:size(), self.options.run or "nothing kept")
 end
 
-check.class("Trainer", Trainer, "keeper")
+check.class("Trainer", Trainer, "store")
 
 return M

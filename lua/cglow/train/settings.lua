@@ -22,7 +22,8 @@ local SPEC = {
   metric = {type = "string", default = "nll"}, higher = {type = "boolean", default = false}, patience = integer(0, 0),
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
   run = {type = "string", path = true}, keep = integer(1, 3), resume = {type = "boolean", default = false},
-  calm = integer(1, 100), give_up = integer(1, 10),
+  recover_after = integer(1, 100), max_refused = integer(1, 10),
+  calm = {renamed = "recover_after"}, give_up = {renamed = "max_refused"},
   config = {type = "table"},
   progress = {type = "string", one_of = {"bar", "lines", "json", "quiet"}},
 }

@@ -3,6 +3,7 @@
 -- @module cglow.train.step
 local json = require "cglow.util.json"
 local options = require "cglow.util.options"
+local precision = require "cglow.model.precision"
 local stop = require "cglow.train.stop"
 local system = require "cglow.core".system
 
@@ -21,7 +22,7 @@ function M.log(trainer, record)
   record.step, record.seconds = trainer.at.step, tonumber(("%.3f"):format(M.seconds(trainer)))
   local line = json.encode(record, {not_finite = "null"})
   trainer.progress:record(line)
-  trainer.world:attempt(trainer.keeper.write_log, trainer.keeper, line)
+  trainer.world:attempt(trainer.store.write_log, trainer.store, line)
 end
 
 --- Log the mean loss since the last such line.
@@ -33,7 +34,7 @@ function M.log_loss(trainer)
 end
 
 local function set_step_size(self)
-  local lr = self.lr * self.schedule(self:status()) * self.policy:factor()
+  local lr = self.lr * self.schedule(self:status()) * self.guard:factor()
   if lr ~= self.optimizer.lr then self.optimizer:set_lr(lr) end
 end
 
@@ -45,8 +46,8 @@ end
 -- @treturn[2] string message
 function M.load_batch(trainer)
   local before, batch = system.clock(), trainer.options.batch
-  trainer.world:fill(trainer.shuffle, trainer.feed.indices, batch)
-  local y, x, target = trainer.feed:load(batch, trainer.noise)
+  trainer.world:fill(trainer.shuffle, trainer.batches.indices, batch)
+  local y, x, target = trainer.batches:load(batch, trainer.noise)
   trainer.spent.data = trainer.spent.data + system.clock() - before
   return y, x, target
 end
@@ -71,6 +72,7 @@ local function gradients(self, done)
   for part = 1, parts do
     local y, x, target = M.load_batch(self)
     if not y then return nil, x, true end
+    self.last_x, self.last_y = x, y
     local o = loss_options(self, target)
     if done and part == parts and self.model.gradient_parts then o.done = done end
     local loss, why = self.model:loss_and_grad(x, y, o)
@@ -99,17 +101,17 @@ local function note_made(self, loss)
   at.weight = SMOOTHING * at.weight + (1 - SMOOTHING)
   at.sum, at.count = at.sum + loss, at.count + 1
   self.averaging:update()
-  self.policy:made()
+  self.guard:made()
 end
 
 local function note_refused(self, why)
-  local over = self.policy:refuse()
+  local over = self.guard:refuse()
   M.log(self, {skipped = why, lr = self.optimizer.lr})
   self.progress:warn(("step %d skipped: %s; step size halved to %g for the next %d good steps"):format(
-    self.at.step, why, self.lr * self.policy:factor(), self.options.calm))
+    self.at.step, why, self.lr * self.guard:factor(), self.options.recover_after))
   if over then
     stop.raise("diverged", ("gave up at step %d: %d steps in a row were refused, the last because %s"):format(
-      self.at.step, self.policy.in_a_row, why))
+      self.at.step, self.guard.in_a_row, why))
   end
 end
 
@@ -125,6 +127,17 @@ function M.make(trainer)
   if loss then note_made(trainer, loss) else note_refused(trainer, why) end
   trainer.spent.stepping = trainer.spent.stepping + system.clock() - before
   trainer.spent.steps = trainer.spent.steps + 1
+end
+
+--- Warn, once for a model, when what it decodes would be off by more than `precision.LIMIT`
+-- for a sample of the last batch.
+function M.check_precision(trainer)
+  local model = trainer.model
+  local flow = model.layers and model.decode_error
+  if not flow or trainer.guard.in_a_row > 0 then return end -- or the step was refused
+  trainer.looked = true
+  local text = precision.warning_of_batch(model, trainer.last_x, trainer.last_y)
+  if text then trainer.progress:warn(("step %d: %s"):format(trainer.at.step, text)) end
 end
 
 return M

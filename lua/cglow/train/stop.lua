@@ -1,6 +1,8 @@
 --- What ends a training from inside, however deep: raised here, caught in
 -- `Trainer:run`.
 -- @module cglow.train.stop
+local failure = require "cglow.util.failure"
+
 local M = {}
 
 local Stop = {}
@@ -10,6 +12,14 @@ local Stop = {}
 -- @tparam string message
 function M.raise(reason, message)
   error(setmetatable({reason = reason, message = message}, Stop), 0)
+end
+
+--- What becomes of an error in the middle of a run: what `raise` raised stays, a failure of
+-- the world ends the run as failed, all else is a fault with its traceback.
+function M.catch(e)
+  if M.is(e) then return e end
+  local message = failure.message(e)
+  return message and setmetatable({reason = "failed", message = message}, Stop) or debug.traceback(tostring(e), 2)
 end
 
 --- Is this what `raise` raised?

@@ -1,5 +1,5 @@
 --- What a training run keeps in its folder, and how it goes on from there.
--- A keeper without a folder keeps nothing.
+-- Without a folder it keeps nothing.
 -- @module cglow.train.store
 local core = require "cglow.core"
 local image = require "cglow.image"
@@ -11,8 +11,8 @@ local stop = require "cglow.train.stop"
 
 local must <const> = stop.must
 
-local Keeper = {}
-Keeper.__index = Keeper
+local Store = {}
+Store.__index = Store
 
 local M = {}
 
@@ -21,7 +21,7 @@ function M.new(options)
   return setmetatable({
     folder = options.run and runfolder.at(options.run), resume = options.resume, count = options.keep,
     config = options.config, saved = nil, log = nil, lock = nil,
-  }, Keeper)
+  }, Store)
 end
 
 -- ---- opening -------------------------------------------------------------
@@ -63,7 +63,7 @@ local function start(self, trainer)
 end
 
 --- Take the folder, and bring the trainer to where the run stands.
-function Keeper:open(trainer)
+function Store:open(trainer)
   if not self.folder then return end
   self.lock = must(self.folder:open())
   must(start(self, trainer))
@@ -71,7 +71,7 @@ function Keeper:open(trainer)
 end
 
 --- Let the folder go.
-function Keeper:close()
+function Store:close()
   if self.log then self.log:close() end
   if self.lock then self.lock:close() end
   self.log, self.lock = nil, nil
@@ -80,12 +80,12 @@ end
 -- ---- keeping -------------------------------------------------------------
 
 --- Append a line to the log.
-function Keeper:write_log(line)
+function Store:write_log(line)
   if self.log then must(self.log:write(line .. "\n")) end
 end
 
 -- The name of a parameter that is not finite, which no checkpoint may hold.
-local function sick_parameter(model)
+local function first_not_finite(model)
   for _, p in ipairs(model:parameters()) do
     if not p.value:isfinite() then return p.name end
   end
@@ -95,10 +95,10 @@ end
 -- @param trainer
 -- @tparam[opt] boolean refused was the step? Then nothing changed, and its checkpoint would
 -- only push out an older, better one
-function Keeper:save_checkpoint(trainer, refused)
+function Store:save_checkpoint(trainer, refused)
   local step = trainer:step_count()
   if not self.folder or self.saved == step then return end
-  local sick = sick_parameter(trainer.model)
+  local sick = first_not_finite(trainer.model)
   if sick then stop.raise("diverged", ("%s is not finite after step %d"):format(sick, step)) end
   if refused then return end
   must(self.log:sync()) -- the log never lags behind the checkpoint
@@ -109,7 +109,7 @@ function Keeper:save_checkpoint(trainer, refused)
 end
 
 --- Write the model as it is at the end of the training, without what only going on needs.
-function Keeper:save_model(trainer)
+function Store:save_model(trainer)
   if not self.folder then return end
   local _ <close> = trainer.averaging:exchange()
   must(trainer.model:save(self.folder:file("model.safetensors"), {
@@ -118,7 +118,7 @@ function Keeper:save_model(trainer)
 end
 
 --- Write the model as the best one so far.
-function Keeper:save_best(trainer, metrics)
+function Store:save_best(trainer, metrics)
   if not self.folder then return end
   local validation = json.encode({step = trainer:step_count(), metrics = metrics}, {not_finite = "null"})
   must(trainer.model:save(self.folder:file("best.safetensors"), {
@@ -127,7 +127,7 @@ function Keeper:save_best(trainer, metrics)
 end
 
 --- Keep the picture that `draw` gives.
-function Keeper:save_picture(step, draw)
+function Store:save_picture(step, draw)
   if not self.folder then return end
   local picture = draw()
   if core.type(picture) ~= "cglow.Tensor" then
@@ -137,12 +137,12 @@ function Keeper:save_picture(step, draw)
 end
 
 --- Bring the report up to date.
-function Keeper:write_report()
+function Store:write_report()
   if self.folder then must(report.save {self.folder.path}) end
 end
 
 --- Path of the newest checkpoint, or nil.
-function Keeper:newest()
+function Store:newest()
   if self.folder then return (self.folder:newest()) end
 end
 

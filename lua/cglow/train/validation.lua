@@ -4,7 +4,7 @@
 local core = require "cglow.core"
 local metrics = require "cglow.metrics"
 local options = require "cglow.util.options"
-local feed = require "cglow.train.batches"
+local batches = require "cglow.train.batches"
 local world = require "cglow.train.world"
 
 -- Added to the seed for each batch; above what the seed's other shares take.
@@ -27,19 +27,20 @@ end
 -- it was dequantised), `world` that shares the work (see `cglow.train.world`)
 function M.new(o)
   return setmetatable({
-    feed = feed.new(o.data, o.batch, {takes_x = o.takes_x}), data = o.data, given = o.given or o.data, seed = o.seed,
-    metrics = o.metrics, world = o.world or world.ALONE, loss_options = {cell_width = o.cell_width},
+    batches = batches.new(o.data, o.batch, {takes_x = o.takes_x}), data = o.data, given = o.given or o.data,
+    seed = o.seed, metrics = o.metrics, world = o.world or world.ALONE,
+    loss_options = {cell_width = o.cell_width},
   }, Validation)
 end
 
 -- The noise of a batch depends on its place alone, so that any rank may compute its loss.
 local function mean_loss(self, model)
-  local batch, count, indices = self.feed.batch, self.data:size(), self.feed.indices
+  local batch, count, indices = self.batches.batch, self.data:size(), self.batches.indices
   local function size_of(i) return math.min(batch, count - (i - 1) * batch) end
   local losses, message = self.world:numbers((count + batch - 1) // batch, function(i)
     local n = size_of(i)
     for k = 1, n do indices[k] = (i - 1) * batch + k end
-    local y, x = self.feed:load(n, core.Rng(self.seed + BATCH_STREAM * i))
+    local y, x = self.batches:load(n, core.Rng(self.seed + BATCH_STREAM * i))
     if not y then return nil, x end
     return batch_loss(model, x, y, self.loss_options)
   end)

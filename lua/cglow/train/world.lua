@@ -12,13 +12,15 @@ local exchange = require "cglow.train.exchange"
 local json = require "cglow.util.json"
 local start = require "cglow.train.start"
 local stop = require "cglow.train.stop"
-local streams = require "cglow.util.streams"
 
 local M = {}
 
 -- Added to the seed for each rank, so that their noise differs; above all of the seed's
 -- other shares.
 local RANK_STREAM <const> = 1 << 34
+
+-- Blocks of random numbers that a step may use up.
+local STEP_BLOCKS <const> = 1 << 32
 
 local CHECK_EVERY <const> = 100 -- steps between two comparisons of all weights
 
@@ -65,7 +67,7 @@ function Alone:settle() end
 function Alone:agree(_, catch) return catch:received() end
 
 --- Take the run folder and bring all ranks to where the run stands.
-function Alone:open(trainer) trainer.keeper:open(trainer) end
+function Alone:open(trainer) trainer.store:open(trainer) end
 
 --- What rank 0 has made of it.
 -- @tparam {[string]=number} metrics
@@ -92,14 +94,6 @@ end
 -- @tparam function compute gives a tensor; its shape must not depend on the rank
 -- @tparam function visit is called with the number and the tensor, in order
 function Alone:tensors(count, compute, visit)
-  for i = 1, count do visit(i, compute(i)) end
-end
-
---- Compute texts for 1..count, each on one rank, and visit them all on every rank.
--- @tparam integer count
--- @tparam function compute gives a text
--- @tparam function visit is called with the number and the text, in order
-function Alone:texts(count, compute, visit)
   for i = 1, count do visit(i, compute(i)) end
 end
 
@@ -130,10 +124,9 @@ function Ranks:fill(shuffle, indices, batch)
   for i = batch * self.size, batch + 1, -1 do indices[i] = nil end
 end
 
--- A part of the stream for each step, and a stream for each rank: nothing of it needs to be kept.
+-- A place of its own for each rank and step: nothing needs to be kept of it.
 function Ranks:set_noise(noise, seed, step)
-  noise:set_state(core.Rng(seed + RANK_STREAM * self.rank):state())
-  streams.cut(noise)(step)
+  noise:set_state(("philox4x32-10:%d:%d"):format(seed + RANK_STREAM * self.rank, step * STEP_BLOCKS))
 end
 
 --- Prepare the exchange of a model's gradients.
@@ -266,9 +259,9 @@ end
 
 function Ranks:open(trainer)
   self:prepare(trainer.model, trainer.options)
-  self:attempt(trainer.keeper.open, trainer.keeper, trainer)
+  self:attempt(trainer.store.open, trainer.store, trainer)
   self:settle()
-  local loaded = trainer.keeper.loaded
+  local loaded = trainer.store.loaded
   if self.mpi.sum(loaded and 1 or 0) > 0 then
     loaded = share_checkpoint(self, loaded)
     if self.rank > 0 then
@@ -327,14 +320,6 @@ function Ranks:tensors(count, compute, visit)
       end
       visit(i, self.mpi.broadcast(t, root))
     end
-  end
-end
-
-function Ranks:texts(count, compute, visit)
-  for first = 1, count, self.size do
-    local mine = first + self.rank
-    local texts = self.mpi.gather(mine <= count and compute(mine) or "")
-    for i = first, math.min(first + self.size - 1, count) do visit(i, texts[i - first + 1]) end
   end
 end
 

@@ -1,12 +1,12 @@
 --- JSON: strict where it reads, stable where it writes.
 --
--- dkjson builds the values and quotes the strings. What it lets pass (comments,
--- missing commas, a key twice, any depth of nesting) is refused here first,
--- because configurations and checkpoints may come from strangers. Keys are
--- written in sorted order, so that two versions of a file differ only where
--- they differ, and numbers with as many digits as reading them back needs.
+-- Configurations and checkpoints may come from strangers, or damaged: what is not JSON by
+-- the letter (comments, commas too many or too few, a key twice, any depth of nesting) is
+-- refused, so that no byte of a file's header can change unnoticed. Readers that are in use,
+-- dkjson among them, let such texts pass. Keys are written in sorted order, so that two
+-- versions of a file differ only where they differ, and numbers with as many digits as
+-- reading them back needs.
 -- @module cglow.util.json
-local dkjson = require "dkjson"
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 local EBADMSG = require "cglow.core".file.EBADMSG
@@ -15,124 +15,121 @@ local sort_by_bytes = require("cglow.util.bytes").sort
 local M = {}
 
 -- Levels of nesting, read or written; both recurse once for each.
-local MAX_DEPTH = 64
+local MAX_DEPTH <const> = 64
 
 local LARGEST <const> = 1 << 26 -- bytes of a file
 
 --- What stands for `null` when encoding; `decode` returns it for a text that
 -- is nothing but `null`.
-M.null = dkjson.null
+M.null = setmetatable({}, {__tostring = function() return "null" end})
 
--- ---- reading: is this text JSON? -----------------------------------------
+-- ---- reading ---------------------------------------------------------------
 
-local function skip(text, pos)
-  return text:find("[^ \t\n\r]", pos) or #text + 1
-end
+-- What values have for a metatable, so that an empty one can be told when written.
+local OBJECT <const>, LIST <const> = {__jsontype = "object"}, {__jsontype = "array"}
 
--- These return the position after what they found, or nil, a message and where.
+local function fail(pos, message) error({message = message, at = pos}, 0) end
 
-local function after_escape(text, pos)
-  if text:find('^\\["\\/bfnrt]', pos) then return pos + 2 end
+-- The readers below take the text, where something begins, and `state`: `null`, what
+-- stands for it. They return the value and the position after it.
+
+local function skip(text, pos) return text:find("[^ \t\n\r]", pos) or #text + 1 end
+
+local ESCAPES <const> = {
+  ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
+}
+
+local function read_escape(text, pos)
+  local plain = ESCAPES[text:sub(pos + 1, pos + 1)]
+  if plain then return plain, pos + 2 end
   local hex = text:match("^\\u(%x%x%x%x)", pos)
-  if not hex then return nil, "unknown escape", pos end
+  if not hex then fail(pos, "unknown escape") end
   local code = tonumber(hex, 16)
-  if code < 0xD800 or code > 0xDFFF then return pos + 6 end
-  local paired = code < 0xDC00 and text:find("^\\u[dD][c-fC-F]%x%x", pos + 6)
-  if not paired then return nil, "half of a surrogate pair", pos end
-  return pos + 12
+  if code < 0xD800 or code > 0xDFFF then return utf8.char(code), pos + 6 end
+  local low = code < 0xDC00 and text:match("^\\u([dD][c-fC-F]%x%x)", pos + 6)
+  if not low then fail(pos, "half of a surrogate pair") end
+  return utf8.char(0x10000 + (code - 0xD800 << 10) + tonumber(low, 16) - 0xDC00), pos + 12
 end
 
-local function after_string(text, start)
-  local pos = start + 1
+local function read_string(text, start)
+  local pieces, pos = {}, start + 1
   while true do
     local stop = text:find('["\\\0-\31]', pos)
-    if not stop then return nil, "unterminated string", start end
+    if not stop then fail(start, "unterminated string") end
+    pieces[#pieces + 1] = text:sub(pos, stop - 1)
     local char = text:sub(stop, stop)
-    if char == '"' then return stop + 1 end
-    if char ~= "\\" then return nil, "control character in a string", stop end
-    local message, at
-    pos, message, at = after_escape(text, stop)
-    if not pos then return nil, message, at end
+    if char == '"' then return table.concat(pieces), stop + 1 end
+    if char ~= "\\" then fail(stop, "control character in a string") end
+    pieces[#pieces + 1], pos = read_escape(text, stop)
   end
 end
 
-local function after_number(text, start)
+local function read_number(text, start)
   local pos = text:match("^%-?0()", start) or text:match("^%-?[1-9]%d*()", start)
-  if not pos then return nil, "a value expected", start end
+  if not pos then fail(start, "a value expected") end
   pos = text:match("^%.%d+()", pos) or pos
   pos = text:match("^[eE][-+]?%d+()", pos) or pos
-  if math.abs(tonumber(text:sub(start, pos - 1))) == math.huge then return nil, "number out of range", start end
-  return pos
+  local number = tonumber(text:sub(start, pos - 1))
+  if math.abs(number) == math.huge then fail(start, "number out of range") end
+  return number, pos
 end
 
-local after_value -- forward: values hold values
+local read_value -- forward: values hold values
 
-local function after_array(text, start, depth)
-  local pos = skip(text, start + 1)
-  if text:find("^]", pos) then return pos + 1 end
+local function read_list(text, start, state, depth)
+  local list, n, pos = setmetatable({}, LIST), 0, skip(text, start + 1)
+  if text:find("^]", pos) then return list, pos + 1 end
   while true do
-    local message, at
-    pos, message, at = after_value(text, pos, depth + 1)
-    if not pos then return nil, message, at end
+    n = n + 1
+    list[n], pos = read_value(text, pos, state, depth + 1)
     pos = skip(text, pos)
-    if text:find("^]", pos) then return pos + 1 end
-    if not text:find("^,", pos) then return nil, "',' or ']' expected", pos end
+    if text:find("^]", pos) then return list, pos + 1 end
+    if not text:find("^,", pos) then fail(pos, "',' or ']' expected") end
     pos = skip(text, pos + 1)
   end
 end
 
--- A key as the program will see it: "a" and "\u0061" are the same one.
-local function key_at(text, start, stop)
-  local key = text:sub(start + 1, stop - 2)
-  if not key:find("\\", 1, true) then return key end
-  return (dkjson.decode(text:sub(start, stop - 1)))
-end
-
-local function after_pair(text, start, depth, seen)
-  if not text:find('^"', start) then return nil, "a key expected", start end
-  local pos, message, at = after_string(text, start)
-  if not pos then return nil, message, at end
-  local key = key_at(text, start, pos)
-  if seen[key] then return nil, ("key %s comes twice"):format(options.show(key)), start end
+local function read_pair(text, start, state, depth, object, seen)
+  if not text:find('^"', start) then fail(start, "a key expected") end
+  local key, pos = read_string(text, start)
+  if seen[key] then fail(start, ("key %s comes twice"):format(options.show(key))) end
   seen[key] = true
   pos = skip(text, pos)
-  if not text:find("^:", pos) then return nil, "':' expected", pos end
-  return after_value(text, skip(text, pos + 1), depth + 1)
+  if not text:find("^:", pos) then fail(pos, "':' expected") end
+  object[key], pos = read_value(text, skip(text, pos + 1), state, depth + 1)
+  return skip(text, pos)
 end
 
-local function after_object(text, start, depth)
-  local pos, seen = skip(text, start + 1), {}
-  if text:find("^}", pos) then return pos + 1 end
+local function read_object(text, start, state, depth)
+  local object, seen, pos = setmetatable({}, OBJECT), {}, skip(text, start + 1)
+  if text:find("^}", pos) then return object, pos + 1 end
   while true do
-    local message, at
-    pos, message, at = after_pair(text, pos, depth, seen)
-    if not pos then return nil, message, at end
-    pos = skip(text, pos)
-    if text:find("^}", pos) then return pos + 1 end
-    if not text:find("^,", pos) then return nil, "',' or '}' expected", pos end
+    pos = read_pair(text, pos, state, depth, object, seen)
+    if text:find("^}", pos) then return object, pos + 1 end
+    if not text:find("^,", pos) then fail(pos, "',' or '}' expected") end
     pos = skip(text, pos + 1)
   end
 end
 
-function after_value(text, pos, depth)
-  if depth > MAX_DEPTH then return nil, ("nested deeper than %d"):format(MAX_DEPTH), pos end
+function read_value(text, pos, state, depth)
+  if depth > MAX_DEPTH then fail(pos, ("nested deeper than %d"):format(MAX_DEPTH)) end
   local char = text:sub(pos, pos)
-  if char == "{" then return after_object(text, pos, depth) end
-  if char == "[" then return after_array(text, pos, depth) end
-  if char == '"' then return after_string(text, pos) end
+  if char == "{" then return read_object(text, pos, state, depth) end
+  if char == "[" then return read_list(text, pos, state, depth) end
+  if char == '"' then return read_string(text, pos) end
   local word = text:match("^%a+", pos)
-  if word == "true" or word == "false" or word == "null" then return pos + #word end
-  return after_number(text, pos)
+  if word == "true" or word == "false" then return word == "true", pos + #word end
+  if word == "null" then return state.null, pos + #word end
+  return read_number(text, pos)
 end
 
-local function check(text)
+local function read(text, state)
   local ok, bad = utf8.len(text)
-  if not ok then return nil, "no valid UTF-8", bad end
-  local pos, message, at = after_value(text, skip(text, 1), 1)
-  if not pos then return nil, message, at end
+  if not ok then fail(bad, "no valid UTF-8") end
+  local value, pos = read_value(text, skip(text, 1), state, 1)
   pos = skip(text, pos)
-  if pos <= #text then return nil, "end of text expected", pos end
-  return true
+  if pos <= #text then fail(pos, "end of text expected") end
+  return value
 end
 
 local DECODE = {keep_null = {type = "boolean"}}
@@ -146,9 +143,11 @@ local DECODE = {keep_null = {type = "boolean"}}
 function M.decode(text, opts)
   options.arg("json.decode", 1, "text", text, "string")
   opts = options.check("json.decode", opts, DECODE)
-  local ok, message, at = check(text)
-  if not ok then return nil, ("invalid JSON at byte %d: %s"):format(at, message) end
-  local value = dkjson.decode(text, 1, opts.keep_null and M.null or nil)
+  local ok, value = pcall(read, text, {null = opts.keep_null and M.null or nil})
+  if not ok then
+    if type(value) ~= "table" then error(value, 0) end
+    return nil, ("invalid JSON at byte %d: %s"):format(value.at, value.message)
+  end
   if value == nil then return M.null end
   return value
 end
@@ -170,9 +169,14 @@ end
 
 -- ---- writing -------------------------------------------------------------
 
+local QUOTED <const> = {
+  ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
+}
+
 local function quoted(text)
   if not utf8.len(text) then return nil, "a string that is no valid UTF-8" end
-  return dkjson.quotestring(text)
+  local inside = text:gsub('[%c"\\]', function(char) return QUOTED[char] or ("\\u%04x"):format(char:byte()) end)
+  return '"' .. inside .. '"'
 end
 
 -- The fewest digits that read back as the same number.

@@ -11,6 +11,7 @@
 -- * `length`: how many elements a list must have; `each`: what each one must be
 -- * `path` = true: a string that can name a file, so one without a NUL
 -- * `fields`: a table that is itself a table of options
+-- * `renamed`: what an option that had this name before is called now; it is refused
 --
 -- Errors name the function, the option, what was expected and what came, and
 -- point at the line that called the public function.
@@ -117,7 +118,9 @@ end
 
 local function names_of(spec)
   local names = {}
-  for name in pairs(spec) do names[#names + 1] = name end
+  for name, rule in pairs(spec) do
+    if not rule.renamed then names[#names + 1] = name end
+  end
   sort_by_bytes(names)
   return names
 end
@@ -132,6 +135,7 @@ local function closest(key, names)
 end
 
 local function unknown(key, spec, path)
+  if spec[key] then return ("option '%s%s' is called '%s%s' now"):format(path, key, path, spec[key].renamed) end
   local names = names_of(spec)
   local guess = type(key) == "string" and #key <= 64 and closest(key, names)
   return ("unknown option %s (%sknown: %s)"):format(
@@ -179,7 +183,7 @@ end
 
 function check_fields(opts, spec, path)
   for key in pairs(opts) do
-    if not spec[key] then return nil, unknown(key, spec, path) end
+    if not spec[key] or spec[key].renamed then return nil, unknown(key, spec, path) end
   end
   local checked = {}
   for _, key in ipairs(names_of(spec)) do

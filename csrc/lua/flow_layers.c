@@ -1,0 +1,160 @@
+/* The kinds of flow layers: how each is made, and what it has beside the common
+ * methods. */
+#include "flow/actnorm.h"
+#include "flow/coupling/layer.h"
+#include "flow/invconv.h"
+#include "flow/squeeze.h"
+#include "lua/features.h"
+#include "lua/flow.h"
+#include "lua/open.h"
+
+/*** @submodule cglow.flow */
+
+/* ---- squeeze ---- */
+
+/*** Space to channels: N×C×H×W to N×4C×H/2×W/2 (RealNVP, section 3.6).
+@function squeeze
+@return a flow layer without parameters, log-det 0 */
+static int new_squeeze(lua_State *L) {
+  flow_layer_new(L, &flow_squeeze, sizeof(Flow), 0);
+  return 1;
+}
+
+/* ---- actnorm ---- */
+
+/*** Activation normalisation, z = (y + b)·exp(s) per channel (Lu & Huang 2020, section
+3.2; Glow, section 3.1).
+@function actnorm
+@int channels C
+@bool conditional true: the condition is N×2C and (s, b) = tanh of its halves;
+false: s and b are the parameters `logs` and `bias`
+@return a flow layer on N×C×H×W */
+static int new_actnorm(lua_State *L) {
+  size_t c = flow_check_size(L, 1, "channels", 1, FLOW_SIZE_MAX);
+  bool conditional = lua_toboolean(L, 2);
+  ActNorm *a = flow_layer_new(L, &flow_actnorm, sizeof *a, c);
+  a->conditional = conditional;
+  if (conditional) return 1;
+  a->bias = flow_add_param(L, "bias", 1, &c);
+  a->logs = flow_add_param(L, "logs", 1, &c);
+  return 1;
+}
+
+/*** Set the parameters of an unconditional layer so that each channel of a batch comes
+out with mean 0 and variance 1 (Glow, section 3.1).
+@function ActNorm:start
+@tparam Tensor y N×C×H×W */
+static int start(lua_State *L) {
+  const ActNorm *a = (const ActNorm *)flow_layer_check(L, &flow_actnorm);
+  Act y = flow_act(flow_check_input(L, 2, a->flow.channels));
+  if (a->conditional)
+    return luaL_error(L, "start: the layer is conditional, it has no parameters");
+  actnorm_start(a, &y);
+  return 0;
+}
+
+static const luaL_Reg actnorm_methods[] = {{"start", start}, {NULL, NULL}};
+
+/* ---- 1×1 convolution ---- */
+
+/*** Invertible 1×1 convolution, z = W y at every pixel (Lu & Huang 2020, section 3.2;
+Glow, section 3.2).
+@function invconv
+@int channels C
+@bool conditional true: the condition is N×C·C and W = tanh of it, row-major;
+false: W is the parameter `weight`, C×C
+@return a flow layer on N×C×H×W */
+static int new_invconv(lua_State *L) {
+  size_t c = flow_check_size(L, 1, "channels", 1, 4096);
+  bool conditional = lua_toboolean(L, 2);
+  InvConv *v = flow_layer_new(L, &flow_invconv, sizeof *v, c);
+  v->conditional = conditional;
+  if (conditional) return 1;
+  v->weight = flow_add_param(L, "weight", 2, (size_t[]){c, c});
+  for (size_t i = 0; i < c; i++) v->weight->value[i * (c + 1)] = 1;
+  return 1;
+}
+
+/*** How close each W of a condition is to singular.
+@function InvConv:diagnose
+@tparam[opt] Tensor cond N×C·C
+@treturn {number,...} log|det W| of each
+@treturn {number,...} reciprocal condition number (1-norm) of each, 0 when
+singular */
+static int diagnose(lua_State *L) {
+  Flow *f = flow_layer_check(L, &flow_invconv);
+  FlowRun r = flow_layer_look(L, f, 2);
+  invconv_diagnose((const InvConv *)f, &r);
+  for (size_t k = 0; k < 2; k++)
+    for (size_t i = 0; i < r.rows; i++) {
+      lua_pushnumber(L, r.logdet[k * r.rows + i]);
+      lua_rawseti(L, (int)k - 3, (lua_Integer)i + 1);
+    }
+  return 2;
+}
+
+static const luaL_Reg invconv_methods[] = {{"diagnose", diagnose}, {NULL, NULL}};
+
+/* ---- coupling ---- */
+
+static void add_params(lua_State *L, Coupling *c) {
+  size_t w = c->width, out = out_channels(c), in = in_channels(c);
+  c->conv1 = flow_add_param(L, "net.conv1.weight", 4, (size_t[]){w, in, 3, 3});
+  c->bias1 = flow_add_param(L, "net.norm1.bias", 1, &w);
+  c->logs1 = flow_add_param(L, "net.norm1.logs", 1, &w);
+  c->conv2 = flow_add_param(L, "net.conv2.weight", 4, (size_t[]){w, w, 1, 1});
+  c->bias2 = flow_add_param(L, "net.norm2.bias", 1, &w);
+  c->logs2 = flow_add_param(L, "net.norm2.logs", 1, &w);
+  c->conv3 = flow_add_param(L, "net.conv3.weight", 4, (size_t[]){out, w, 3, 3});
+  c->bias3 = flow_add_param(L, "net.conv3.bias", 1, &out);
+  c->logs3 = flow_add_param(L, "net.conv3.logs", 1, &out);
+}
+
+/*** Affine coupling, z2 = (y2 + t)·σ (Lu & Huang 2020, section 3.2; Glow, section 3.3).
+With features of x its condition is width×N×H×W, what a 1×1 convolution of the features
+adds to the output of the first convolution.
+@function coupling
+@int channels C of y, at least 2
+@int cond channels of the condition hx; 0: unconditional, or with features
+@int width channels of the two hidden layers
+@number[opt=0] bound α: shift t without bound, log σ = α·tanh(r/α); 0: t through tanh
+and σ = sigmoid(r + 2) with r through tanh, as published
+@bool[opt=false] features the condition is added to the first convolution
+@return a flow layer on N×C×H×W with condition N×cond×H×W */
+static int new_coupling(lua_State *L) {
+  size_t channels = flow_check_size(L, 1, "channels", 2, FLOW_SIZE_MAX);
+  size_t cond = flow_check_size(L, 2, "cond", 0, FLOW_SIZE_MAX);
+  size_t width = flow_check_size(L, 3, "width", 1, FLOW_SIZE_MAX);
+  real bound = features_check_bound(L, 4);
+  bool features = lua_toboolean(L, 5);
+  if (features && cond > 0)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "0 expected with features, got %d", (int)cond));
+  Coupling *c = flow_layer_new(L, &flow_coupling, sizeof *c, channels);
+  c->cond = cond;
+  c->width = width;
+  c->bound = bound;
+  c->features = features;
+  add_params(L, c);
+  return 1;
+}
+
+/* ---- all of them ---- */
+
+static const struct {
+  const FlowOps *ops;
+  const luaL_Reg *more;
+  const char *name;
+  lua_CFunction make;
+} kinds[] = {{&flow_squeeze, NULL, "squeeze", new_squeeze},
+             {&flow_actnorm, actnorm_methods, "actnorm", new_actnorm},
+             {&flow_invconv, invconv_methods, "invconv", new_invconv},
+             {&flow_coupling, NULL, "coupling", new_coupling}};
+
+void open_flow_layers(lua_State *L) {
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    flow_layer_class(L, kinds[i].ops, kinds[i].more);
+    lua_pushcfunction(L, kinds[i].make);
+    lua_setfield(L, -2, kinds[i].name);
+  }
+}
