@@ -1,5 +1,5 @@
 /* Convolutions whose kernels do not overlap, one after the other: the body of
- * the conditioning networks (design: RConv).
+ * the conditioning networks (RConv in lua/README.md).
  *
  * Kernel and stride are the same, so a pixel of the last output reads a patch of its
  * own of every layer before.  Work is cut into groups of PANEL such pixels; a group

@@ -1,3 +1,4 @@
+-- The commands of a task, as a user runs them.
 local core = require "cglow.core"
 local image = require "cglow.image"
 local json = require "cglow.util.json"

@@ -1,3 +1,4 @@
+-- Pairs of pictures turned, moved and resized alike, and changed in colour.
 local core = require "cglow.core"
 local transform = require "cglow.data.transform"
 

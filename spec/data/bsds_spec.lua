@@ -1,3 +1,4 @@
+-- The reader of BSDS500: crops and their noise.
 local core = require "cglow.core"
 local data = require "cglow.data"
 local image = require "cglow.image"

@@ -1,3 +1,4 @@
+-- The reader of CelebA: aligned faces with a hidden centre.
 local core = require "cglow.core"
 local baselines = require "cglow.tasks.baselines"
 local data = require "cglow.data"

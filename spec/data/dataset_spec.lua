@@ -1,3 +1,4 @@
+-- Data sets: samples, batches, parts, caches.
 local core = require "cglow.core"
 local data = require "cglow.data"
 local safetensors = require "cglow.util.safetensors"

@@ -1,3 +1,4 @@
+-- Depth frames, their fused references, and the reader of 7-Scenes.
 local core = require "cglow.core"
 local baselines = require "cglow.tasks.baselines"
 local data = require "cglow.data"

@@ -1,3 +1,4 @@
+-- The reader of Weizmann horses: photographs and masks.
 local core = require "cglow.core"
 local data = require "cglow.data"
 local metrics = require "cglow.metrics"

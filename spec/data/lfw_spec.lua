@@ -1,3 +1,4 @@
+-- The reader of LFW part labels: faces, hair, background, super-pixels.
 local core = require "cglow.core"
 local data = require "cglow.data"
 local image = require "cglow.image"

@@ -1,3 +1,4 @@
+-- Any two folders of pictures as a data set.
 local core = require "cglow.core"
 local data = require "cglow.data"
 local sets = require "spec.support.sets"

@@ -1,3 +1,4 @@
+-- Where the embedded sample sets are found.
 local data = require "cglow.data"
 local lfs = require "lfs"
 local sets = require "spec.support.sets"

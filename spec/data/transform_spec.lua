@@ -1,3 +1,4 @@
+-- Transforms of samples, and noise within the cells of a discrete y.
 local core = require "cglow.core"
 local transform = require "cglow.data.transform"
 

@@ -66,7 +66,7 @@ describe("gradient of a model's loss:", function()
     local x, y = models.batch(model, 2, rng)
     local want = loss(model, x, y)
     assert.near(want, model:loss_and_grad(x, y), 1e-13 * want)
-    -- design section 2: bits per dim = −(log p + D·log w)/(D·ln 2)
+    -- lua/README.md, discrete y: bits per dim = −(log p + D·log w)/(D·ln 2)
     assert.near(want + 8, model:loss_and_grad(x, y, { cell_width = 1 / 256 }), 1e-13 * want)
   end)
 

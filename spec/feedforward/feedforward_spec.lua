@@ -1,3 +1,4 @@
+-- Feed-forward networks: losses, answers, training, files.
 local core = require "cglow.core"
 local cglow = require "cglow"
 local feedforward = require "cglow.feedforward"
@@ -234,9 +235,9 @@ for name, make in pairs {Segmenter = segmenter, Residual = residual} do
       y[2][1][1][1] = 0 / 0
       refused "y is not finite"
       y[2][1][1][1] = 0
-      local sick = network:parameters()[3]
-      sick.value:fill(0 / 0)
-      refused("loss is not finite; the first layer to blame is " .. sick.name:match("^(%a+%.?%d)"))
+      local bad = network:parameters()[3]
+      bad.value:fill(0 / 0)
+      refused("loss is not finite; the first layer to blame is " .. bad.name:match("^(%a+%.?%d)"))
     end)
 
     it("checks its arguments", function()

@@ -1,3 +1,4 @@
+-- Resizing, cropping, padding and contact sheets.
 local core = require "cglow.core"
 local image = require "cglow.image"
 local tools = require "spec.fixtures.image.tools"

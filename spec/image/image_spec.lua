@@ -1,3 +1,4 @@
+-- Reading and writing PNG, JPEG and PNM.
 local core = require "cglow.core"
 local image = require "cglow.image"
 local lfs = require "lfs"

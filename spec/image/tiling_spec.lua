@@ -1,3 +1,4 @@
+-- Whole images through a model of one size, by tiles.
 local core = require "cglow.core"
 local tiles = require "cglow.image.tiling"
 

@@ -1,3 +1,4 @@
+-- Super-pixels, hole filling, depth fusion.
 local core = require "cglow.core"
 local vision = require "cglow.image.vision"
 

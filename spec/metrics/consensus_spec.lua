@@ -1,3 +1,4 @@
+-- Answers that several samples agree on.
 local core = require "cglow.core"
 local metrics = require "cglow.metrics"
 

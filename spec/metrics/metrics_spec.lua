@@ -1,3 +1,4 @@
+-- IoU, accuracy, PSNR, bits per dimension, diversity.
 local core = require "cglow.core"
 local metrics = require "cglow.metrics"
 

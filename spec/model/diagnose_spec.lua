@@ -1,4 +1,4 @@
--- model:diagnose on well models, and on models with one layer made sick.
+-- model:diagnose on sound models, and on models with one layer made faulty.
 local core = require "cglow.core"
 local models = require "spec.support.models"
 
@@ -32,20 +32,20 @@ local threads = core.threads()
 setup(function() core.threads(1) end) -- the quickest for layers this small
 teardown(function() core.threads(threads) end)
 
--- One layer sick, for this reason, and named in print.
-local function only_sick(d, name, reason)
-  assert.same({ name }, d.sick)
+-- One layer faulty, for this reason, and named in print.
+local function only_faulty(d, name, reason)
+  assert.same({ name }, d.faulty)
   assert.matches(reason, table.concat(row(d, name).faults, "; "))
   local text = tostring(d)
-  assert.is_truthy(text:find("sick: " .. name .. ": ", 1, true), text)
-  assert.is_nil(text:find("no layer is sick", 1, true))
+  assert.is_truthy(text:find("faulty: " .. name .. ": ", 1, true), text)
+  assert.is_nil(text:find("no layer is faulty", 1, true))
 end
 
 describe("Model:diagnose", function()
-  it("finds nothing sick in a well model, and measures every layer", function()
+  it("finds nothing faulty in a sound model, and measures every layer", function()
     local model, x, y = build(CONDITIONAL)
     local d = model:diagnose(x, y)
-    assert.same({}, d.sick)
+    assert.same({}, d.faulty)
     assert.equal(2 * 2 * 3 + 1 + 1, #d.rows) -- parts, split, prior
     local logp = model:log_prob(x, y):totable()
     for n = 1, 4 do
@@ -100,8 +100,13 @@ describe("Model:diagnose", function()
       width = width or #line
       assert.equal(width, #line, line)
     end
-    assert.is_truthy(text:find("no layer is sick", 1, true))
+    assert.is_truthy(text:find("no layer is faulty", 1, true))
     assert.is_truthy(text:find("bits per dim", 1, true))
+  end)
+
+  it("refuses the old name of what it found", function()
+    local model, x, y = build(CONDITIONAL)
+    assert.error_matches(function() return model:diagnose(x, y).sick end, "'sick' is called 'faulty' now", 1, true)
   end)
 
   it("leaves gradients at zero and the model as it was", function()
@@ -115,7 +120,7 @@ describe("Model:diagnose", function()
   it("works on plain Glow", function()
     local model, _, y = build(PLAIN)
     local d = model:diagnose(nil, y)
-    assert.same({}, d.sick)
+    assert.same({}, d.faulty)
     assert.equal(2 * 2 * 3 + 1 + 1, #d.rows)
   end)
 
@@ -125,7 +130,7 @@ describe("Model:diagnose", function()
       x = { 1, 8, 8 }, y = { 1, 4, 4 }, levels = 1, depth = 2, coupling = { width = 8 }, init = "orthogonal", rng = rng,
     }
     local d = model:diagnose(rng:uniform(2, 1, 8, 8), rng:uniform(2, 1, 4, 4))
-    assert.same({}, d.sick)
+    assert.same({}, d.faulty)
     local r = row(d, "level.1.step.2.actnorm")
     assert.is_truthy(r.blank)
     assert.equal(11, #r.dead) -- all but fc3.bias
@@ -144,7 +149,7 @@ describe("Model:diagnose names the layer with", function()
       rows[2]:copy(rows[1])
     end
     local d = model:diagnose(x, y)
-    only_sick(d, name, "W is singular")
+    only_faulty(d, name, "W is singular")
     assert.equal(0, row(d, name).rcond)
     assert.is_nil(d.loss)
     assert.is_truthy(d.message:find(name, 1, true))
@@ -156,25 +161,25 @@ describe("Model:diagnose names the layer with", function()
     local w = parameter(model, name .. ".weight").value
     w[2]:copy(w[1])
     w[2][1] = w[2][1] + 1e-6
-    only_sick(model:diagnose(nil, y), name, "W is nearly singular")
+    only_faulty(model:diagnose(nil, y), name, "W is nearly singular")
   end)
 
   it("an exploding scale", function()
     local model, _, y = build(PLAIN)
     parameter(model, "level.1.step.1.actnorm.logs").value[3] = 20
-    only_sick(model:diagnose(nil, y), "level.1.step.1.actnorm", "scales from .* to 4.9e%+08")
+    only_faulty(model:diagnose(nil, y), "level.1.step.1.actnorm", "scales from .* to 4.9e%+08")
   end)
 
   it("a vanishing scale", function()
     local model, x, y = build(CONDITIONAL)
     parameter(model, "prior.logs").value:fill(-12)
-    only_sick(model:diagnose(x, y), "prior", "scales from 6.1e%-06")
+    only_faulty(model:diagnose(x, y), "prior", "scales from 6.1e%-06")
   end)
 
   it("a scale that overflows", function()
     local model, _, y = build(PLAIN)
     parameter(model, "level.1.step.2.actnorm.logs").value[1] = 200
-    only_sick(model:diagnose(nil, y), "level.1.step.2.actnorm", "not finite")
+    only_faulty(model:diagnose(nil, y), "level.1.step.2.actnorm", "not finite")
   end)
 
   for _, weight in ipairs {
@@ -187,7 +192,7 @@ describe("Model:diagnose names the layer with", function()
       value:reshape(value:count())[2] = 0 / 0
       local d = model:diagnose(x, y)
       local name = weight:match("^level%.%d+%.step%.%d+%.%l+") or weight:match("^level%.%d+%.split") or "prior"
-      only_sick(d, name, weight:sub(#name + 2):gsub("%p", "%%%0") .. " is not finite")
+      only_faulty(d, name, weight:sub(#name + 2):gsub("%p", "%%%0") .. " is not finite")
       assert.is_true(row(d, name).non_finite > 0)
     end)
   end
@@ -197,7 +202,7 @@ describe("Model:diagnose names the layer with", function()
     local name = "level.2.step.1.actnorm"
     parameter(model, name .. ".cn.conv2.bias").value:fill(-1e3)
     local d = model:diagnose(x, y)
-    only_sick(d, name, "no gradient reaches .*cn.conv2.weight.*: dead ReLUs")
+    only_faulty(d, name, "no gradient reaches .*cn.conv2.weight.*: dead ReLUs")
     -- What lies after the dead layer's outputs still learns.
     for _, dead in ipairs(row(d, name).dead) do assert.is_nil(dead:find("fc3.bias", 1, true)) end
   end)
@@ -205,7 +210,7 @@ describe("Model:diagnose names the layer with", function()
   it("dead ReLUs in a coupling", function()
     local model, _, y = build(PLAIN)
     parameter(model, "level.1.step.1.coupling.net.norm2.bias").value:fill(-1e3)
-    only_sick(model:diagnose(nil, y), "level.1.step.1.coupling", "net.conv1.weight.*: dead ReLUs")
+    only_faulty(model:diagnose(nil, y), "level.1.step.1.coupling", "net.conv1.weight.*: dead ReLUs")
   end)
 
   it("an inverse that is none", function()
@@ -222,21 +227,21 @@ describe("Model:diagnose names the layer with", function()
     model:replace { level = 1, step = 2, part = "actnorm", flow = Bad, cn = require("cglow").nn.Linear {
       in_features = 64, out_features = 16,
     } }
-    only_sick(model:diagnose(x, y), "level.1.step.2.actnorm", "the inverse is off by 1.0e%-02")
+    only_faulty(model:diagnose(x, y), "level.1.step.2.actnorm", "the inverse is off by 1.0e%-02")
   end)
 
   it("several of them", function()
     local model, x, y = build(CONDITIONAL)
     parameter(model, "level.1.step.1.coupling.net.conv3.bias").value[1] = 1 / 0
     parameter(model, "level.2.step.2.invconv.cn.fc3.weight").value:fill(0 / 0)
-    assert.same({ "level.1.step.1.coupling", "level.2.step.2.invconv" }, model:diagnose(x, y).sick)
+    assert.same({ "level.1.step.1.coupling", "level.2.step.2.invconv" }, model:diagnose(x, y).faulty)
   end)
 
   it("an input that is not finite, instead of a layer", function()
     local model, x, y = build(CONDITIONAL)
     y:reshape(y:count())[3] = 1 / 0
     local d = model:diagnose(x, y)
-    assert.same({ "y" }, d.sick)
-    assert.is_truthy(tostring(d):find("sick: y: 1 numbers are not finite", 1, true))
+    assert.same({ "y" }, d.faulty)
+    assert.is_truthy(tostring(d):find("faulty: y: 1 numbers are not finite", 1, true))
   end)
 end)

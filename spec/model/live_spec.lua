@@ -1,5 +1,5 @@
 -- Does the model depend on x? What each `init` leaves without gradient for ever
--- (design section 2, Initialisation), counted on the paper's number of layers.
+-- (lua/README.md, starts), counted on the paper's number of layers.
 local core = require "cglow.core"
 local cglow = require "cglow"
 

@@ -119,11 +119,11 @@ describe("The estimate of decode's error", function()
     local sound = model_of({}):diagnose(x, y)
     assert.is_true(sound.decode_error < 1e-3)
     assert.matches("decode may be off by %d", tostring(sound))
-    assert.matches("no layer is sick$", tostring(sound))
+    assert.matches("no layer is faulty$", tostring(sound))
     local lossy = lose_much():diagnose(nil, y)
     assert.is_true(lossy.decode_error > 1e-3)
     assert.matches("magnify rounding errors too much", tostring(lossy), 1, true)
-    assert.not_matches("no layer is sick$", tostring(lossy))
+    assert.not_matches("no layer is faulty$", tostring(lossy))
   end)
 end)
 
@@ -145,10 +145,10 @@ describe("A model that loses y", function()
   end)
 
   it("is found out also when it has become one since it was first asked", function()
-    local model, sick = model_of {}, model_of { init = "paper", levels = 2, depth = 4 }
+    local model, bad = model_of {}, model_of { init = "paper", levels = 2, depth = 4 }
     local x = core.rand(1, 3, 16, 16)
     assert.are.same({}, told(function() model:condition(x) end))
-    for i, p in ipairs(model:parameters()) do p.value:copy(sick:parameters()[i].value) end
+    for i, p in ipairs(model:parameters()) do p.value:copy(bad:parameters()[i].value) end
     assert.are.equal(1, #told(function() for _ = 1, 10 do model:condition(x) end end))
   end)
 

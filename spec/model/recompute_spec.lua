@@ -1,3 +1,4 @@
+-- recompute = true: the same bits with less memory.
 local cglow = require "cglow"
 local core = require "cglow.core"
 

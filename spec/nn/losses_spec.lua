@@ -1,3 +1,4 @@
+-- Losses and their gradients.
 local core = require "cglow.core"
 local losses = require "cglow.nn.losses"
 local numeric = require "spec.support.numeric"

@@ -1,3 +1,4 @@
+-- Reports: pages that are well formed, whatever a run folder holds.
 local base64 = require "cglow.report.base64"
 local command = require "cglow.cli.command"
 local run_report = require "cglow.cli.report"

@@ -1,7 +1,6 @@
 -- Faults of training: numbers that are not finite, singular matrices, scales
 -- that vanish or overflow, batches of one sample or of one number. A step is
--- refused as a whole, with the name of what is sick, or survived (design,
--- section 4).
+-- refused as a whole, with the name of what is not finite, or survived.
 local cglow = require "cglow"
 local core = require "cglow.core"
 local nn = require "cglow.nn"

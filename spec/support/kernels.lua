@@ -208,7 +208,7 @@ end
 
 local SAME, POINT = { 1, 1, 1, 1 }, { 1, 1, 0, 0 }
 
--- z and σ by the equations of design section 2.
+-- z and σ by the equations of lua/README.md.
 local function coupling_forward(p, y, hx)
   local keep = y:size(2) // 2
   local y1 = y:narrow(2, 1, keep)

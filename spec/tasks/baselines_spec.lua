@@ -1,3 +1,4 @@
+-- Answers that need no learning.
 local core = require "cglow.core"
 local baselines = require "cglow.tasks.baselines"
 local data = require "cglow.data"

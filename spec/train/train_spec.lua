@@ -1,3 +1,4 @@
+-- The trainer: steps, refusals, validation, what is kept, going on.
 local core = require "cglow.core"
 local json = require "cglow.util.json"
 local lfs = require "lfs"

@@ -1,3 +1,4 @@
+-- JSON: what is written, what is read, what is refused.
 local core = require "cglow.core"
 local json = require "cglow.util.json"
 local scratch = require "spec.fixtures.scratch"

@@ -1,3 +1,4 @@
+-- Options and arguments, and the messages of those that do not fit.
 local core = require "cglow.core"
 local options = require "cglow.util.options"
 

@@ -186,9 +186,9 @@ local function refusal(self, x, y, loss)
   if not x:isfinite() then return "x is not finite" end
   if not y:isfinite() then return "y is not finite" end -- unseen by the loss of a discrete y
   if loss - loss == 0 then return nil end
-  local sick
-  self.net:trace(x, function(name, out) sick = sick or not out:isfinite() and name end)
-  return "loss is not finite; the first layer to blame is " .. (sick or "the loss")
+  local first
+  self.net:trace(x, function(name, out) first = first or not out:isfinite() and name end)
+  return "loss is not finite; the first layer to blame is " .. (first or "the loss")
 end
 
 --- The mean loss over a batch.

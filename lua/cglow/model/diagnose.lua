@@ -1,4 +1,4 @@
---- What each layer of a model does to a batch, and which of them are sick.
+--- What each layer of a model does to a batch, and which of them are faulty.
 --
 -- Every layer is judged on its own: where one makes numbers that are not
 -- finite, the next one is given what that one was given. See `Model:diagnose`.
@@ -12,7 +12,7 @@ local M = {}
 
 local EPS = core.scalar == "double" and 2.0 ^ -52 or 2.0 ^ -23
 
---- Limits beyond which a layer is called sick.
+--- Limits beyond which a layer is called faulty.
 -- @table LIMITS
 -- @field round_trip error of inverse(forward(y)) relative to the largest |y|: half
 -- of all digits are lost
@@ -21,7 +21,12 @@ local EPS = core.scalar == "double" and 2.0 ^ -52 or 2.0 ^ -23
 M.LIMITS = { round_trip = math.sqrt(EPS), rcond = 100 * EPS, scale = 1e4 }
 
 local Diagnosis = {}
-Diagnosis.__index = Diagnosis
+
+function Diagnosis.__index(_, key)
+  if key == "sick" then error("cglow.Diagnosis: 'sick' is called 'faulty' now", 2) end
+  return Diagnosis[key]
+end
+
 Diagnosis.__name = "cglow.Diagnosis"
 
 -- ---- measuring ---------------------------------------------------------------
@@ -173,19 +178,19 @@ end
 -- Gradients tell of dead ReLUs only where all layers' numbers are in order: behind
 -- an exploding one, say, every tanh is flat.
 local function judge(rows)
-  local sick = {}
+  local faulty = {}
   for _, row in ipairs(rows) do
     row.faults = faults(row, M.LIMITS)
-    if #row.faults > 0 then sick[#sick + 1] = row.name end
+    if #row.faults > 0 then faulty[#faulty + 1] = row.name end
   end
-  if #sick > 0 then return sick end
+  if #faulty > 0 then return faulty end
   for _, row in ipairs(rows) do
     if #row.dead > 0 and not row.blank then
       row.faults[1] = ("no gradient reaches %s: dead ReLUs"):format(table.concat(row.dead, ", "))
-      sick[#sick + 1] = row.name
+      faulty[#faulty + 1] = row.name
     end
   end
-  return sick
+  return faulty
 end
 
 --- Diagnose a model. Called by `Model:diagnose`.
@@ -209,9 +214,9 @@ end
 -- * `blank`: name of a weight that is all zero, as some are at the start, which
 --   explains dead ones
 -- * `non_finite`: how many numbers are not, in outputs, conditions and parameters
--- * `faults`: why it is sick, a list of strings
+-- * `faults`: why it is faulty, a list of strings
 --
--- with `sick`, the list of the names of sick layers (or of "x" and "y", when they
+-- with `faulty`, the list of the names of faulty layers (or of "x" and "y", when they
 -- are not finite and no layer can be judged); `loss`, in bits per dim, or
 -- `message`, why there is none and so no gradient; `decode_error`, how far what `decode` and
 -- `sample` give may be off (`Model:decode_error`), in which each layer has its part
@@ -227,7 +232,7 @@ function M.run(model, x, y, conds)
   if not judged then self.message = "the layers cannot be judged by a batch that is not finite" end
   inspect_parameters(model, rows, loss ~= nil)
   model:zero_grad()
-  self.sick = judge(rows)
+  self.faulty = judge(rows)
   return self
 end
 
@@ -288,7 +293,7 @@ function Diagnosis:__tostring()
   end
   local lines = align(cells)
   for i, row in ipairs(self.rows) do
-    if #row.faults > 0 then lines[i + 1] = lines[i + 1] .. "  <- sick" end
+    if #row.faults > 0 then lines[i + 1] = lines[i + 1] .. "  <- faulty" end
   end
   lines[#lines + 1] = self.loss and ("loss %.4g bits per dim"):format(self.loss) or "no gradients: " .. self.message
   if self.decode_error then
@@ -301,11 +306,11 @@ function Diagnosis:__tostring()
       blank)
   end
   for _, row in ipairs(self.rows) do
-    if #row.faults > 0 then lines[#lines + 1] = ("sick: %s: %s"):format(row.name, table.concat(row.faults, "; ")) end
+    if #row.faults > 0 then lines[#lines + 1] = ("faulty: %s: %s"):format(row.name, table.concat(row.faults, "; ")) end
   end
-  if #self.sick == 0 then
+  if #self.faulty == 0 then
     local lossy = self.decode_error and self.decode_error > precision.LIMIT
-    lines[#lines + 1] = lossy and "no layer is sick by itself" or "no layer is sick"
+    lines[#lines + 1] = lossy and "no layer is faulty by itself" or "no layer is faulty"
   end
   return table.concat(lines, "\n")
 end

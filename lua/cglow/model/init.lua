@@ -95,7 +95,7 @@ local function collect_parameters(self)
   return all
 end
 
---- All parameters, named as in checkpoints (design section 2).
+--- All parameters, named as in checkpoints.
 -- @treturn {Param,...} a list of the caller's own
 function Model:parameters()
   self.parameter_list = self.parameter_list or collect_parameters(self)
@@ -105,7 +105,7 @@ end
 --- The parameters in groups for an optimizer, to let the weights of actnorm's
 -- and the 1×1's conditioning networks (but not their last biases) take other
 -- steps than the rest. With `init = "live"` they take 1/20 of the step without
--- this already, by their `step_scale` (design section 2).
+-- this already, by their `step_scale` (examples/RESULTS.md).
 -- @number[opt] cn_step what to multiply their steps by; nil: leave all as they are
 -- @treturn {table,...} {params = {…}, scale = …}
 function Model:parameter_groups(cn_step)

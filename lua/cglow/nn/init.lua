@@ -40,7 +40,7 @@ function M.Conv2d(opts)
   return core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, ph, pw, o.bias)
 end
 
--- Stride and kernel that take `from` pixels to `to` (design section 2, RConv).
+-- Stride and kernel that take `from` pixels to `to` (RConv in lua/README.md).
 local function resize_side(from, to, what)
   if from < to then
     error(("nn.RConv: option 'to' must be at most 'from', got %s %d to %d"):format(what, from, to), 3)
@@ -50,7 +50,7 @@ local function resize_side(from, to, what)
 end
 
 --- Resizing convolution, "RConv": stride and kernel chosen so that H×W pixels
--- become exactly h×w, without padding (design section 2).
+-- become exactly h×w, without padding (RConv in lua/README.md).
 -- @tparam table opts `in_channels`, `out_channels`, `from` = {H, W}, `to` = {h, w}
 -- @treturn Net
 function M.RConv(opts)
@@ -78,7 +78,7 @@ function M.Linear(opts)
   return core.net.linear(o.in_features, o.out_features)
 end
 
---- Per-channel norm, (h + bias)·exp(factor·logs) (design section 2).
+--- Per-channel norm, (h + bias)·exp(factor·logs).
 -- @tparam table opts `channels`; `factor` (default 1)
 -- @treturn Net parameters `bias` and `logs` [channels], zero
 function M.Norm(opts)

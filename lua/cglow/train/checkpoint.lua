@@ -96,8 +96,8 @@ function Checkpoint:apply(model, optimizer, averaging)
   for name, tensor in pairs(self.tensors) do
     if name:sub(1, #PREFIX) == PREFIX then moments[name:sub(#PREFIX + 1)] = tensor end
   end
-  local sick = first_not_finite(model, weights)
-  if sick then return nil, ("tensor '%s' is not finite"):format(sick) end
+  local bad = first_not_finite(model, weights)
+  if bad then return nil, ("tensor '%s' is not finite"):format(bad) end
   local ok, message = model_file.fill(model, weights, self.metadata)
   if ok then ok, message = averaging:restore(self.tensors, self.updates) end
   if not ok then return nil, message end

@@ -9,7 +9,7 @@ Guard.__index = Guard
 
 local M = {}
 
--- Steps are never made shorter than 1/1024: a sample that is sick in every epoch of a
+-- Steps are never made shorter than 1/1024: a sample that is not finite in every epoch of a
 -- small data set would halve them more often than good steps give back.
 local MOST_HALVINGS <const> = 10
 

@@ -98,8 +98,8 @@ end
 function Store:save_checkpoint(trainer, refused)
   local step = trainer:step_count()
   if not self.folder or self.saved == step then return end
-  local sick = first_not_finite(trainer.model)
-  if sick then stop.raise("diverged", ("%s is not finite after step %d"):format(sick, step)) end
+  local bad = first_not_finite(trainer.model)
+  if bad then stop.raise("diverged", ("%s is not finite after step %d"):format(bad, step)) end
   if refused then return end
   must(self.log:sync()) -- the log never lags behind the checkpoint
   must(checkpoint.save(self.folder:checkpoint(step), trainer.model, trainer.optimizer, trainer.averaging,
