@@ -110,7 +110,12 @@ int file_append(int fd, const void *from, size_t n) {
   return e;
 }
 
-int file_sync(int fd) { return fsync(fd) == 0 ? 0 : errno; }
+/* Some file systems cannot do what only makes things safer; then it is done without. */
+static bool unsupported(int error) {
+  return error == EINVAL || error == ENOSYS || error == ENOTSUP || error == EOPNOTSUPP;
+}
+
+int file_sync(int fd) { return fsync(fd) == 0 || unsupported(errno) ? 0 : errno; }
 
 int file_close(int *fd) {
   int old = *fd;
@@ -118,11 +123,16 @@ int file_close(int *fd) {
   return old < 0 || close(old) == 0 ? 0 : errno;
 }
 
-int file_lock(const char *path, int *fd) {
+int file_lock(const char *path, int *fd, bool *held) {
   int e = file_open(path, O_RDWR | O_CREAT, fd);
+  *held = true;
   if (e != 0) return e;
   while (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
+    if (errno == ENOLCK || unsupported(errno)) {
+      *held = false;
+      return 0;
+    }
     e = errno;
     file_close(fd);
     return e;
@@ -257,14 +267,13 @@ int atomic_open(AtomicFile *a, const char *path) {
   return e;
 }
 
-/* The directory holds the name, so it must reach the disk as well.  Some file
- * systems cannot sync one (EINVAL); they order it themselves. */
+/* The directory holds the name, so it must reach the disk as well. */
 static int sync_directory(const char *path) {
   int fd = open_above(path, O_RDONLY | O_DIRECTORY, 0);
   if (fd < 0) return errno;
   int e = file_sync(fd);
   file_close(&fd);
-  return e == EINVAL ? 0 : e;
+  return e;
 }
 
 int atomic_commit(AtomicFile *a, bool sync) {

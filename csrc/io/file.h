@@ -28,11 +28,13 @@ int file_write(int fd, const void *from, size_t n);
 int file_write_at(int fd, int64_t at, const void *from, size_t n);
 /* Append n bytes, or leave the file as long as it was. */
 int file_append(int fd, const void *from, size_t n);
+/* Wait for the disk, where the file system can. */
 int file_sync(int fd);
 /* Close *fd unless it is -1, and make it -1. */
 int file_close(int *fd);
-/* Open (or make) a lock file and hold it; EWOULDBLOCK when someone else does. */
-int file_lock(const char *path, int *fd);
+/* Open (or make) a lock file and hold it; EWOULDBLOCK when someone else does.  *held is
+ * false where the file system has no locks. */
+int file_lock(const char *path, int *fd, bool *held);
 
 /* How tensors lie in files: little-endian IEEE numbers. */
 typedef enum FileDtype { FILE_F32, FILE_F64 } FileDtype;

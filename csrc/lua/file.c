@@ -166,14 +166,18 @@ file itself stays. A child made by `fork` shares its parent's lock.
 @function file.lock
 @tparam string path made when it is not there
 @treturn[1] Lock with `close()`
+@treturn[1] boolean is it held? Not where the file system has no locks
 @treturn[2] nil when someone else holds it, or the file cannot be made
 @treturn[2] string message
 @treturn[2] integer code */
 static int lock(lua_State *L) {
   const char *path = file_check_path(L, 1);
   FileHandle *h = handle_new(L, LOCK_TYPE);
-  int e = file_lock(path, &h->fd);
-  return e != 0 ? file_fail(L, 1, e) : 1;
+  bool held;
+  int e = file_lock(path, &h->fd, &held);
+  if (e != 0) return file_fail(L, 1, e);
+  lua_pushboolean(L, held);
+  return 2;
 }
 
 static const luaL_Reg lock_methods[] = {{NULL, NULL}};

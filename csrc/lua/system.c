@@ -165,6 +165,7 @@ static const int caught_signals[] = {SIGINT, SIGTERM};
 #define N_CAUGHT (sizeof caught_signals / sizeof caught_signals[0])
 static struct sigaction previous[N_CAUGHT];
 static volatile sig_atomic_t received; /* the first signal, 0 before it */
+static struct timespec received_at;    /* set before `received`, read after it */
 static char notice[256];               /* written when the first one comes */
 static size_t notice_length;
 static atomic_int catching;
@@ -174,17 +175,26 @@ static void restore_handlers(void) {
     sigaction(caught_signals[i], &previous[i], NULL);
 }
 
+/* `timeout` signals its child and then the whole group, so what follows within a second
+ * is the same signal once more; nobody presses Ctrl-C twice before reading what it did. */
+static bool is_echo(void) {
+  struct timespec now;
+  if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) return false;
+  return now.tv_sec - received_at.tv_sec + 1e-9 * (double)(now.tv_nsec - received_at.tv_nsec) < 1;
+}
+
 /* The first signal only sets the flag; from the second on the signals do what
  * they did before the catch, so that a stuck step can still be stopped.  Only
  * async-signal-safe calls are made. */
 static void on_signal(int sig) {
   int saved = errno;
   if (received == 0) {
+    clock_gettime(CLOCK_MONOTONIC, &received_at);
     received = sig;
     if (notice_length > 0 &&
         write(STDERR_FILENO, notice, notice_length) < 0) { /* nothing to do */
     }
-  } else {
+  } else if (!is_echo()) {
     restore_handlers();
     raise(sig);
   }
@@ -217,7 +227,8 @@ static int catch_received(lua_State *L) {
 
 /***
 Keep Ctrl-C (SIGINT) and SIGTERM from ending the process until the result is
-closed: the first one is only remembered, a second one acts as it did before.
+closed: the first one is only remembered, a second one, more than a second later, acts as
+it did before.
 Use it as `local catch <close> = system.catch_interrupt()`.
 @function catch_interrupt
 @tparam[opt] string message written to the error stream when the first comes,

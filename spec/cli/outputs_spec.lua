@@ -8,7 +8,7 @@ local sets = require "spec.support.sets"
 local toy = require "spec.support.toy"
 
 local TOY <const> = "spec/support/toy_task.lua"
-local TINY <const> = "--config depth=1 --config levels=2 --config cn.channels=2 --config cn.width=4 "
+local TINY <const> = "--recipe paper --config depth=1 --config levels=2 --config cn.channels=2 --config cn.width=4 "
   .. "--config coupling.width=4 --config valid_images=0 --config samples=2 --steps 2 --size 16"
 
 local folder, remove
@@ -211,6 +211,23 @@ describe("damaged files of a set", function()
     -- what goes on from it still leaves them out
     assert.equal(0, (run(SCRIPT, with_run "train --quiet --resume --steps 12")))
   end)
+end)
+
+it("a data set and a run in folders whose names are no UTF-8 train, evaluate and resume", function()
+  damaged_set()
+  sets.write(folder .. "/set/train.txt", "p1.png\np2.png\n")
+  sets.write(folder .. "/set/valid.txt", "p7.png\np8.png\n")
+  assert(os.rename(folder .. "/set", folder .. "/s\xe9t"))
+  local script, where = "examples/binary_segmentation.lua", ("--run '%s/r\xff\x80n'"):format(folder)
+  local code, _, err = run(script, ("train --quiet %s --data '%s/s\xe9t' %s"):format(where, folder, TINY))
+  assert.equal("", err)
+  assert.equal(0, code)
+  assert.equal(0, (run(script, ("train --quiet --resume --steps 4 %s"):format(where)))) -- finds its data again
+  local out
+  code, out = run(script, "evaluate --json " .. where)
+  assert.equal(0, code)
+  assert.matches("r\xff\x80n", json.decode(out).model, 1, true)
+  assert.matches("s\\xe9t", sets.read(folder .. "/r\xff\x80n/report.html"), 1, true)
 end)
 
 it("names that are no UTF-8 and control characters are shown harmlessly", function()

@@ -182,6 +182,27 @@ describe("report", function()
     assert.error_matches(function() report.render "x" end, "table")
   end)
 
+  it("draws any numbers that a log may hold, in a bounded time", function()
+    local cases = {
+      {1e18, 1e18}, {-4.6e15, -4.6e15, -4.6e15}, {1e308, -1e308}, {1e308, 1e308}, {1.7e308, -1.7e308, 0},
+      {1e18, 1e18 + 256}, {5e-324, 5e-324}, {0, 5e-324}, {1e16, 1}, {0, 0}, {-1e-300, 1e300},
+    }
+    for i, values in ipairs(cases) do
+      local log = {}
+      for step, value in ipairs(values) do
+        log[#log + 1] = {step = step, seconds = 0.5, nll = value, lr = 0.1}
+        log[#log + 1] = {step = step, seconds = 0.5, valid = {nll = value, psnr = -value}}
+      end
+      write_run(("%s/run%d"):format(folder, i), {config = CONFIG, log = log})
+      local page = assert(report.render {("%s/run%d"):format(folder, i)})
+      assert(xml.check(page))
+      local _, ticks = page:gsub('class="tick"', "")
+      assert.is_true(ticks >= 4 and ticks < 100, ("%d ticks"):format(ticks))
+      assert.is_nil(page:find '[xyd][12]?="[^"]*nan')
+      assert.is_nil(page:find '[xyd][12]?="[^"]*inf')
+    end
+  end)
+
   it("is written by the command, into the run or where it is asked for", function()
     local said = {}
     local stdout_real, stderr_real = io.stdout, io.stderr
@@ -218,6 +239,7 @@ describe("report parts", function()
 
   it("escape texts and attributes, and leave out what no page may hold", function()
     assert.equal('<a b="&quot;&lt;&amp;">&lt;x&gt;y</a>', html.element("a", {b = '"<&'}, "<x>", "\0y").text)
+    assert.equal("caf\\xe9 é", html.escape "caf\xe9 é")
     assert.equal("<br/>", html.element("br").text)
     assert.equal("<p>1<i>2</i>3</p>", html.element("p", nil, 1, {html.element("i", nil, 2), false}, nil, 3).text)
   end)

@@ -10,7 +10,7 @@ local reads = 0
 
 local function count_read()
   reads = reads + 1
-  if reads == interrupt_at then io.popen("kill -INT $PPID"):close() end
+  if reads == interrupt_at then io.popen(os.getenv "TOY_KILL" or "kill -INT $PPID"):close() end
 end
 
 -- A bright square at a place that depends on the sample, and its mask.

@@ -286,7 +286,7 @@ describe("cglow.core.file", function()
       assert.equal(("false\t%s: %s\t11\n"):format(path, refused), (scratch.lua(try, {}, path)))
       fails(path .. ": " .. refused, file.lock(path))
       lock:close()
-      assert.equal("true\tnil\tnil\n", (scratch.lua(try, {}, path)))
+      assert.equal("true\ttrue\tnil\n", (scratch.lua(try, {}, path)))
     end)
 
     it("ends when it is collected", function()

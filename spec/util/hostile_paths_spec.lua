@@ -48,9 +48,11 @@ describe("a path that is no file", function()
   before_each(function() folder = scratch.folder() end)
   after_each(function() scratch.remove(folder) end)
 
-  local function refused(path, why)
+  local function refused(path, reason)
     for name, read in pairs(READERS) do
       local value, message = read(path)
+      -- in a run folder no link is followed
+      local why = name:find "^a run" and "is a link" or reason
       -- a data set passes over a list that is no regular file
       if name ~= "a split list" or value == nil then
         assert.is_nil(value, name)

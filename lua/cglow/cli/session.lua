@@ -1,6 +1,5 @@
 --- A trained model, found from the command line, and what it was trained on.
 -- @module cglow.cli.session
-local lfs = require "lfs"
 local core = require "cglow.core"
 local Model = require "cglow.model"
 local command = require "cglow.cli.command"
@@ -26,11 +25,7 @@ local function run_config(task, args, folder)
 end
 
 local function model_path(args, folder)
-  if args.checkpoint then return args.checkpoint end
-  for _, name in ipairs {"best.safetensors", "last.safetensors"} do
-    if lfs.attributes(folder:file(name), "mode") then return folder:file(name) end
-  end
-  command.misuse(("%s holds no model yet"):format(folder.path))
+  return args.checkpoint or (command.must(folder:model()))
 end
 
 -- The size that the model was made for; it must be a model of this task.

@@ -68,7 +68,7 @@ local function range_of(series)
       if #s.points < 20 or p[1] > last / 20 then low, high = math.min(low, p[2]), math.max(high, p[2]) end
     end
   end
-  local finest = FINEST * math.max(math.abs(low), math.abs(high))
+  local finest = math.max(1 / MOST, FINEST * math.max(math.abs(low), math.abs(high)))
   if low == high or high - low < finest then
     local pad = math.max(0.5, finest)
     low, high = low - pad, high + pad

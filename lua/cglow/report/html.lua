@@ -1,16 +1,18 @@
 --- Elements of a page as values, so that what is written is always well formed
 -- and every text is escaped.
 -- @module cglow.report.html
-local sort_by_bytes = require("cglow.util.bytes").sort
+local bytes = require "cglow.util.bytes"
 
 local M = {}
 
 local ESCAPES = {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;"}
 
 --- Text as it is written between tags or in an attribute; control characters,
--- which no page may hold, are left out.
+-- which no page may hold, are left out, and bytes that are no UTF-8 (in names of files)
+-- are shown as \xe9.
 function M.escape(text)
-  return (tostring(text):gsub("[&<>\"']", ESCAPES):gsub("[%z\1-\8\11\12\14-\31]", ""))
+  text = bytes.repair(tostring(text), bytes.show)
+  return (text:gsub("[&<>\"']", ESCAPES):gsub("[%z\1-\8\11\12\14-\31]", ""))
 end
 
 local Raw = {}
@@ -30,7 +32,7 @@ end
 local function attributes(given)
   local names, text = {}, {}
   for name in pairs(given) do names[#names + 1] = name end
-  sort_by_bytes(names)
+  bytes.sort(names)
   for i, name in ipairs(names) do text[i] = (' %s="%s"'):format(name, M.escape(given[name])) end
   return table.concat(text)
 end

@@ -65,10 +65,12 @@ end
 
 local function sheets_in(folder)
   local sheets, directory = {}, folder:file("samples")
-  if lfs.attributes(directory, "mode") ~= "directory" then return sheets end
+  if lfs.symlinkattributes(directory, "mode") ~= "directory" then return sheets end
   for name in lfs.dir(directory) do
     local step = name:match("^step%-(%d+)%.png$")
-    if step then sheets[#sheets + 1] = {step = math.tointeger(tonumber(step)), path = directory .. "/" .. name} end
+    if step and lfs.symlinkattributes(directory .. "/" .. name, "mode") == "file" then
+      sheets[#sheets + 1] = {step = math.tointeger(tonumber(step)), path = directory .. "/" .. name}
+    end
   end
   table.sort(sheets, function(a, b) return a.step < b.step end)
   return sheets

@@ -51,8 +51,31 @@ end
 --- A path inside the folder.
 function Folder:file(name) return self.path .. "/" .. name end
 
+-- A folder may come from a stranger, and a link in it may lead anywhere: to a file that a
+-- report would show, to a folder that would be swept. The folder itself may be a link.
+local function check_link(path)
+  if lfs.symlinkattributes(path, "mode") ~= "link" then return true end
+  return nil, ("%s is a link: links inside a run folder are not followed"):format(path)
+end
+
+--- A path inside the folder to a file or folder that is there itself.
+-- @treturn[1] string
+-- @treturn[2] nil when it is a link, or lies in a folder that is one
+-- @treturn[2] string message
+function Folder:own(name)
+  local parent = name:match "^(.*)/"
+  if parent then
+    local ok, message = check_link(self:file(parent))
+    if not ok then return nil, message end
+  end
+  local path = self:file(name)
+  local ok, message = check_link(path)
+  if not ok then return nil, message end
+  return path
+end
+
 --- Has a run been started here?
-function Folder:exists() return lfs.attributes(self:file("config.json"), "mode") == "file" end
+function Folder:exists() return lfs.symlinkattributes(self:file("config.json"), "mode") ~= nil end
 
 -- What a process that was killed while it wrote has left behind: files that
 -- never came to their names.
@@ -79,6 +102,7 @@ end
 
 --- Make the folder and keep other processes out until the lock is closed.
 -- @treturn[1] Lock to be closed
+-- @treturn[1] boolean is it held? Not where the file system has no locks
 -- @treturn[2] nil when another process trains here, the folder cannot be written, or it
 -- holds files of these names and no run
 -- @treturn[2] string message
@@ -86,13 +110,15 @@ function Folder:open()
   local own, why = check_own(self)
   if not own then return nil, why end
   for _, name in ipairs {"checkpoints", "samples"} do
-    local ok, message = M.make_directory(self:file(name))
+    local ok, message = self:own(name)
+    if ok then ok, message = M.make_directory(self:file(name)) end
     if not ok then return nil, message end
   end
-  local lock, message, code = file.lock(self:file("lock"))
-  if not lock then return nil, message, code end
+  local lock, held, code = self:own "lock"
+  if lock then lock, held, code = file.lock(lock) end
+  if not lock then return nil, held, code end
   for _, name in ipairs {".", "checkpoints", "samples"} do sweep(self:file(name)) end
-  return lock
+  return lock, held
 end
 
 -- ---- checkpoints ---------------------------------------------------------
@@ -105,10 +131,12 @@ end
 function Folder:steps()
   local steps = {}
   local directory = self:file("checkpoints")
-  if lfs.attributes(directory, "mode") ~= "directory" then return steps end
+  if lfs.symlinkattributes(directory, "mode") ~= "directory" then return steps end
   for name in lfs.dir(directory) do
     local step = name:match("^step%-(%d+)%.safetensors$")
-    if step then steps[#steps + 1] = math.tointeger(tonumber(step)) end
+    if step and lfs.symlinkattributes(directory .. "/" .. name, "mode") == "file" then
+      steps[#steps + 1] = math.tointeger(tonumber(step))
+    end
   end
   table.sort(steps)
   return steps
@@ -126,13 +154,37 @@ function Folder:newest()
   if step then return self:checkpoint(step), step end
 end
 
--- Let `last.safetensors` mean the checkpoint of this step: the link is made
--- beside it and renamed over it, so there is always one.
+local CHUNK <const> = 1 << 22 -- bytes
+
+local function copy(from, to)
+  local reader <close>, message, code = file.open(from)
+  if not reader then return nil, message, code end
+  local writer <close>, why = file.create(to)
+  if not writer then return nil, why end
+  local size = reader:size()
+  for at = 0, size - 1, CHUNK do
+    local bytes
+    bytes, message = reader:read(at, math.min(CHUNK, size - at))
+    if not bytes then return nil, message end
+    local ok
+    ok, message = writer:write(bytes)
+    if not ok then return nil, message end
+  end
+  return writer:commit()
+end
+
+-- Let `last.safetensors` mean the checkpoint of this step: a link, symbolic or else hard, is
+-- made beside it and renamed over it, so there is always one. Where the file system has
+-- no links it is a copy.
 local function point_last(self, step)
   local link, temporary = self:file("last.safetensors"), self:file(".last.new")
   os.remove(temporary)
-  local ok, message = lfs.link(checkpoint_name(step), temporary, true)
-  if ok then ok, message = os.rename(temporary, link) end
+  local ok, message
+  if lfs.link(checkpoint_name(step), temporary, true) or lfs.link(self:checkpoint(step), temporary) then
+    ok, message = os.rename(temporary, link)
+  else
+    ok, message = copy(self:checkpoint(step), link)
+  end
   if not ok then return nil, ("cannot link %s: %s"):format(link, message) end
   return true
 end
@@ -166,8 +218,10 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:read_config()
-  local path = self:file("config.json")
-  local config, message, code = json.read(path)
+  local path, message = self:own "config.json"
+  if not path then return nil, message end
+  local config, code
+  config, message, code = json.read(path)
   if config == nil then return nil, message, code end
   if type(config) ~= "table" then return nil, ("%s: an object expected, got %s"):format(path, type(config)) end
   return config
@@ -183,8 +237,10 @@ local LARGEST_LOG <const> = 1 << 31 -- bytes: twenty million lines
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:read_log()
-  local path = self:file("log.jsonl")
-  local text, message, code = read_file(path, LARGEST_LOG)
+  local path, message = self:own "log.jsonl"
+  if not path then return nil, message end
+  local text, code
+  text, message, code = read_file(path, LARGEST_LOG)
   if not text then return nil, message, code end
   local records = {}
   for line in text:gmatch("([^\n]*)\n") do
@@ -203,8 +259,10 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:rewind_log(step)
-  local path = self:file("log.jsonl")
-  local text, message, code = read_file(path, LARGEST_LOG)
+  local path, message = self:own "log.jsonl"
+  if not path then return nil, message end
+  local text, code
+  text, message, code = read_file(path, LARGEST_LOG)
   if not text then return nil, message, code end
   local kept = {}
   for line in text:gmatch("[^\n]*\n") do
@@ -219,12 +277,31 @@ end
 --- Start the log of a new run: empty.
 function Folder:clear_log() return file.write(self:file("log.jsonl"), "") end
 
+--- The model to use: the best one, else that of the newest checkpoint.
+-- @treturn[1] string path
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:model()
+  local best, message = self:own "best.safetensors"
+  if not best then return nil, message end
+  if lfs.symlinkattributes(best, "mode") == "file" then return best end
+  local last = self:file "last.safetensors"
+  local to = lfs.symlinkattributes(last, "target")
+  if to and not (to:find "^checkpoints/step%-%d+%.safetensors$" and self:own(to)) then
+    return nil, ("%s leads out of the run folder: such links are not followed"):format(last)
+  end
+  if lfs.attributes(last, "mode") then return last end
+  return nil, ("%s holds no model yet"):format(self.path)
+end
+
 --- Open the log for appending.
 -- @treturn[1] Append with `write(self, text)`, `sync` and `close`
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:open_log()
-  return file.append(self:file("log.jsonl"))
+  local path, message = self:own "log.jsonl"
+  if not path then return nil, message end
+  return file.append(path)
 end
 
 return M

@@ -349,7 +349,9 @@ function Trainer:run()
   self.store:close()
   self.progress:close()
   if not ok and not stop.is(why) then error(why, 0) end
-  return outcome(self, ok and "done" or why.reason, not ok and why.message or nil)
+  local message = not ok and (why.message or ("stopped at once in step %d of %d"):format(self.at.step + 1,
+    self.options.steps)) or nil
+  return outcome(self, ok and "done" or why.reason, message)
 end
 
 function Trainer:__tostring()

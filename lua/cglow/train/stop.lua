@@ -15,9 +15,12 @@ function M.raise(reason, message)
 end
 
 --- What becomes of an error in the middle of a run: what `raise` raised stays, a failure of
--- the world ends the run as failed, all else is a fault with its traceback.
+-- the world ends the run as failed, Ctrl-C ends it at once, all else is a fault with its traceback.
 function M.catch(e)
   if M.is(e) then return e end
+  if type(e) == "string" and e:find "interrupted!$" then -- what lua's own program raises at Ctrl-C
+    return setmetatable({reason = "interrupted"}, Stop)
+  end
   local message = failure.message(e)
   return message and setmetatable({reason = "failed", message = message}, Stop) or debug.traceback(tostring(e), 2)
 end

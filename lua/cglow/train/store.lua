@@ -65,7 +65,12 @@ end
 --- Take the folder, and bring the trainer to where the run stands.
 function Store:open(trainer)
   if not self.folder then return end
-  self.lock = must(self.folder:open())
+  local held
+  self.lock, held = must(self.folder:open())
+  if not held then
+    trainer.progress:warn(("%s: the file system has no locks: see that no other process trains here"):format(
+      self.folder.path))
+  end
   must(start(self, trainer))
   self.log = must(self.folder:open_log())
 end

@@ -20,6 +20,26 @@ function M.sort(list)
   return list
 end
 
+--- A text in which each byte that is part of no valid UTF-8 is exchanged.
+-- @string text
+-- @tparam function exchange from a byte, a string of one, to a text
+-- @treturn string
+function M.repair(text, exchange)
+  local parts, from = {}, 1
+  while true do
+    local ok, bad = utf8.len(text, from)
+    if ok then break end
+    parts[#parts + 1] = text:sub(from, bad - 1)
+    parts[#parts + 1] = exchange(text:sub(bad, bad))
+    from = bad + 1
+  end
+  parts[#parts + 1] = text:sub(from)
+  return table.concat(parts)
+end
+
+--- A byte as a person can read it: \xe9.
+function M.show(byte) return ("\\x%02x"):format(byte:byte()) end
+
 --- A number under a format of string.format, with a point.
 -- @tparam string format for one number
 -- @tparam number value

@@ -2,32 +2,18 @@
 -- strangers' run folders cannot move the cursor or do worse, and so that what could
 -- not be written is noticed.
 -- @module cglow.util.console
+local bytes = require "cglow.util.bytes"
+
 local M = {}
 
 local lost -- why something could not be written, if anything could not
-
-local function byte(c) return ("\\x%02x"):format(c:byte()) end
-
--- The text with every byte that begins or continues no valid character shown as \xNN.
-local function valid(text)
-  local parts, from = {}, 1
-  while true do
-    local ok, bad = utf8.len(text, from)
-    if ok then break end
-    parts[#parts + 1] = text:sub(from, bad - 1)
-    parts[#parts + 1] = byte(text:sub(bad, bad))
-    from = bad + 1
-  end
-  parts[#parts + 1] = text:sub(from)
-  return table.concat(parts)
-end
 
 --- A text without control characters, but for line ends and tabs: \x1b in place of
 -- ESC. Bytes that are no UTF-8 are shown in the same way.
 -- @string text
 -- @treturn string
 function M.harmless(text)
-  text = valid(text):gsub("[%z\1-\8\11-\31\127]", byte)
+  text = bytes.repair(text, bytes.show):gsub("[%z\1-\8\11-\31\127]", bytes.show)
   return (text:gsub("\xc2[\x80-\x9f]", function(c) return ("\\u{%x}"):format(utf8.codepoint(c)) end))
 end
 

@@ -6,10 +6,15 @@
 -- dkjson among them, let such texts pass. Keys are written in sorted order, so that two
 -- versions of a file differ only where they differ, and numbers with as many digits as
 -- reading them back needs.
+--
+-- Names of files are bytes, and need not be UTF-8. A byte that is part of none, 0xE9 say,
+-- is written as \udce9, half of a surrogate pair that no text holds, and read back as that
+-- byte: every string comes back as it was. Python's "surrogateescape" is the same.
 -- @module cglow.util.json
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 local EBADMSG = require "cglow.core".file.EBADMSG
+local repair = require("cglow.util.bytes").repair
 local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
@@ -46,6 +51,7 @@ local function read_escape(text, pos)
   if not hex then fail(pos, "unknown escape") end
   local code = tonumber(hex, 16)
   if code < 0xD800 or code > 0xDFFF then return utf8.char(code), pos + 6 end
+  if code >= 0xDC80 and code <= 0xDCFF then return string.char(code & 0xFF), pos + 6 end -- a byte, see above
   local low = code < 0xDC00 and text:match("^\\u([dD][c-fC-F]%x%x)", pos + 6)
   if not low then fail(pos, "half of a surrogate pair") end
   return utf8.char(0x10000 + (code - 0xD800 << 10) + tonumber(low, 16) - 0xDC00), pos + 12
@@ -173,10 +179,13 @@ local QUOTED <const> = {
   ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
 }
 
+local function escaped(byte) return ("\\udc%02x"):format(byte:byte()) end
+
 local function quoted(text)
-  if not utf8.len(text) then return nil, "a string that is no valid UTF-8" end
-  local inside = text:gsub('[%c"\\]', function(char) return QUOTED[char] or ("\\u%04x"):format(char:byte()) end)
-  return '"' .. inside .. '"'
+  local inside = text:gsub('[%z\1-\31\127"\\]', function(char)
+    return QUOTED[char] or ("\\u%04x"):format(char:byte())
+  end)
+  return '"' .. (utf8.len(inside) and inside or repair(inside, escaped)) .. '"'
 end
 
 -- The fewest digits that read back as the same number.
@@ -251,10 +260,8 @@ local function encode_object(value, state, depth)
   for i, key in ipairs(keys) do
     if i > 1 then put(state, ",") end
     new_line(state, depth)
-    local name, ok
-    name, message = quoted(key)
-    if not name then return nil, message end
-    put(state, name, state.indent and ": " or ":")
+    local ok
+    put(state, quoted(key), state.indent and ": " or ":")
     ok, message = encode_value(value[key], state, depth)
     if not ok then return nil, message end
   end

@@ -243,6 +243,10 @@ local function strings_under_strings(t)
   return true
 end
 
+-- Programs that know nothing of the checksums keep them when they change a tensor.
+local OR_CHANGED <const> = ", or another program changed it: without the metadata key 'checksums' the file loads "
+  .. "as it is"
+
 -- The checksums when there are any: one for each tensor and one for the metadata.
 local function read_checksums(metadata, entries)
   if not metadata[CHECKSUMS] then return {} end
@@ -252,12 +256,13 @@ local function read_checksums(metadata, entries)
   local count = 0
   for _ in pairs(sums) do count = count + 1 end
   for _, e in ipairs(entries) do
-    if not sums[e.name] then return nil, ("tensor %s has no checksum"):format(show(e.name)) end
+    if not sums[e.name] then return nil, ("tensor %s has no checksum%s"):format(show(e.name), OR_CHANGED) end
   end
   if not sums[METADATA] or count ~= #entries + 1 then return nil, "checksums and tensors do not belong together" end
   local found = metadata_checksum(metadata)
   if sums[METADATA] ~= found then
     return nil, ("the metadata are damaged (checksum %s, expected %s)"):format(found, show(sums[METADATA]))
+      .. OR_CHANGED
   end
   return sums
 end
@@ -276,8 +281,8 @@ local function read_tensors(reader, entries, origin, sums)
     local t, crc, code = read_tensor(reader, origin, e)
     if not t then return nil, ("tensor %s: %s"):format(show(e.name), crc), code end
     if sums[e.name] and sums[e.name] ~= hex(crc) then
-      return nil, ("tensor %s is damaged (checksum %s, expected %s)"):format(
-        show(e.name), hex(crc), show(sums[e.name]))
+      return nil, ("tensor %s is damaged (checksum %s, expected %s)%s"):format(
+        show(e.name), hex(crc), show(sums[e.name]), OR_CHANGED)
     end
     tensors[e.name] = t
   end
