@@ -7,8 +7,10 @@
 --
 -- A variant's steps are counted from the time of a few: so the step size falls as it should,
 -- and the run can be repeated exactly with `--steps`, which each line of output states.
-package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
-package.cpath = "./lua/?.so;" .. package.cpath
+local here = arg[0]:match("^(.*)/[^/]*$") or "."
+package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
+package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
+
 local argparse = require "argparse"
 local json = require "cglow.util.json"
 

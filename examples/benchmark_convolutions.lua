@@ -2,6 +2,10 @@
 -- How fast: the 3×3 convolutions of an encoder (channels 32, 64, 96, 128, 128 at 1, 1/2,
 -- … 1/16 of the picture, skip connections), forward, for the gradient of the input and for
 -- that of the weight, against the machine's peak of multiply-adds. See --help.
+local here = arg[0]:match("^(.*)/[^/]*$") or "."
+package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
+package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
+
 local argparse = require "argparse"
 local cglow = require "cglow"
 local core = require "cglow.core"

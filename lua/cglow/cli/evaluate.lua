@@ -84,7 +84,7 @@ local function measure(args, session, data)
   return results
 end
 
--- The same pictures predicted in several ways, each with its time for a picture.
+-- Scores of several ways to predict the same pictures, each with its time for a picture.
 local function compare(args, session, data)
   local results = {}
   for _, way in ipairs(ways.all()) do

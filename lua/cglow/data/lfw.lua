@@ -120,7 +120,7 @@ local function read_matrix(path, height, width)
   return core.tensor(numbers):reshape(height, width)
 end
 
--- Of the photo in full size, then the label at each pixel's centre.
+-- Super-pixels of the photo in full size, and of these the label at each pixel's centre.
 local function superpixels_of(item, photo, o)
   local height, width = photo:size(2), photo:size(3)
   local regions, message

@@ -257,7 +257,8 @@ function Network:save(path, extra)
   local config = {kind = self.kind}
   for key, value in pairs(self.config) do config[key] = value end
   local ok, message, code = file.write("Network:save", self, path, config, {}, extra)
-  return ok, message, code
+  if ok then return true end
+  return nil, message, code
 end
 
 local function build(path, config, tensors)

@@ -90,7 +90,8 @@ function M.save(model, path, extra)
   if model.unstarted then metadata.actnorm = "unstarted" end
   if has_own(model) then metadata[PARAMETERS] = json.encode((select(2, by_name(model)))) end
   local ok, message, code = M.write("Model:save", model, path, config_of(model), metadata, extra)
-  return ok, message, code
+  if ok then return true end
+  return nil, message, code
 end
 
 -- The names that the file says are parameters and the model does not have, as a
@@ -134,7 +135,7 @@ function M.fill(model, tensors, metadata, lax)
   return true
 end
 
--- So much more is no matter, and then `fill` can say what does not fit.
+-- Numbers that a model may have beyond its file's: then `fill` can say what does not fit.
 local SLACK <const> = 1 << 20
 
 --- What the parameters of a model from a file may hold together: hardly more numbers

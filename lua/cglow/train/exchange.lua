@@ -91,7 +91,7 @@ local function build(self, parts, keep_rows)
   end
   close_rows()
   close_flat()
-  -- They set out in this order, which is the same on all ranks.
+  -- The order in which buckets are sent, the same on all ranks.
   table.sort(self.buckets, function(a, b)
     if a.part ~= b.part then return a.part < b.part end
     return a.bytes > b.bytes
