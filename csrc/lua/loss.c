@@ -33,10 +33,12 @@ static double *row_sums(lua_State *L, const Act *out) {
   return (double *)(void *)tensor_workspace(L, flow_doubles(out->n * out->h));
 }
 
-/* cross_entropy(logits, classes, mask, scale, gradient) → sum; nil when a class is none */
+/* cross_entropy(logits, classes, mask, scale, gradient) → sum; nil when a class is none
+ */
 static int cross_entropy(lua_State *L) {
   Tensor *logits = check_images(L, 1);
-  const real *classes = check_map(L, 2, logits, false), *mask = check_map(L, 3, logits, true);
+  const real *classes = check_map(L, 2, logits, false),
+             *mask = check_map(L, 3, logits, true);
   real scale = (real)luaL_checknumber(L, 4);
   Act gradient = check_gradient(L, 5, logits), out = flow_act(logits);
   lua_settop(L, 5);
@@ -53,13 +55,14 @@ static int squared_error(lua_State *L) {
   Tensor *output = check_images(L, 1), *target = tensor_check_shape(L, 2, 4, output->dim);
   const real *mask = check_map(L, 3, output, true);
   real scale = (real)luaL_checknumber(L, 4);
-  Act gradient = check_gradient(L, 5, output), out = flow_act(output), to = flow_act(target);
+  Act gradient = check_gradient(L, 5, output), out = flow_act(output),
+      to = flow_act(target);
   luaL_argcheck(L, !tensor_overlap(tensor_check(L, 5), target), 5,
                 "a tensor of its own expected, got the target");
   lua_settop(L, 5);
   double *sums = row_sums(L, &out);
-  lua_pushnumber(L, loss_squared_error(&out, &to, mask, scale, &gradient, sums,
-                                       parallel_threads()));
+  lua_pushnumber(
+      L, loss_squared_error(&out, &to, mask, scale, &gradient, sums, parallel_threads()));
   return 1;
 }
 

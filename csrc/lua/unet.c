@@ -114,8 +114,26 @@ static Tensor *push_arena(lua_State *L, size_t count) {
   return t;
 }
 
-/* Push the list of features, each a tensor of the current batch. */
+/* Replace the key on top of the stack by the list's tensor of this shape, a new one if
+ * it has none. */
+static void push_listed(lua_State *L, int list, int ndim, const size_t *dim) {
+  lua_pushvalue(L, -1);
+  lua_gettable(L, list);
+  const Tensor *t = tensor_test(L, -1);
+  if (t == NULL || t->ndim != ndim ||
+      memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) != 0) {
+    lua_pop(L, 1);
+    tensor_new(L, ndim, dim);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_settable(L, list);
+  }
+  lua_remove(L, -2);
+}
+
+/* Push the list of what comes out and its tensors: those of the scales, and pooled. */
 static int push_features(lua_State *L, const UNet *u) {
+  luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
   lua_getiuservalue(L, 1, UNET_OUT);
   if (lua_type(L, -1) != LUA_TTABLE) {
     lua_pop(L, 1);
@@ -126,37 +144,33 @@ static int push_features(lua_State *L, const UNet *u) {
   int list = lua_gettop(L);
   for (size_t s = u->finest; s < u->scales; s++) {
     const Act *a = unet_features(u, s);
-    size_t dim[4] = {a->n, a->c, a->h, a->w};
-    lua_rawgeti(L, list, (lua_Integer)s);
-    const Tensor *t = tensor_test(L, -1);
-    if (t == NULL || memcmp(t->dim, dim, sizeof dim) != 0) {
-      lua_pop(L, 1);
-      tensor_new(L, 4, dim);
-      lua_pushvalue(L, -1);
-      lua_rawseti(L, list, (lua_Integer)s);
-    }
+    lua_pushinteger(L, (lua_Integer)s);
+    push_listed(L, list, 4, (size_t[]){a->n, a->c, a->h, a->w});
   }
+  lua_pushliteral(L, "pooled");
+  push_listed(L, list, 2, (size_t[]){u->n, u->channels[u->scales - 1]});
   return list;
 }
 
+/* Fill the tensors that lie above the list. */
 static void copy_features(lua_State *L, const UNet *u, int list, int threads) {
   for (size_t s = u->finest; s < u->scales; s++) {
-    lua_rawgeti(L, list, (lua_Integer)s);
     const Act *from = unet_features(u, s);
-    Act to = flow_act(tensor_test(L, -1));
+    Act to = flow_act(tensor_test(L, list + 1 + (int)(s - u->finest)));
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
     for (size_t n = 0; n < to.n; n++)
       for (size_t c = 0; c < to.c; c++)
         memcpy(act_plane(&to, n, c), act_plane(from, n, c), to.h * to.w * sizeof(real));
-    lua_pop(L, 1);
   }
+  unet_pool(u, tensor_test(L, -1)->data);
 }
 
 /*** Features of x.
 @function UNet:forward
 @tparam Tensor x N×C×H×W, sides multiples of 2^(scales − 1)
 @treturn {Tensor,...} by index l features at H/2^l × W/2^l, not below 0; index 0 only
-where the finest scale was asked for. The list and its tensors belong to the network. */
+where the finest scale was asked for; `pooled`, N×channels, the means over pixels of the
+coarsest ones. The list and its tensors belong to the network. */
 static int forward(lua_State *L) {
   UNetObject *o = check(L);
   UNet *u = &o->net;
@@ -198,9 +212,22 @@ static Act gradient_of_scale(lua_State *L, const UNet *u, size_t s) {
   return flow_act(t);
 }
 
+/* The gradient of what is pooled in the list at index 2, or NULL. */
+static const real *gradient_of_pooled(lua_State *L, const UNet *u) {
+  if (lua_getfield(L, 2, "pooled") == LUA_TNIL) return NULL;
+  size_t dim[2] = {u->n, u->channels[u->scales - 1]};
+  const Tensor *t = tensor_test(L, -1);
+  if (t == NULL || t->ndim != 2 || memcmp(t->dim, dim, sizeof dim) != 0)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "pooled: tensor of shape %s expected, got %s",
+                                  tensor_push_shape(L, 2, dim), luaL_typename(L, -1)));
+  return t->data;
+}
+
 /*** Back-propagate through the last `forward`; parameters' gradients grow.
 @function UNet:backward
-@tparam {Tensor,...} grads gradients of the features, by the same index; nil: 0
+@tparam {Tensor,...} grads gradients of the features, by the same index, and `pooled`;
+nil: 0
 @bool[opt=false] want_dx
 @treturn ?Tensor gradient with respect to x, owned by the network */
 static int backward(lua_State *L) {
@@ -215,6 +242,7 @@ static int backward(lua_State *L) {
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
   for (size_t s = u->finest; s < u->scales; s++)
     dfeatures[s] = gradient_of_scale(L, u, s);
+  const real *dpooled = gradient_of_pooled(L, u);
   Tensor *x = flow_kept(L, UNET_X);
   if (want)
     dx = flow_act(reuse_tensor(L, 1, UNET_DX, 4, x->dim));
@@ -227,7 +255,7 @@ static int backward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, unet_scratch(u, &xa, threads));
   guard_enter(L, runs, "backward");
-  unet_backward(u, &xa, dfeatures, want ? &dx : NULL, scratch, threads);
+  unet_backward(u, &xa, dfeatures, dpooled, want ? &dx : NULL, scratch, threads);
   lua_settop(L, result);
   return 1;
 }

@@ -53,7 +53,8 @@ static double entropy_of(const Act *out, const real *z, const real *classes,
   double sum = 0;
   for (size_t i = 0; i < n; i++) {
     size_t class = (size_t)classes[i] - 1;
-    sum += (mask ? (double)mask[i] : 1) * ((double)log_sum[i] - (double)z[class * out->cs + i]);
+    sum += (mask ? (double)mask[i] : 1) *
+           ((double)log_sum[i] - (double)z[class * out->cs + i]);
   }
   return sum;
 }
@@ -74,8 +75,9 @@ double loss_cross_entropy(const Act *out, const real *classes, const real *mask,
     real *dz = act_plane(gradient, r / out->h, 0) + at;
     sums[r] = 0;
     for (size_t x = 0; x < w; x += SOME)
-      sums[r] += entropy_of(out, z + x, classes + r * w + x, mask ? mask + r * w + x : NULL,
-                            scale, gradient, dz + x, w - x < SOME ? w - x : SOME);
+      sums[r] +=
+          entropy_of(out, z + x, classes + r * w + x, mask ? mask + r * w + x : NULL,
+                     scale, gradient, dz + x, w - x < SOME ? w - x : SOME);
   }
   return total(sums, rows);
 }
@@ -92,17 +94,17 @@ CLONES static double squares(const real *out, const real *target, const real *ma
   return sum;
 }
 
-double loss_squared_error(const Act *out, const Act *target, const real *mask,
-                          real scale, const Act *gradient, double *sums, int threads) {
+double loss_squared_error(const Act *out, const Act *target, const real *mask, real scale,
+                          const Act *gradient, double *sums, int threads) {
   size_t rows = out->n * out->h, w = out->w;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t r = 0; r < rows; r++) {
     size_t n = r / out->h, at = r % out->h * w;
     sums[r] = 0;
     for (size_t k = 0; k < out->c; k++)
-      sums[r] += squares(act_plane(out, n, k) + at, act_plane(target, n, k) + at,
-                         mask ? mask + r * w : NULL, scale,
-                         act_plane(gradient, n, k) + at, w);
+      sums[r] +=
+          squares(act_plane(out, n, k) + at, act_plane(target, n, k) + at,
+                  mask ? mask + r * w : NULL, scale, act_plane(gradient, n, k) + at, w);
   }
   return total(sums, rows);
 }

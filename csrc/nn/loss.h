@@ -17,7 +17,7 @@ double loss_cross_entropy(const Act *out, const real *classes, const real *mask,
                           real scale, const Act *gradient, double *sums, int threads);
 
 /* Σ mask·(out − target)², likewise. */
-double loss_squared_error(const Act *out, const Act *target, const real *mask,
-                          real scale, const Act *gradient, double *sums, int threads);
+double loss_squared_error(const Act *out, const Act *target, const real *mask, real scale,
+                          const Act *gradient, double *sums, int threads);
 
 #endif

@@ -157,6 +157,14 @@ void unet_forward(UNet *u, const Act *x, real *scratch, int threads) {
   }
 }
 
+void unet_pool(const UNet *u, real *pooled) {
+  const Act *a = &u->downs[u->scales - 1].out;
+  for (size_t n = 0; n < a->n; n++)
+    for (size_t c = 0; c < a->c; c++)
+      *pooled++ =
+          (real)(reduce_sum(act_plane(a, n, c), a->h * a->w) / (double)(a->h * a->w));
+}
+
 /* ---- backward ---- */
 
 CLONES static void mask(const real *out, real *d, size_t n) {
@@ -250,14 +258,24 @@ static void back_up(UNet *u, const Act *dfeatures, real *joined[], real *scratch
   }
 }
 
+/* d += what is asked of the mean of each plane. */
+static void pool_backward(const real *dpooled, const Act *d) {
+  real share = 1 / (real)(d->h * d->w);
+  for (size_t n = 0; n < d->n; n++)
+    for (size_t c = 0; c < d->c; c++, dpooled++)
+      for (size_t i = 0; i < d->h * d->w; i++) act_plane(d, n, c)[i] += *dpooled * share;
+}
+
 /* Downwards, coarsest scale first. */
-static void back_down(UNet *u, const Act *x, const Act *dfeatures, const Act *dx,
-                      real *joined[], real *scratch, real *rest, int threads) {
+static void back_down(UNet *u, const Act *x, const Act *dfeatures, const real *dpooled,
+                      const Act *dx, real *joined[], real *scratch, real *rest,
+                      int threads) {
   real *kept = scratch + 3 * u->most;
   for (size_t s = u->scales; s-- > 0;) {
     Gradients g = gradients_like(&u->downs[s].out, u, scratch, rest, threads);
     if (s + 1 == u->scales) {
       take(&dfeatures[s], &g.out, threads);
+      if (dpooled != NULL) pool_backward(dpooled, &g.out);
       if (s > u->finest) {
         Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
         shrink_gradient(&dup, &g.out, g.mid.data, threads);
@@ -280,8 +298,8 @@ static void back_down(UNet *u, const Act *x, const Act *dfeatures, const Act *dx
   }
 }
 
-void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const Act *dx,
-                   real *scratch, int threads) {
+void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const real *dpooled,
+                   const Act *dx, real *scratch, int threads) {
   real *joined[UNET_SCALES] = {0}, *rest = scratch + 4 * u->most;
   for (size_t s = 0; s < u->scales; s++)
     if (has_up(u, s)) {
@@ -289,5 +307,5 @@ void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const Act *dx,
       rest += round_up(act_count(&u->joined[s]));
     }
   back_up(u, dfeatures, joined, scratch, rest, threads);
-  back_down(u, x, dfeatures, dx, joined, scratch, rest, threads);
+  back_down(u, x, dfeatures, dpooled, dx, joined, scratch, rest, threads);
 }

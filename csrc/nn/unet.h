@@ -55,9 +55,11 @@ static inline const Act *unet_features(const UNet *u, size_t s) {
 size_t unet_scratch(const UNet *u, const Act *x, int threads);
 
 void unet_forward(UNet *u, const Act *x, real *scratch, int threads);
-/* From the gradients of the features, scale by scale; `data` NULL: 0.  dx may be NULL;
- * parameter gradients grow. */
-void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const Act *dx,
-                   real *scratch, int threads);
+/* The mean over pixels of the coarsest features: pooled [n, channels]. */
+void unet_pool(const UNet *u, real *pooled);
+/* From the gradients of the features, scale by scale, `data` NULL: 0, and of what is
+ * pooled, NULL: 0.  dx may be NULL; parameter gradients grow. */
+void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const real *dpooled,
+                   const Act *dx, real *scratch, int threads);
 
 #endif

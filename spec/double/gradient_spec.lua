@@ -144,7 +144,7 @@ local function unet_problem(channels, finest, shape)
   return function(rng)
     local net = layers.randomise(core.net.unet(shape[2], channels, finest), rng)
     local x, losses = rng:normal(table.unpack(shape)), {}
-    for s = finest - 1, #channels - 1 do losses[s] = new_loss(net:forward(x)[s], rng) end
+    for s, u in pairs(net:forward(x)) do losses[s] = new_loss(u, rng) end
     local inputs = add_parameters({ { name = "x", tensor = x } }, net:parameters())
     return {
       inputs = inputs,
