@@ -3,18 +3,20 @@
  *
  *   out = W·u   at every pixel;  u: [n, channels, ·, ·], of which the middle h×w counts
  *
- * W is in parts, one parameter each (all couplings of a level; its split), whose rows
- * follow each other in out, which is [rows, n, h, w]. */
+ * W is in parts, one parameter each (all couplings of a level, all injectors, its split),
+ * whose rows follow each other in out, which is [rows, n, h, w]. */
 #ifndef CGLOW_FLOW_FEATURES_H
 #define CGLOW_FLOW_FEATURES_H
 
 #include "base/act.h"
 #include "optim/param.h"
 
+#define FEATURES_PARTS 3
+
 typedef struct Features {
   size_t channels, rows; /* rows of all parts */
   size_t parts;
-  Param *weight[2]; /* [rows of the part, channels] */
+  Param *weight[FEATURES_PARTS]; /* [rows of the part, channels] */
 } Features;
 
 /* What a layer adds of it: rows of out, for as many samples of x as come `repeat` times

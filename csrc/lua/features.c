@@ -105,24 +105,24 @@ static int backward(lua_State *L) {
 @int channels of the features
 @string name of the first part's parameter
 @int rows of the first part
-@string[opt] name of a second part's parameter
-@int[opt] rows of that
+@param ... names and rows of up to two further parts
 @return an object with forward, backward, parameters */
 static int new_features(lua_State *L) {
   size_t channels = flow_check_size(L, 1, "channels", 1, FLOW_SIZE_MAX);
-  size_t parts = lua_isnoneornil(L, 4) ? 1 : 2, rows[2] = {0, 0};
-  for (size_t i = 0; i < parts; i++) {
-    luaL_checkstring(L, (int)(2 * i + 2));
-    rows[i] = flow_check_size(L, (int)(2 * i + 3), "rows", 1, FLOW_SIZE_MAX);
+  size_t rows[FEATURES_PARTS], parts = 0;
+  for (int arg = 2; parts == 0 || (parts < FEATURES_PARTS && !lua_isnoneornil(L, arg));
+       arg += 2, parts++) {
+    luaL_checkstring(L, arg);
+    rows[parts] = flow_check_size(L, arg + 1, "rows", 1, FLOW_SIZE_MAX);
   }
-  lua_settop(L, 5);
   Features *f = flow_new(L, FEATURES_TYPE, sizeof *f);
   f->channels = channels;
-  f->parts = parts;
-  f->rows = rows[0] + rows[1];
-  for (size_t i = 0; i < parts; i++)
+  for (f->parts = 0; f->parts < parts; f->parts++) {
+    size_t i = f->parts;
+    f->rows += rows[i];
     f->weight[i] = flow_add_param(L, lua_tostring(L, (int)(2 * i + 2)), 2,
                                   (size_t[]){rows[i], channels});
+  }
   return 1;
 }
 

@@ -2,6 +2,7 @@
  * methods. */
 #include "flow/actnorm.h"
 #include "flow/coupling/layer.h"
+#include "flow/injector.h"
 #include "flow/invconv.h"
 #include "flow/squeeze.h"
 #include "lua/features.h"
@@ -95,6 +96,27 @@ static int diagnose(lua_State *L) {
 
 static const luaL_Reg invconv_methods[] = {{"diagnose", diagnose}, {NULL, NULL}};
 
+/* ---- injector ---- */
+
+/*** Affine injector, z = (y + t)·exp(s) with t and s from features of x at each pixel
+(SRFlow: Lugmayr et al. 2020, section 3.2). Its condition is 2C×N×H×W, t and what s is
+bounded from by turns.
+@function injector
+@int channels C
+@number bound β: s = β·tanh(·/β)
+@return a flow layer on N×C×H×W, without parameters */
+static int new_injector(lua_State *L) {
+  size_t c = flow_check_size(L, 1, "channels", 1, FLOW_SIZE_MAX / 2);
+  luaL_checknumber(L, 2);
+  real bound = features_check_bound(L, 2);
+  if (bound <= 0)
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "bound above 0 expected, got %f", (double)bound));
+  Injector *j = flow_layer_new(L, &flow_injector, sizeof *j, c);
+  j->bound = bound;
+  return 1;
+}
+
 /* ---- coupling ---- */
 
 static void add_params(lua_State *L, Coupling *c) {
@@ -149,6 +171,7 @@ static const struct {
 } kinds[] = {{&flow_squeeze, NULL, "squeeze", new_squeeze},
              {&flow_actnorm, actnorm_methods, "actnorm", new_actnorm},
              {&flow_invconv, invconv_methods, "invconv", new_invconv},
+             {&flow_injector, NULL, "injector", new_injector},
              {&flow_coupling, NULL, "coupling", new_coupling}};
 
 void open_flow_layers(lua_State *L) {

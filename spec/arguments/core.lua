@@ -106,6 +106,7 @@ return {
   { "core.flow.split", K.int(4, 2, (1 << 31) // 16 - 1), bound },
   { "core.flow.features", K.int(4, 1, (1 << 31) // 16 - 1), K.str "a.weight", K.int(3, 1, (1 << 31) // 16 - 1),
     K.optional(K.str "b.weight"), K.int(2, 1, (1 << 31) // 16 - 1) },
+  { "core.flow.injector", K.int(4, 1, (1 << 31) // 16 - 1 >> 1), K.num(1, { 0, -1, 81 }) },
   { "core.flow.prior", K.int(4, 1, (1 << 31) // 16 - 1), K.int(2, 1, (1 << 31) // 16 - 1),
     K.int(2, 1, (1 << 31) // 16 - 1), K.any(true), K.optional(K.num(0, { -1, 81, 1 })),
     wrong = { { args = { 4, -1, 0, false }, label = "a negative side", says = "must be from 0" },

@@ -91,6 +91,8 @@ add { "ActNorm:start", K.tensor({ 2, 4, 4, 4 }, y_bad), self = function() return
 local added_bad = { { 3 }, { 3, 2, 4 }, { 4, 2, 4, 4 }, { 3, 3, 4, 4 }, { 3, 4, 4, 4 }, { 3, 2, 2, 4 } }
 layer("Coupling", function() return flow.coupling(4, 0, 3, 1, true) end, K.tensor({ 3, 2, 4, 4 }, added_bad),
   3, 2, 4, 4)
+layer("Injector", function() return flow.injector(4, 1) end,
+  K.tensor({ 8, 2, 4, 4 }, { { 8 }, { 8, 2, 4 }, { 7, 2, 4, 4 }, { 8, 3, 4, 4 }, { 8, 2, 2, 4 } }), 8, 2, 4, 4)
 local function features() return flow.features(3, "a.weight", 4, "b.weight", 2) end
 local sides = K.int(2, 1, 4)
 add { "Features:forward", K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 3, 4, 4 }, { 2, 2, 4, 4 } }), sides, sides,

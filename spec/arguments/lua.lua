@@ -53,6 +53,7 @@ local channel_list = K.list({ 2, 3 }, { { "strings", function() return { "a", "b
 local encoded_options = { encoder = K.opts { channels = channel_list, make = K.object(nil, "nil function") },
   coupling = K.opts { width = K.int(2, 1), bound = K.num(1, { 0, -1, 81 }) },
   condition = K.opts { split = K.object(true, "boolean"), prior = K.object(true, "boolean"),
+    injector = K.object(true, "boolean"), actnorm = K.object(true, "boolean"), invconv = K.object(true, "boolean"),
     bound = K.num(1, { 0, -1, 81 }) },
   head = K.opts { ["outputs!"] = K.int(2, 1, 4096), loss = K.word "squared_error", weight = K.num(1, { -1, 1e10 }) },
   levels = K.int(1, 1, 4), depth = K.int(1, 1, 1024) }

@@ -68,7 +68,7 @@ def check_log_determinant():
 
 def check_log_determinant_encoded():
     """The same of a model with an encoder; its latents and y have as many numbers."""
-    config = encoder_config([1, 16, 8], [2, 8, 8], 2, 1, [2, 3, 2], width=5)
+    config = encoder_config([1, 16, 8], [2, 8, 8], 2, 1, [2, 3, 2], width=5, more=["injector", "actnorm"])
     d = Draw(config, batch=2, seed=1)
     x, y = d.x.detach(), d.y.detach()
     _, logdet, _ = d.model.encode(x, y)
@@ -91,16 +91,19 @@ def encoder_names(config):
             convs += [f"merge.{s}", f"up.{s}.conv1", f"up.{s}.conv2"]
     names = {f"encoder.{conv}.{p}" for conv in convs for p in ("weight", "bias")}
     names |= {"head.weight", "head.bias"} if head else set()
-    step = ["actnorm.bias", "actnorm.logs", "invconv.weight"]
+    condition = config["condition"]
+    step = ["actnorm.cn.weight", "actnorm.cn.bias"] if condition.get("actnorm") else ["actnorm.bias", "actnorm.logs"]
+    step += ["invconv.cn.weight", "invconv.cn.bias"] if condition.get("invconv") else ["invconv.weight"]
     step += [f"coupling.net.conv{i}.weight" for i in (1, 2, 3)]
     step += [f"coupling.net.{layer}.{p}" for layer in ("norm1", "norm2", "conv3") for p in ("bias", "logs")]
     levels = range(1, config["levels"] + 1)
     names |= {f"level.{i}.step.{k}.{name}" for i in levels for k in range(1, config["depth"] + 1) for name in step}
     names |= {f"level.{i}.cond.weight" for i in levels}
+    names |= {f"level.{i}.injector.weight" for i in levels} if condition.get("injector") else set()
     names |= {f"level.{i}.split.conv.{p}" for i in levels[:-1] for p in ("weight", "bias")}
-    if config["condition"]["split"]:
+    if condition["split"]:
         names |= {f"level.{i}.split.cond.weight" for i in levels[:-1]}
-    if config["condition"]["prior"]:
+    if condition["prior"]:
         names |= {f"level.{levels[-1]}.prior.cond.weight", "prior.bias"}
     return names
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from cglow_oracle import CGlow, ConditionNet, CouplingConditionNet, CouplingNet, InvConv, bits_per_dim
-from encoder_oracle import EncodedGlow, Map, OwnInvConv, UNet
+from encoder_oracle import EncodedGlow, EncodedLevel, Map, OwnInvConv, PooledActNorm, PooledInvConv, UNet
 
 # What makes a draw unfit, and how far it may go. The float core is compared with these numbers, so they must not hang
 # on the last bits of a float.
@@ -45,9 +45,15 @@ def draw_parameters(model):
         elif isinstance(m, CouplingNet):
             enliven(m.norm1, m.norm2)
         elif isinstance(m, InvConv):
-            draw_matrix(m)
+            draw_matrix(m, m.cn if isinstance(m, PooledInvConv) else m.cn.fc3)
+            if isinstance(m, PooledInvConv):
+                m.cn.weight.mul_(0.2)
         elif isinstance(m, OwnInvConv):
             draw_own_matrix(m)
+        elif isinstance(m, EncodedLevel) and m.injector is not None:
+            m.injector.weight.mul_(0.1)  # features are of size 1 to 10, whatever their number
+        elif isinstance(m, PooledActNorm):
+            m.cn.weight.mul_(0.2)
         elif isinstance(m, UNet):
             enliven(*(conv for conv in m.modules() if isinstance(conv, nn.Conv2d)))
 
@@ -60,11 +66,11 @@ def enliven(*layers):
             layer.weight.mul_(0.8)
 
 
-def draw_matrix(m):
-    """W = tanh(fc3) near 0.8 times a rotation, with a part that depends on x."""
+def draw_matrix(m, last):
+    """W = tanh(the last layer) near 0.8 times a rotation, with a part that depends on x."""
     rotation = torch.linalg.qr(torch.randn(m.c, m.c, dtype=torch.float64)).Q
-    m.cn.fc3.bias.copy_(torch.atanh(0.8 * rotation).flatten())
-    m.cn.fc3.weight.mul_(0.5 * m.c**-0.5)
+    last.bias.copy_(torch.atanh(0.8 * rotation).flatten())
+    last.weight.mul_(0.5 * m.c**-0.5)
 
 
 def draw_own_matrix(m):
@@ -74,8 +80,8 @@ def draw_own_matrix(m):
     m.weight.copy_(0.8 * rotation + 0.1 * c**-0.5 * torch.randn(c, c, dtype=torch.float64))
 
 
-def encoder_config(x, y, levels, depth, channels, width=8, bound=1.0, head=None, split=True, prior=True):
-    """The configuration of a model with an encoder; head: (outputs, loss)."""
+def encoder_config(x, y, levels, depth, channels, width=8, bound=1.0, head=None, split=True, prior=True, more=()):
+    """The configuration of a model with an encoder; head: (outputs, loss); more: of injector, actnorm, invconv."""
     config = {
         "x": x,
         "y": y,
@@ -86,6 +92,7 @@ def encoder_config(x, y, levels, depth, channels, width=8, bound=1.0, head=None,
         "condition": {"split": split, "prior": prior, "bound": 2.0},
         "learned_prior": False,
     }
+    config["condition"].update({kind: True for kind in more})
     if head:
         config["head"] = {"outputs": head[0], "loss": head[1], "weight": 0.3}
     return config
@@ -151,6 +158,9 @@ class Draw:
         """Those that x makes, or the model's own."""
         with torch.no_grad():
             own = [m.weight[None] for m in self.model.modules() if isinstance(m, OwnInvConv)]
+            if "encoder" in self.config:  # what is pooled of x takes its place
+                self.model.features(x)
+                x = self.model.pooled
             return own + [m.matrix(x) for m in self.model.modules() if isinstance(m, InvConv)]
 
     def x_effect(self):

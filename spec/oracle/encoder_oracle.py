@@ -8,6 +8,8 @@ With a = v_odd and features u_l ≥ 0 of x at 1/2^l of its sides, l = 1 … L:
     actnorm    z = (y + bias)·exp(logs), parameters of its own
     1×1        z = W y, W a parameter
     coupling   v = conv3(relu(norm2(conv2(relu(norm1(conv1(y1) + C_k u_l)))))); shift = v_even, log-scale = α·tanh(v_odd/α)
+    injector   a = J_k u_l before the coupling; z = (y + a_even)·exp(β·tanh(a_odd/β)); an option
+    pooled     g = mean over pixels of g_S; actnorm's (s, b) and the 1×1's W = tanh(A g + c) as options
     split      a = conv(z1) + D u_l; mean = a_even, logs = β·tanh(a_odd/β)
     prior      a = bias + E u_L, and the same of it
     head       3×3 convolution of g_1
@@ -19,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cglow_oracle import CouplingNet, gaussian_log_density, numbered
+from cglow_oracle import ActNorm, CouplingNet, InvConv, gaussian_log_density, numbered
 
 
 def middle(t, height, width):
@@ -129,20 +131,52 @@ class BoundedCoupling(nn.Module):
         return torch.cat([z1, z2 * (-logs).exp() - shift], 1)
 
 
+class PooledActNorm(ActNorm):
+    """Actnorm as published, whose network is linear in the pooled features; those take x's place."""
+
+    def __init__(self, channels, features):
+        nn.Module.__init__(self)
+        self.cn = nn.Linear(features, 2 * channels)
+
+
+class PooledInvConv(InvConv):
+    def __init__(self, channels, features):
+        nn.Module.__init__(self)
+        self.c, self.cn = channels, nn.Linear(features, channels * channels)
+
+
 class EncodedStep(nn.Module):
-    def __init__(self, channels, width, bound):
+    def __init__(self, channels, config):
         super().__init__()
-        self.actnorm, self.invconv = OwnActNorm(channels), OwnInvConv(channels)
-        self.coupling = BoundedCoupling(channels, width, bound)
+        condition, deepest = config["condition"], config["encoder"]["channels"][-1]
+        self.pooled = condition.get("actnorm"), condition.get("invconv")
+        self.actnorm = PooledActNorm(channels, deepest) if self.pooled[0] else OwnActNorm(channels)
+        self.invconv = PooledInvConv(channels, deepest) if self.pooled[1] else OwnInvConv(channels)
+        self.coupling = BoundedCoupling(channels, config["coupling"]["width"], config["coupling"]["bound"])
+        self.bound = condition["bound"]
 
-    def forward(self, y, added):
-        y, actnorm = self.actnorm(y)
-        y, invconv = self.invconv(y)
+    def arguments(self, g):
+        """What actnorm and the 1×1 read besides y."""
+        return [(g,) if pooled else () for pooled in self.pooled]
+
+    def forward(self, y, added, injected, g):
+        for_actnorm, for_invconv = self.arguments(g)
+        y, actnorm = self.actnorm(y, *for_actnorm)
+        y, invconv = self.invconv(y, *for_invconv)
+        logdet = actnorm + invconv
+        if injected is not None:
+            shift, logs = bounded_moments(injected, self.bound)
+            y, logdet = (y + shift) * logs.exp(), logdet + logs.sum((1, 2, 3))
         y, coupling = self.coupling(y, added)
-        return y, actnorm + invconv + coupling
+        return y, logdet + coupling
 
-    def inverse(self, z, added):
-        return self.actnorm.inverse(self.invconv.inverse(self.coupling.inverse(z, added)))
+    def inverse(self, z, added, injected, g):
+        z = self.coupling.inverse(z, added)
+        if injected is not None:
+            shift, logs = bounded_moments(injected, self.bound)
+            z = z * (-logs).exp() - shift
+        for_actnorm, for_invconv = self.arguments(g)
+        return self.actnorm.inverse(self.invconv.inverse(z, *for_invconv), *for_actnorm)
 
 
 def bounded_moments(a, bound):
@@ -174,13 +208,17 @@ class EncodedLevel(nn.Module):
         super().__init__()
         width, condition = config["coupling"]["width"], config["condition"]
         self.width, self.depth = width, config["depth"]
-        self.step = numbered(EncodedStep(channels, width, config["coupling"]["bound"]) for _ in range(self.depth))
+        self.channels = channels
+        self.step = numbered(EncodedStep(channels, config) for _ in range(self.depth))
         self.cond = Map(features, width * self.depth)
+        self.injector = Map(features, 2 * channels * self.depth) if condition.get("injector") else None
         self.split = None if last else EncodedSplit(channels, features if condition["split"] else 0)
         self.prior = PriorMap(channels, features) if last and condition["prior"] else None
 
-    def added(self, u):
-        return self.cond(u).split(self.width, 1)
+    def steps(self, u):
+        """Each step with what the features add to it and inject in it."""
+        injected = [None] * self.depth if self.injector is None else self.injector(u).split(2 * self.channels, 1)
+        return list(zip(self.step.values(), self.cond(u).split(self.width, 1), injected))
 
 
 class Bias(nn.Module):
@@ -210,6 +248,7 @@ class EncodedGlow(nn.Module):
     def features(self, x):
         """u_l of every level, where y is; kept for the head: what it says there."""
         g, (h, w) = self.encoder(x), self.y_sides
+        self.pooled = g[self.encoder.scales].mean((2, 3))
         if self.head is not None:
             self.said = middle(self.head(g[1]), h, w)
         return [middle(g[l + 1], h >> l, w >> l) for l in range(1, len(self.level) + 1)]
@@ -224,8 +263,8 @@ class EncodedGlow(nn.Module):
         us, zs, logdet, score = self.features(x), [], 0, 0
         for level, u in zip(self.level.values(), us):
             y = F.pixel_unshuffle(y, 2)
-            for step, added in zip(level.step.values(), level.added(u)):
-                y, d = step(y, added)
+            for step, added, injected in level.steps(u):
+                y, d = step(y, added, injected, self.pooled)
                 logdet = logdet + d
             if level.split is not None:
                 y, z = y.chunk(2, 1)
@@ -243,8 +282,8 @@ class EncodedGlow(nn.Module):
         for i, (level, u) in reversed(list(enumerate(zip(self.level.values(), us)))):
             if level.split is not None:
                 z = torch.cat([z, sent_off(i, z, u)], 1)
-            for step, added in reversed(list(zip(level.step.values(), level.added(u)))):
-                z = step.inverse(z, added)
+            for step, added, injected in reversed(level.steps(u)):
+                z = step.inverse(z, added, injected, self.pooled)
             z = F.pixel_shuffle(z, 2)
         return z
 

@@ -28,7 +28,7 @@ import safetensors_f64
 from checks import check_draw, check_oracle
 from draw import encoder_config, first_fit
 
-SIZE_LIMIT = 3_600_000  # bytes, of all files together
+SIZE_LIMIT = 3_800_000  # bytes, of all files together
 
 
 def case(x, y, levels, depth, batch, channels=4, n_w=6, width=8, learned_prior=False):
@@ -64,6 +64,10 @@ CASES = {
     "encoder_couplings_l3": (
         encoder_config([1, 16, 16], [1, 16, 16], 3, 1, [2, 3, 3, 4], width=5, split=False, prior=False),
         1,
+    ),
+    "encoder_all_l2": (
+        encoder_config([1, 8, 16], [2, 8, 8], 2, 1, [3, 4, 5], width=5, more=["injector", "actnorm", "invconv"]),
+        3,
     ),
     "gray_l4_prior": case([1, 8, 16], [1, 16, 32], 4, 1, batch=3, n_w=4, width=5, learned_prior=True),
 }

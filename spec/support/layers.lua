@@ -110,6 +110,8 @@ M.flows = {
   { "coupling with features, published scales", coupling_with_features(4, 5, 0), { 3, 4, 2, 2 }, { 5, 3, 2, 2 },
     added = true },
   -- panels that are not full, of pixels and of squares, and one that threads share
+  { "injector", function() return flow.injector(3, 0.8) end, { 2, 3, 4, 5 }, { 6, 2, 4, 5 }, added = true,
+    bound = 0.8 },
   { "coupling with features over tiles", coupling_with_features(4, 3, 1), { 3, 4, 7, 13 }, { 3, 3, 7, 13 },
     added = true, bound = 1 },
   { "coupling with features on squares", coupling_with_features(4, 35, 1), { 3, 4, 12, 10 }, { 35, 3, 12, 10 },

@@ -48,8 +48,8 @@ function M.random(config, rng)
     local l = p.name:match("^level%.(%d+)%.step%.%d+%.invconv")
     if l then
       local c = model.levels[tonumber(l)].shape[1]
-      if p.name:find("fc3.weight") then p.value:mul(0.3 / math.sqrt(c)) end
-      if p.name:find("fc3.bias") then near_rotation(p.value, c, rng, atanh) end
+      if p.name:find("fc3.weight") or p.name:find("cn.weight") then p.value:mul(0.3 / math.sqrt(c)) end
+      if p.name:find("fc3.bias") or p.name:find("cn.bias") then near_rotation(p.value, c, rng, atanh) end
       if p.name:find("invconv.weight") then
         near_rotation(p.value:reshape(c * c), c, rng, function(v) return v end)
       end
@@ -102,6 +102,8 @@ M.cases = {
       head = { outputs = 2 }, coupling = { width = 35, bound = 0.5 }, recompute = true }, 3 },
   { "an encoder for couplings alone", { x = { 1, 8, 8 }, y = { 1, 8, 8 }, levels = 2, depth = 1,
     encoder = { channels = { 2, 3, 3 } }, condition = { split = false, prior = false } }, 1 },
+  { "an encoder for every layer", { x = { 1, 8, 8 }, y = { 1, 8, 8 }, levels = 2, depth = 1,
+    encoder = { channels = { 3, 4, 3 } }, condition = { injector = true, actnorm = true, invconv = true } }, 2 },
   { "recomputation", { x = { 1, 8, 8 }, y = { 1, 4, 8 }, levels = 2, depth = 2, recompute = true }, 2 },
 }
 

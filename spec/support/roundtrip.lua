@@ -40,9 +40,10 @@ end
 
 -- ---- layers ----------------------------------------------------------------
 
--- The largest |t| of a coupling with a bound on its log-scale.
+-- The largest |t| of a coupling with a bound on its log-scale, or of an injector.
 local function largest_shift(bound, layer, y, cond)
-  local blank, keep = y:clone(), y:size(2) // 2
+  local injector = core.type(layer) == "cglow.Injector"
+  local blank, keep = y:clone(), injector and 0 or y:size(2) // 2
   for n = 1, y:size(1) do blank[n]:narrow(1, keep + 1, y:size(2) - keep):fill(0) end
   local z = layer:forward(blank, cond, false)
   return math.exp(bound) * largest(z:narrow(2, keep + 1, y:size(2) - keep))

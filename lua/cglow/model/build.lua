@@ -72,7 +72,7 @@ local function add_level(layers, l, shape, config, ...)
   local level = { shape = shape, steps = {} }
   for k = 1, config.depth do
     level.steps[k] = {}
-    for i, kind in ipairs(kinds.STEP) do
+    for i, kind in ipairs(kinds.step(config)) do
       local part = add_part(layers, { kind = kind, level = l, step = k, shape = shape }, config, ...)
       level.steps[k][i], level.steps[k][kind] = part, part
     end
@@ -151,13 +151,14 @@ function M.describe(model)
   end
   for l, level in ipairs(model.levels) do
     line("  level %d: squeeze to %s", l, shape(level.shape))
-    for _, kind in ipairs(kinds.STEP) do
+    for _, kind in ipairs(kinds.step(config)) do
       local own, cn = 0, 0
       for _, s in ipairs(level.steps) do
         own = own + count(s[kind].run:parameters())
         if s[kind].net then cn = cn + count(s[kind].net:parameters()) end
       end
-      local networks_too = config.x and not encoder and (" + %s in networks of x"):format(thousands(cn)) or ""
+      local networks_too = config.x and (not encoder or cn > 0)
+        and (" + %s in networks of x"):format(thousands(cn)) or ""
       line("    %d × %-9s %s parameters%s", #level.steps, kind, thousands(own), networks_too)
     end
     if encoder then

@@ -26,6 +26,9 @@ local ENCODED_COUPLING = {
 local CONDITION = {
   split = { type = "boolean", default = true },
   prior = { type = "boolean", default = true },
+  injector = { type = "boolean", default = false },
+  actnorm = { type = "boolean", default = false },
+  invconv = { type = "boolean", default = false },
   bound = { type = "number", default = 2, above = 0, max = 80 },
 }
 local HEAD = {

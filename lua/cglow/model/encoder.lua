@@ -55,13 +55,23 @@ end
 
 local function shape_of(t) return core.type(t) == "cglow.Tensor" and table.concat(t:size(), "x") or options.show(t) end
 
+-- Channels of the pooled features of a network, if any layer reads them.
+local function pooled_of(config, list)
+  local g = list.pooled
+  if not (config.condition.actnorm or config.condition.invconv) then return nil end
+  if core.type(g) ~= "cglow.Tensor" or g:dim() ~= 2 then
+    error("cglow.Model: `pooled` of what the encoder's forward returns must be 1xC, got " .. shape_of(g), 0)
+  end
+  return g:size(2)
+end
+
 -- Channels of a network's features by scale, from what it makes of an empty picture.
 local function probe(config, net)
   local list = net:forward(core.zeros(1, table.unpack(config.x)))
   if type(list) ~= "table" then
     error(("cglow.Model: the encoder's forward must return a list of tensors, got %s"):format(options.show(list)), 0)
   end
-  local channels = {}
+  local channels = { pooled = pooled_of(config, list) }
   for l = config.head and 0 or 1, config.levels do
     local u, want = list[l], halve(config.x, l)
     if core.type(u) ~= "cglow.Tensor" or u:dim() ~= 4 or u:size(3) ~= want[2] or u:size(4) ~= want[3] then
@@ -76,7 +86,7 @@ end
 local function network(config, rng, left)
   local o = config.encoder
   if not o.make then
-    local channels = { [0] = o.channels[1] }
+    local channels = { [0] = o.channels[1], pooled = o.channels[#o.channels] }
     for l = 1, config.levels do channels[l] = o.channels[l + 1] end
     return unet(config, rng, left), channels, 1 << (#o.channels - 1)
   end
@@ -88,25 +98,46 @@ end
 -- What the layers of a level read: one map of features, and which rows of what it makes
 -- are whose, by the index of the layer.
 local function level_map(config, level, last, channels, rng, left)
-  local width, rows, places = config.coupling.width, 0, {}
-  local function place(layer, count)
-    places[#places + 1] = { index = layer.index, first = rows + 1, count = count }
-    rows = rows + count
+  local rows, places, parts = 0, {}, {}
+  local function part(name, layers, count)
+    parts[#parts + 1], parts[#parts + 2] = name, count * #layers
+    for _, layer in ipairs(layers) do
+      places[#places + 1] = { index = layer.index, first = rows + 1, count = count }
+      rows = rows + count
+    end
   end
-  for _, step in ipairs(level.steps) do place(step.coupling, width) end
-  local couplings, name, moments = rows, nil, nil
+  local function of_steps(kind)
+    local list = {}
+    for k, step in ipairs(level.steps) do list[k] = step[kind] end
+    return list
+  end
   local c = level.shape[1]
+  part("cond.weight", of_steps "coupling", config.coupling.width)
+  if config.condition.injector then part("injector.weight", of_steps "injector", 2 * c) end
   if level.split and config.condition.split then
-    name, moments = "split.cond.weight", 2 * (c - c // 2)
-    place(level.split, moments)
+    part("split.cond.weight", { level.split }, 2 * (c - c // 2))
   elseif not level.split and config.condition.prior then
-    name, moments = "prior.cond.weight", 2 * c
-    place(last, moments)
+    part("prior.cond.weight", { last }, 2 * c)
   end
   budget.take(left, rows, channels)
-  local map = core.flow.features(channels, "cond.weight", couplings, name, moments)
+  local map = core.flow.features(channels, table.unpack(parts))
   networks.start_features(map, rng)
   return { map = map, places = places }
+end
+
+local MAY_READ_POOLED <const> = { actnorm = true, invconv = true }
+
+-- The layers that read the pooled features, each by a linear layer of its own.
+local function read_pooled(config, layers, channels, rng, left)
+  local readers = {}
+  for _, layer in ipairs(layers) do
+    if MAY_READ_POOLED[layer.kind] and config.condition[layer.kind] then
+      layer.cn = budget.linear(left, { in_features = channels.pooled, out_features = layer.outputs })
+      networks.start_linear(layer.cn, rng, layer.kind == "invconv" and layer.shape[1] or nil)
+      readers[#readers + 1] = layer
+    end
+  end
+  return readers
 end
 
 --- The encoder of a model and what reads its features.
@@ -123,6 +154,7 @@ function M.new(config, layers, levels, rng, left)
   for l, level in ipairs(levels) do
     self.levels[l] = level_map(config, level, layers[#layers], channels[l], rng, left)
   end
+  self.readers = read_pooled(config, layers, channels, rng, left)
   if config.head then
     self.head = budget.conv2d(left, { in_channels = channels[0], out_channels = config.head.outputs, padding = 1 })
     networks.start_head(self.head, rng)
@@ -193,13 +225,15 @@ end
 
 --- Fill in the conditions of all layers that read features.
 -- @tparam Tensor x
--- @tparam {[int]=Tensor} conds by the index of the layer: rows×N×H×W
+-- @tparam {[int]=Tensor} conds by the index of the layer: rows×N×H×W, or N×outputs of
+-- what the pooled ones give
 function Encoder:forward(x, conds)
   local h, w = M.y_sides(self.config, x:size(3), x:size(4))
   self.features, self.sides = self.net:forward(x), { h, w }
   for l, level in ipairs(self.levels) do
     hand_out(level, views(level, "views", level.map:forward(self.features[l], h >> l, w >> l)), conds)
   end
+  for _, layer in ipairs(self.readers) do conds[layer.index] = layer.cn:forward(self.features.pooled) end
 end
 
 local function same_shape(a, b)
@@ -219,12 +253,25 @@ function Encoder:gradient_room(room)
   end
 end
 
+-- A sum of gradients of what is pooled that begins with d.
+local function sum_from(encoder, d)
+  local sum = encoder.pooled_sum
+  if not (sum and sum:size(1) == d:size(1)) then sum = core.empty(d:size()) end
+  encoder.pooled_sum = sum
+  return sum:copy(d)
+end
+
 --- From the gradients in the places that `gradient_room` gave, and the head's, to all
 -- parameters.
 -- @tparam ?Tensor dfinest gradient of the finest features
-function Encoder:backward(dfinest)
+-- @tparam {[int]=Tensor} dconds gradients of the conditions by the index of the layer
+function Encoder:backward(dfinest, dconds)
   local grads = self.grads
-  grads[0] = dfinest
+  grads[0], grads.pooled = dfinest, nil
+  for _, layer in ipairs(self.readers) do
+    local d = layer.cn:backward(dconds[layer.index])
+    grads.pooled = grads.pooled and grads.pooled:add(d) or sum_from(self, d)
+  end
   for l, level in ipairs(self.levels) do grads[l] = level.map:backward(level.room) end
   self.net:backward(grads)
 end

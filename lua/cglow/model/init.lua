@@ -68,8 +68,11 @@ end
 --   network for all layers, in place of `cn` and `init`: a U-Net with so many channels
 --   at 1, 1/2, 1/4, … of x's sides, or what `make` builds from spec = {x, levels, head};
 --   then `coupling` = {width = 64, bound = 1}: log-scales lie within ±bound
--- * `condition` (with an encoder) = {split = true, prior = true, bound = 2}: do the
---   moments of splits and prior see the features; their log-scales lie within ±bound
+-- * `condition` (with an encoder) = {split = true, prior = true, injector = false,
+--   actnorm = false, invconv = false, bound = 2}: do the moments of splits and prior see
+--   the features; does a step have an affine injector; do actnorm and the 1×1 read the
+--   mean of the coarsest features in place of parameters of their own; log-scales of
+--   moments and injectors lie within ±bound
 -- * `head` (with an encoder) = {outputs = n, loss = "cross_entropy" | "squared_error",
 --   weight = 0.1}: a convolution of the finest features, trained with the task's own loss
 -- * `learned_prior` (false)
@@ -147,7 +150,7 @@ function Model:replace(where)
   local o = options.check("Model:replace", where, {
     level = { type = "integer", required = true, min = 1, max = #self.levels },
     step = { type = "integer", required = true, min = 1, max = self.config.depth },
-    part = { type = "string", required = true, one_of = kinds.STEP },
+    part = { type = "string", required = true, one_of = kinds.step(self.config) },
     cn = {}, flow = {},
   })
   local part = self.levels[o.level].steps[o.step][o.part]

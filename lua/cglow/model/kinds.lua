@@ -27,8 +27,13 @@ local networks = require "cglow.model.networks"
 
 local M = {}
 
+local STEP <const>, WITH_INJECTOR <const> = { "actnorm", "invconv", "coupling" },
+  { "actnorm", "invconv", "injector", "coupling" }
+
 --- The parts of a step, in the order in which y passes them.
-M.STEP = { "actnorm", "invconv", "coupling" }
+-- @tparam table config from `cglow.model.config`
+-- @treturn {string,...}
+function M.step(config) return config.condition and config.condition.injector and WITH_INJECTOR or STEP end
 
 local function nothing() return 0 end
 
@@ -41,8 +46,11 @@ local function weights_at_pixels(flow, shape)
   return n * shape[2] * shape[3]
 end
 
--- Does a part's network of x set its numbers? With an encoder it has its own.
-local function by_network(config) return config.x ~= nil and not config.encoder end
+-- Does a network set the numbers of a part of this kind? With an encoder it may have its own.
+local function by_network(config, kind)
+  if not config.encoder then return config.x ~= nil end
+  return kind ~= "coupling" and config.condition[kind]
+end
 
 local function both(t) return t:clone():fill(0), t:clone():fill(1) end
 
@@ -58,8 +66,8 @@ end
 M.actnorm = {
   role = "part", settings = "cn",
   make = function(config, shape, _, left)
-    if not by_network(config) then budget.take(left, 2, shape[1]) end
-    return core.flow.actnorm(shape[1], by_network(config))
+    if not by_network(config, "actnorm") then budget.take(left, 2, shape[1]) end
+    return core.flow.actnorm(shape[1], by_network(config, "actnorm"))
   end,
   outputs = function(c) return 2 * c end,
   network = function(config, spec, rng) return resizing_network(config, spec, rng) end,
@@ -76,9 +84,9 @@ M.actnorm = {
 M.invconv = {
   role = "part", settings = "cn",
   make = function(config, shape, rng, left)
-    if not by_network(config) then budget.take(left, shape[1], shape[1]) end
-    local flow = core.flow.invconv(shape[1], by_network(config))
-    if not by_network(config) then networks.start_invconv(flow, shape[1], rng) end
+    if not by_network(config, "invconv") then budget.take(left, shape[1], shape[1]) end
+    local flow = core.flow.invconv(shape[1], by_network(config, "invconv"))
+    if not by_network(config, "invconv") then networks.start_invconv(flow, shape[1], rng) end
     return flow
   end,
   outputs = function(c) return c * c end,
@@ -87,11 +95,19 @@ M.invconv = {
   madds = function(_, shape) return shape[1] * shape[1] * shape[2] * shape[3] end,
 }
 
+M.injector = {
+  role = "part", settings = "coupling",
+  make = function(config, shape) return core.flow.injector(shape[1], config.condition.bound) end,
+  outputs = function(c, h, w) return { 2 * c, h, w } end,
+  madds = nothing,
+  factors = M.actnorm.factors,
+}
+
 M.coupling = {
   role = "part", settings = "coupling",
   make = function(config, shape, rng, left)
     local c, half, width = shape[1], shape[1] // 2, config.coupling.width
-    local cond = by_network(config) and half or 0
+    local cond = by_network(config, "coupling") and half or 0
     budget.take(left, width, half + cond, 3, 3)
     budget.take(left, width, width)
     budget.take(left, c, width, 3, 3)

@@ -234,12 +234,24 @@ function M.start_unet(net, rng)
   end
 end
 
+--- Start a linear layer from pooled features: it says the same for every x, nothing or a
+-- random rotation.
+-- @tparam Net net
+-- @tparam Rng rng
+-- @int[opt] channels C of the 1×1 convolution; nil for actnorm
+function M.start_linear(net, rng, channels)
+  if not rng or not channels then return end
+  local q = rotation(rng, channels)
+  for i = 1, #q do q[i] = atanh(q[i]) end
+  net:parameters()[2].value:copy(core.tensor(q))
+end
+
 --- Start what reads features: N(0, 0.05) for the couplings; moments start without.
 -- @param map `cglow.Features`
 -- @tparam Rng rng
 function M.start_features(map, rng)
   if not rng then return end
-  normal(rng, map:parameters()[1].value, 0.05)
+  normal(rng, map:parameters()[1].value, 0.05) -- the first part: the couplings'
 end
 
 --- Start a head: as PyTorch does, uniform in ±1/√fan_in.

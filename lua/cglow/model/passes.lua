@@ -18,7 +18,7 @@ function M.gather_networks(model)
   local in_c, at = {}, {}
   for _, layer in ipairs(model.layers) do
     own.prepare(layer)
-    if is_net(layer.cn) then in_c[#in_c + 1], at[#at + 1] = layer.cn, layer.index end
+    if is_net(layer.cn) and not model.encoder then in_c[#in_c + 1], at[#at + 1] = layer.cn, layer.index end
   end
   model.net_group = #in_c > 0 and core.net.group(in_c) or nil
   model.grouped, model.group_grads = at, {}
@@ -31,7 +31,10 @@ end
 -- @treturn {[int]=Tensor} by the index of the layer; overwritten by the next call
 function M.conditions(model, x)
   local conds = model.conditions
-  if model.encoder then model.encoder:forward(x, conds) end
+  if model.encoder then
+    model.encoder:forward(x, conds)
+    return conds
+  end
   if model.net_group then
     for i, out in ipairs(model.net_group:forward(x)) do conds[model.grouped[i]] = out end
   end
@@ -48,7 +51,7 @@ end
 -- @tparam ?Tensor dfinest gradient of the encoder's finest features, from its head
 function M.backward_conditions(model, dfinest)
   local dconds = model.condition_grads
-  if model.encoder then model.encoder:backward(dfinest) end
+  if model.encoder then return model.encoder:backward(dfinest, dconds) end
   if model.net_group then
     for i, at in ipairs(model.grouped) do model.group_grads[i] = dconds[at] end
     model.net_group:backward(model.group_grads)
@@ -73,7 +76,7 @@ local encoding = {}
 function encoding.squeeze(layer, z) return layer.flow:forward(z) end
 
 function encoding.part(layer, z, s)
-  if s.start and layer.kind == "actnorm" and layer.flow == layer.standard then layer.flow:start(z) end
+  if s.start and layer.kind == "actnorm" and layer.flow == layer.standard and not layer.cn then layer.flow:start(z) end
   local out, logdet = layer.run:forward(z, s.conds[layer.index], s.keep)
   return note(s, layer, out, logdet)
 end

@@ -18,6 +18,9 @@ local KNOWN = {
   {"coupling.bound", "number", "with an encoder: their log-scales lie within ± this (1)"},
   {"condition.split", "boolean", "with an encoder: splits see the features of x (true)"},
   {"condition.prior", "boolean", "with an encoder: so does the prior (true)"},
+  {"condition.injector", "boolean", "with an encoder: steps have an affine injector (false)"},
+  {"condition.actnorm", "boolean", "with an encoder: actnorm reads its pooled features (false)"},
+  {"condition.invconv", "boolean", "with an encoder: so does the 1x1 convolution (false)"},
   {"learned_prior", "boolean", "learn the mean and scale of the last latent", false},
   {"recompute", "boolean", "compute steps again in the backward pass, to save memory", false},
   {"optimizer.lr", "number", "Adam's step size", 2e-4},
@@ -261,7 +264,7 @@ function M.model(settings, head)
     return o
   end
   o.encoder = {channels = settings["encoder.channels"]}
-  o.condition = part(settings, "condition.", {"split", "prior"})
+  o.condition = part(settings, "condition.", {"split", "prior", "injector", "actnorm", "invconv"})
   local weight = settings["head.weight"] or 0
   if head and weight > 0 then o.head = {outputs = head.outputs, loss = head.loss, weight = weight} end
   return o
