@@ -145,7 +145,8 @@ $(eval $(call core,coverage-double,$(BUILD)/coverage-double/cglow/core.so,$(COVE
 # The documentation of the core, for cglow.help: an installed rock has no C sources.
 lua/cglow/help/core.lua: spec/tools/core_help.lua .ldoc.ld $(wildcard csrc/lua/*.c)
 	@echo "  help     $@"
-	$(Q)$(LUA) $< >$@.$$$$ && mv $@.$$$$ $@
+	@mkdir -p $(BUILD)
+	$(Q)$(LUA) $< >$(BUILD)/help.$$$$ && mv $(BUILD)/help.$$$$ $@
 
 # C programs that test what Lua cannot: a failing allocator, two threads.
 RUNNERS := $(patsubst spec/memory/%.c,%,$(wildcard spec/memory/*_runner.c))

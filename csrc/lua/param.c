@@ -204,6 +204,17 @@ static int zero_grad(lua_State *L) {
   return 0;
 }
 
+/* Push parameter i of the list at index 1. */
+static Param *push_listed_param(lua_State *L, lua_Integer i) {
+  lua_rawgeti(L, 1, i);
+  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
+  if (p == NULL)
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
+                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
+  return p;
+}
+
 /*** The gradients of all these count as zero from now on.
 @function zero_grad
 @tparam {Param,...} parameters */
@@ -212,15 +223,43 @@ static int zero_all(lua_State *L) {
   lua_settop(L, 1);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
   for (lua_Integer i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
-    Param *p = luaL_testudata(L, -1, PARAM_TYPE);
-    if (p == NULL)
-      luaL_argerror(L, 1, lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
-                                          (LUAI_UACINT)i, luaL_typename(L, -1)));
-    param_zero_grad(p);
+    param_zero_grad(push_listed_param(L, i));
     lua_pop(L, 1);
   }
   return 0;
+}
+
+/* Of so many numbers of a parameter, spread over all of it. */
+#define PRINT_NUMBERS 8
+
+static uint64_t print_of(Param *p, uint64_t hash) {
+  size_t n = p->count < PRINT_NUMBERS ? p->count : PRINT_NUMBERS;
+  param_settle(p);
+  for (size_t i = 0; i < n; i++) {
+    uint64_t bits = 0;
+    memcpy(&bits, p->value + i * (p->count - 1) / (n > 1 ? n - 1 : 1), sizeof(real));
+    hash = (hash ^ bits) * 0x100000001b3u; /* FNV-1a */
+    hash ^= hash >> 29;
+  }
+  return hash;
+}
+
+/*** A number that tells whether parameters have changed: made of some numbers of each, so
+that it costs next to nothing. A step of an optimizer changes all of them.
+@function fingerprint
+@tparam {Param,...} parameters
+@treturn int */
+static int fingerprint(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  uint64_t hash = 0xcbf29ce484222325u;
+  lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+  for (lua_Integer i = 1; i <= n; i++) {
+    hash = print_of(push_listed_param(L, i), hash);
+    lua_pop(L, 1);
+  }
+  lua_pushinteger(L, (lua_Integer)hash);
+  return 1;
 }
 
 static int param_tostring(lua_State *L) {
@@ -255,6 +294,7 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg functions[] = {{"Param", new_param},
                                      {"zero_grad", zero_all},
+                                     {"fingerprint", fingerprint},
                                      {NULL, NULL}};
 
 void open_param(lua_State *L) {

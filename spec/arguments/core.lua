@@ -64,6 +64,9 @@ return {
   { "core.zero_grad", K.list(function() return { core.Param(core.zeros(2)) } end,
     { { "{1}", function() return { 1 } end }, { "a tensor", function() return { core.zeros(2) } end }, freak }) },
 
+  { "core.fingerprint", K.list(function() return { core.Param(core.zeros(2)) } end,
+    { { "{1}", function() return { 1 } end }, { "a tensor", function() return { core.zeros(2) } end }, freak }) },
+
   { "core.net.conv2d", K.int(2, 1, (1 << 31) - 1), K.int(2, 1, (1 << 31) - 1), K.int(3, 1, (1 << 31) - 1),
     K.int(3, 1, (1 << 31) - 1), K.int(1, 1, (1 << 31) - 1), K.int(1, 1, (1 << 31) - 1),
     K.int(0, 0, (1 << 31) - 1), K.int(0, 0, (1 << 31) - 1), K.any(true),

@@ -106,6 +106,18 @@ function M.layers(config, rng, left)
   return layers, levels, latents
 end
 
+--- See that every layer is there once: it keeps what its backward pass reads of its last
+-- forward pass.
+-- @tparam {table,...} layers
+function M.check_flows(layers)
+  local places = {}
+  for _, layer in ipairs(layers) do
+    local other = places[layer.flow]
+    if other then error(("%s and %s are one flow layer; each place wants its own"):format(other, layer.name), 0) end
+    places[layer.flow] = layer.name
+  end
+end
+
 --- Let all couplings share one store for their hidden layers (recompute).
 -- @tparam {table,...} layers
 function M.share_stores(layers)

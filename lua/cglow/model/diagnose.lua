@@ -5,6 +5,8 @@
 -- @module cglow.model.diagnose
 local core = require "cglow.core"
 local kinds = require "cglow.model.kinds"
+local likelihood = require "cglow.model.likelihood"
+local passes = require "cglow.model.passes"
 local precision = require "cglow.model.precision"
 local walk = require "cglow.model.walk"
 
@@ -110,8 +112,8 @@ end
 
 -- The estimate of `cglow.model.precision` for the batch, the largest of its samples.
 local function error_of_decoding(model, x, y)
-  local _, latents = model:log_prob(x, y)
-  local ok, errors = pcall(model.decode_error, model, x, latents)
+  local _, latents = likelihood.log_prob(model, x, y)
+  local ok, _, errors = pcall(precision.decode, model, latents, passes.conditions(model, x))
   return ok and errors:isfinite() and (errors:max()) or math.huge
 end
 
@@ -226,12 +228,12 @@ function M.run(model, x, y, conds)
   if judged then rows = measure(model, y, conds) end
   local self = setmetatable({ rows = rows }, Diagnosis)
   if judged then self.decode_error = error_of_decoding(model, x, y) end
-  model:zero_grad()
-  local loss, dy = model:loss_and_grad(x, y)
+  core.zero_grad(model:parameters())
+  local loss, dy = likelihood.loss_and_grad(model, x, y, { cell_width = 1 })
   self.loss, self.message = loss, not loss and dy or nil
   if not judged then self.message = "the layers cannot be judged by a batch that is not finite" end
   inspect_parameters(model, rows, loss ~= nil)
-  model:zero_grad()
+  core.zero_grad(model:parameters())
   self.faulty = judge(rows)
   return self
 end

@@ -18,6 +18,8 @@ local diagnose = require "cglow.model.diagnose"
 local encoder = require "cglow.model.encoder"
 local file = require "cglow.model.file"
 local kinds = require "cglow.model.kinds"
+local likelihood = require "cglow.model.likelihood"
+local lock = require "cglow.model.lock"
 local maximize = require "cglow.model.maximize"
 local options = require "cglow.util.options"
 local own = require "cglow.model.own"
@@ -30,17 +32,16 @@ local Model = {}
 Model.__index = Model
 Model.__name = "cglow.Model"
 
-local LN2 = math.log(2)
-
 -- What is gathered from the layers; anew after one of them was exchanged.
 local function refresh(self)
+  build.check_flows(self.layers)
   passes.gather_networks(self)
-  self.parameter_list = nil
+  self.parameter_list, self.changes = nil, self.changes + 1
   if self.config.recompute then build.share_stores(self.layers) end
 end
 
 local function assemble(config, rng, budget)
-  local self = setmetatable({ config = config }, Model)
+  local self = setmetatable({ config = config, lock = lock.new(), changes = 0 }, Model)
   self.layers, self.levels, self.latent_shapes = build.layers(config, rng, budget)
   if config.encoder then
     local ok, made = pcall(encoder.new, config, self.layers, self.levels, rng, budget)
@@ -140,6 +141,7 @@ function Model:gradient_parts() return passes.gradient_parts(self) end
 
 --- Every gradient counts as zero from now on.
 function Model:zero_grad()
+  lock.check(self, "Model:zero_grad")
   core.zero_grad(self:parameters())
 end
 
@@ -147,6 +149,7 @@ end
 -- @tparam table where `level`, `step`, `part` = "actnorm" | "invconv" | "coupling",
 -- and `cn` (a network from x to the part's condition) or `flow` (a flow layer) or both
 function Model:replace(where)
+  lock.check(self, "Model:replace")
   local o = options.check("Model:replace", where, {
     level = { type = "integer", required = true, min = 1, max = #self.levels },
     step = { type = "integer", required = true, min = 1, max = self.config.depth },
@@ -216,15 +219,6 @@ local function check_batch(self, fname, x, y)
   end
 end
 
--- The latents' shapes {C, H, W} for this x, level 1 first.
-local function latent_shapes(self, x)
-  if not self.encoder then return self.latent_shapes end
-  local _, h, w = table.unpack(y_shape(self, x))
-  local shapes = {}
-  for l, shape in ipairs(self.latent_shapes) do shapes[l] = { shape[1], h >> l, w >> l } end
-  return shapes
-end
-
 --- Exact log-likelihood of y given x, and its latents.
 -- @tparam Tensor x N×C×H×W (plain Glow: nil)
 -- @tparam Tensor y N×C×H×W
@@ -233,10 +227,8 @@ end
 -- the last z
 function Model:log_prob(x, y)
   check_batch(self, "Model:log_prob", x, y)
-  seen.tell(self, "Model:log_prob", x)
-  local logp, latents = passes.encode(self, y, passes.conditions(self, x), false)
-  for l, z in ipairs(latents) do latents[l] = z:clone() end
-  return core.tensor(logp), latents
+  local _ <close> = lock.hold(self, "Model:log_prob")
+  return likelihood.log_prob(self, x, y)
 end
 
 local function check_latents(self, fname, x, latents)
@@ -247,7 +239,7 @@ local function check_latents(self, fname, x, latents)
   check_x(self, fname, x, 1)
   local first = core.type(latents[1]) == "cglow.Tensor" and latents[1]
   local n = x and x:size(1) or first and first:size(1) or "N"
-  local shapes = latent_shapes(self, x)
+  local shapes = sample.latent_shapes(self, x)
   for l, z in ipairs(latents) do
     check.shape(fname, ("latents[%d]"):format(l), z, { n, table.unpack(shapes[l]) }, 1)
   end
@@ -260,6 +252,7 @@ end
 -- @treturn Tensor y
 function Model:decode(x, latents)
   check_latents(self, "Model:decode", x, latents)
+  local _ <close> = lock.hold(self, "Model:decode")
   seen.tell(self, "Model:decode", x)
   return precision.decode_and_tell(self, latents, passes.conditions(self, x))
 end
@@ -272,8 +265,8 @@ end
 -- @treturn Tensor [N]: no number of a sample's y is further off than this
 function Model:decode_error(x, latents)
   check_latents(self, "Model:decode_error", x, latents)
-  local _, errors = precision.decode(self, latents, passes.conditions(self, x))
-  return errors
+  local _ <close> = lock.hold(self, "Model:decode_error")
+  return select(2, precision.decode(self, latents, passes.conditions(self, x)))
 end
 
 local LOSS = {
@@ -318,26 +311,8 @@ end
 function Model:loss_and_grad(x, y, opts)
   check_batch(self, "Model:loss_and_grad", x, y)
   local o = check_loss(self, y, opts)
-  if x and not x:isfinite() then return nil, "x is not finite" end
-  if not y:isfinite() then return nil, "y is not finite" end
-  local conds = passes.conditions(self, x)
-  local logp = passes.encode(self, y, conds, true, nil, self.unstarted)
-  self.unstarted = nil
-  local sum, n, d = 0, #logp, y:count() // #logp
-  for i = 1, n do sum = sum + logp[i] end
-  local loss = -sum / (n * d * LN2)
-  if loss - loss ~= 0 then
-    return nil, ("loss is not finite; the first layer to blame is %s"):format(passes.first_not_finite(self, y, conds))
-  end
-  local head_loss, head_backward
-  if o.head then
-    head_loss, head_backward = self.encoder:head_loss(o.head, o.head_weight)
-    if head_loss - head_loss ~= 0 then return nil, "loss is not finite; the first layer to blame is head" end
-  end
-  local dy = passes.backward(self, -1 / (n * d * LN2), o.done)
-  passes.backward_conditions(self, head_backward and head_backward())
-  seen.note(self, x)
-  return loss - math.log(o.cell_width) / LN2, dy, head_loss
+  local _ <close> = lock.hold(self, "Model:loss_and_grad")
+  return likelihood.loss_and_grad(self, x, y, o)
 end
 
 --- What the head says of x.
@@ -346,6 +321,7 @@ end
 function Model:head(x)
   if not self.config.head then error("Model:head: the model was made without a head", 2) end
   check_x(self, "Model:head", x)
+  local _ <close> = lock.hold(self, "Model:head")
   passes.conditions(self, x)
   return self.encoder:read_head():clone()
 end
@@ -355,11 +331,8 @@ end
 -- @treturn Condition for `sample`
 function Model:condition(x)
   check_x(self, "Model:condition", x)
-  seen.tell(self, "Model:condition", x)
-  local conds, shapes = self.config.x and passes.conditions(self, x) or {}, latent_shapes(self, x)
-  local cond = sample.condition(self, x, conds, shapes)
-  precision.tell_of_samples(self, conds, cond.n, shapes)
-  return cond
+  local _ <close> = lock.hold(self, "Model:condition")
+  return sample.condition(self, x)
 end
 
 --- Draw samples of y.
@@ -406,6 +379,7 @@ end
 -- what was not finite
 function Model:maximize(x, opts)
   check_x(self, "Model:maximize", x)
+  local _ <close> = lock.hold(self, "Model:maximize")
   seen.tell(self, "Model:maximize", x)
   return seen.without(self, maximize, self, x, opts, y_shape(self, x))
 end
@@ -416,6 +390,7 @@ end
 -- @treturn Diagnosis printable
 function Model:diagnose(x, y)
   check_batch(self, "Model:diagnose", x, y)
+  local _ <close> = lock.hold(self, "Model:diagnose")
   return seen.without(self, diagnose.run, self, x, y, passes.conditions(self, x))
 end
 

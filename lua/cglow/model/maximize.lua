@@ -2,6 +2,7 @@
 -- @module cglow.model.maximize
 local check = require "cglow.util.check"
 local core = require "cglow.core"
+local likelihood = require "cglow.model.likelihood"
 local optim = require "cglow.optim"
 local options = require "cglow.util.options"
 
@@ -21,13 +22,13 @@ return function(model, x, opts, shape)
   local y = core.Param(o.start or core.zeros(n, table.unpack(shape)), "y")
   local adam = optim.Adam({ y }, { lr = o.lr })
   for _ = 1, o.steps do
-    local loss, dy = model:loss_and_grad(x, y.value)
-    model:zero_grad()
+    local loss, dy = likelihood.loss_and_grad(model, x, y.value, { cell_width = 1 })
+    core.zero_grad(model:parameters())
     if not loss then return nil, dy end
     y.grad:copy(dy)
     local moved, why = adam:step()
     if not moved then return nil, why end
   end
-  local logp = model:log_prob(x, y.value)
+  local logp = likelihood.log_prob(model, x, y.value)
   return y.value:clone(), logp:mean()
 end

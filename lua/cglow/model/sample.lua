@@ -2,8 +2,13 @@
 -- @module cglow.model.sample
 local check = require "cglow.util.check"
 local core = require "cglow.core"
+local encoder = require "cglow.model.encoder"
 local kinds = require "cglow.model.kinds"
+local lock = require "cglow.model.lock"
 local options = require "cglow.util.options"
+local passes = require "cglow.model.passes"
+local precision = require "cglow.model.precision"
+local seen = require "cglow.model.seen"
 local walk = require "cglow.model.walk"
 
 local M = {}
@@ -27,13 +32,11 @@ local function prepare(part, cond)
   return prepared or false
 end
 
---- Prepare every layer's inverse for the given conditions.
--- @tparam Model model
--- @tparam Tensor x
--- @tparam {Tensor,...} conds from the conditioning networks
--- @tparam {table,...} shapes of the latents
--- @treturn Condition
-function M.condition(model, x, conds, shapes)
+-- What a condition was made with: other numbers, or other layers, and it is stale.
+local function state_of(model) return ("%d %d"):format(model.changes, core.fingerprint(model:parameters())) end
+
+-- Prepare every layer's inverse for the given conditions.
+local function prepare_all(model, x, conds, shapes)
   local prepared, count = {}, 0
   for _, layer in ipairs(model.layers) do
     local cond = conds[layer.index]
@@ -45,7 +48,26 @@ function M.condition(model, x, conds, shapes)
   end
   return setmetatable({
     model = model, prepared = prepared, count = count, shapes = shapes, n = x and x:size(1) or 1,
+    state = state_of(model),
   }, Condition)
+end
+
+--- The latents' shapes {C, H, W} for this x, level 1 first.
+function M.latent_shapes(model, x)
+  if not model.encoder then return model.latent_shapes end
+  local h, w = encoder.y_sides(model.config, x:size(3), x:size(4))
+  local shapes = {}
+  for l, shape in ipairs(model.latent_shapes) do shapes[l] = { shape[1], h >> l, w >> l } end
+  return shapes
+end
+
+--- See `Model:condition`.
+function M.condition(model, x)
+  seen.tell(model, "Model:condition", x)
+  local conds, shapes = model.config.x and passes.conditions(model, x) or {}, M.latent_shapes(model, x)
+  local cond = prepare_all(model, x, conds, shapes)
+  precision.tell_of_samples(model, conds, cond.n, shapes)
+  return cond
 end
 
 local function invert(part, z, prepared)
@@ -100,10 +122,14 @@ local SAMPLE = { n = count(1), pairs = { type = "boolean", default = false }, te
 --- See `Model:sample`.
 function M.sample(model, cond, opts)
   if cond.model ~= model then
-    error("Model:sample: cond must come from this model's condition(x), got another model's", 3)
+    error("Model:sample: cond must come from this model's condition(x), got another model's", 2)
+  end
+  if cond.state ~= state_of(model) then
+    error("Model:sample: cond was made before the model's parameters or layers changed: call condition(x) again", 2)
   end
   local o = options.check("Model:sample", opts, SAMPLE, 1)
   check_pairs("Model:sample", "n", o)
+  local _ <close> = lock.hold(model, "Model:sample")
   return draw(model, cond, o.n, o):clone()
 end
 
@@ -116,9 +142,9 @@ end
 
 -- The mean over x and its mirror image, turned back.
 local function mean_for(model, x, n, o)
-  local y = mean_of(model, model:condition(x), n, o)
+  local y = mean_of(model, M.condition(model, x), n, o)
   if not o.mirror then return y end
-  local other = mean_of(model, model:condition(core.image.flip(x, "horizontal")), n, o)
+  local other = mean_of(model, M.condition(model, core.image.flip(x, "horizontal")), n, o)
   return y:add(core.image.flip(other, "horizontal")):mul(0.5)
 end
 
@@ -137,6 +163,7 @@ function M.predict(model, x, opts)
   if o.pairs == nil then o.pairs = o.samples % 2 == 0 end
   check_pairs("Model:predict", "samples", o)
   check_mirror("Model:predict", x, o)
+  local _ <close> = lock.hold(model, "Model:predict")
   return mean_for(model, x, o.samples, o)
 end
 
@@ -144,6 +171,7 @@ end
 function M.mode(model, x, opts)
   local o = options.check("Model:mode", opts, { mirror = MIRROR }, 1)
   check_mirror("Model:mode", x, o)
+  local _ <close> = lock.hold(model, "Model:mode")
   o.temperature, o.rng = 0, core.Rng(0) -- which is multiplied by 0
   return mean_for(model, x, 1, o)
 end
