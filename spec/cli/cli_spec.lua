@@ -289,6 +289,14 @@ describe("command line", function()
     assert.matches("run/best.safetensors", json.decode(out).model, 1, true)
   end)
 
+  it("keeps the model that is best by the metric that was asked for, and ends when none is better", function()
+    assert.equal(0, (train "--config metric=iou --config higher=true --config patience=1 --config valid_every=1"))
+    local config, last = assert(json.read(folder .. "/run/config.json")), nil
+    assert.equal("iou", config.settings.metric)
+    for line in io.lines(folder .. "/run/log.jsonl") do last = json.decode(line) end
+    assert.is_true(last.step < 12)
+  end)
+
   it("goes on with a run from before there were recipes as it was", function()
     assert.equal(0, (train "--recipe paper --steps 4"))
     local path = folder .. "/run/config.json"
@@ -296,7 +304,7 @@ describe("command line", function()
     for name in pairs(config.settings) do
       if name:find "^augment%." or name:find "^head%." then config.settings[name] = nil end
     end
-    for _, name in ipairs {"recipe", "ema", "fall", "schedule", "accumulate", "patience"} do
+    for _, name in ipairs {"recipe", "ema", "fall", "schedule", "accumulate", "patience", "metric", "higher"} do
       config.settings[name] = nil
     end
     assert(core.file.write(path, json.encode(config)))

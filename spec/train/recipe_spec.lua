@@ -254,6 +254,38 @@ describe("a recipe", function()
     end)
   end)
 
+  it("lets no rotation and no prior shrink with the weights", function()
+    for _, o in ipairs {
+      {y = {1, 8, 8}, levels = 2, depth = 1, coupling = {width = 4}, learned_prior = true},
+      {x = {1, 8, 8}, y = {1, 8, 8}, levels = 2, depth = 1, encoder = {channels = {2, 2, 2}}, coupling = {width = 4}},
+    } do
+      o.rng = core.Rng(1)
+      local model, decays, kept = cglow.Model(o), {}, 0
+      for _, group in ipairs(model:parameter_groups()) do
+        for _, p in ipairs(group.params) do decays[p.name] = group.decay end
+      end
+      for _, p in ipairs(model:parameters()) do
+        local whole = p.name:find "invconv.weight" or p.name:find "^prior"
+        assert.equal(whole and 0 or 1, decays[p.name], p.name)
+        kept = kept + (whole and 1 or 0)
+      end
+      assert.is_true(kept >= 3)
+    end
+  end)
+
+  it("leaves its curves as a table", function()
+    trainer {run = run, steps = 6, log_every = 2, valid_every = 3, validate = function(m)
+      return {iou = 0.5, ["a,b"] = m:parameter_count()}
+    end}:run()
+    local lines = {}
+    for line in io.lines(run .. "/curves.csv") do lines[#lines + 1] = line end
+    assert.equal('step,seconds,epoch,lr,nll,"valid.a,b",valid.iou,valid.nll', lines[1])
+    local count = toy.model():parameter_count()
+    assert.matches("^2,[%d.]+,0.571428571,0.001,[%d.]+,,,$", lines[2])
+    assert.matches("^3,[%d.]+,,,," .. count .. ",0.5,[%d.]+$", lines[3])
+    assert.equal(6, #lines) -- steps 2, 4 and 6, validations at 3 and 6, and the names
+  end)
+
   describe("of discrete data", function()
     local function masks(info)
       return cglow.data.Dataset {size = 6, info = info, get = function(i)

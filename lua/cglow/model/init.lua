@@ -106,29 +106,34 @@ function Model:parameters()
   return table.move(self.parameter_list, 1, #self.parameter_list, 1, {})
 end
 
---- The parameters in groups for an optimizer, to let the weights of actnorm's
--- and the 1×1's conditioning networks (but not their last biases) take other
+-- How much of the step size a parameter takes, and of the weight decay: a rotation is not to
+-- shrink, nor are the moments of a prior.
+local function shares_of(p, cn_step)
+  local decay = (p.name:find "%.invconv%.weight$" or p.name:find "^prior%.") and 0 or 1
+  local in_cn = p.name:find "%.actnorm%.cn%." or p.name:find "%.invconv%.cn%."
+  if not cn_step or not in_cn or p.name:find("fc3.bias", 1, true) or p.step_scale == 0 then return 1, decay end
+  return cn_step / p.step_scale, decay
+end
+
+--- The parameters in groups for an optimizer: the matrices of an unconditional 1×1 convolution
+-- and the prior's moments have no weight decay, and the weights of actnorm's
+-- and the 1×1's conditioning networks (but not their last biases) may take other
 -- steps than the rest. With `init = "live"` they take 1/20 of the step without
 -- this already, by their `step_scale` (examples/RESULTS.md).
 -- @number[opt] cn_step what to multiply their steps by; nil: leave all as they are
--- @treturn {table,...} {params = {…}, scale = …}
+-- @treturn {table,...} {params = {…}, scale = …, decay = …}
 function Model:parameter_groups(cn_step)
   cn_step = options.arg("Model:parameter_groups", 1, "cn_step", cn_step,
     { type = "number", optional = true, min = 0, max = 1e9 })
-  if not cn_step then return { { params = self:parameters(), scale = 1 } } end
-  local body = { params = {}, scale = 1 }
-  local groups, slow = { body }, {}
+  local groups, place = {}, {}
   for _, p in ipairs(self:parameters()) do
-    local in_cn = p.name:find("%.actnorm%.cn%.") or p.name:find("%.invconv%.cn%.")
-    local group = body
-    if in_cn and not p.name:find("fc3.bias", 1, true) and p.step_scale > 0 then
-      group = slow[p.step_scale]
-      if not group then
-        group = { params = {}, scale = cn_step / p.step_scale }
-        slow[p.step_scale], groups[#groups + 1] = group, group
-      end
+    local scale, decay = shares_of(p, cn_step)
+    local key = ("%.17g %d"):format(scale, decay)
+    if not place[key] then
+      place[key] = #groups + 1
+      groups[place[key]] = { params = {}, scale = scale, decay = decay }
     end
-    group.params[#group.params + 1] = p
+    table.insert(groups[place[key]].params, p)
   end
   return groups
 end

@@ -6,6 +6,8 @@
 --     last.safetensors  link to the newest of them
 --     best.safetensors  the model with the lowest validation NLL so far
 --     samples/          contact sheets over time
+--     model.safetensors the model at the end
+--     curves.csv        losses, step sizes and metrics over the steps, as a table
 --     report.html       all of it for a browser
 --     lock              held while a process trains here
 --
@@ -13,6 +15,7 @@
 -- folder that can be resumed.
 -- @module cglow.run.folder
 local lfs = require "lfs"
+local curves = require "cglow.run.curves"
 local file = require "cglow.core".file
 local json = require "cglow.util.json"
 local read_file = require "cglow.util.read_file"
@@ -272,6 +275,16 @@ function Folder:rewind_log(step)
     end
   end
   return file.write(path, table.concat(kept))
+end
+
+--- Write curves.csv from the log.
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function Folder:write_curves()
+  local records, message = self:read_log()
+  if not records then return nil, message end
+  return file.write(self:file("curves.csv"), curves.csv(records))
 end
 
 --- Start the log of a new run: empty.

@@ -38,6 +38,8 @@ local KNOWN = {
   {"fall", "number", "share of the steps, the last ones, over which it falls to 0", 0},
   {"cooldown", "integer", "the same as a number of steps, in place of fall", 0},
   {"ema", "number", "what a step keeps of the average of the weights; 0: no average", 0},
+  {"metric", "word", "what picks the best model: nll or one of the task's metrics", "nll"},
+  {"higher", "boolean", "is more of it better?", false},
   {"patience", "integer", "validations without a better one that end it; 0: none do", 0},
   {"augment.mirror", "boolean", "exchange left and right of every second sample", false},
   {"augment.transpose", "boolean", "exchange rows and columns of every second sample", false},
@@ -75,7 +77,7 @@ local parse = {
     local n = tonumber(text)
     return n and n >= 0 and n < math.huge and n or nil
   end,
-  word = function(text) return text:match("^%l+$") end,
+  word = function(text) return text:match("^[%l_]+$") end,
   integers = function(text)
     local list = {}
     for part in (text .. ","):gmatch "([^,]*)," do
@@ -242,8 +244,9 @@ end
 
 --- The trainer's part of the settings.
 function M.trainer(settings)
-  local o = part(settings, "", {"steps", "batch", "accumulate", "seed", "warmup", "cooldown", "patience", "log_every",
-    "valid_every", "checkpoint_every", "keep", "recover_after", "max_refused"})
+  local o = part(settings, "", {"steps", "batch", "accumulate", "seed", "warmup", "cooldown", "metric", "higher",
+    "patience", "log_every", "valid_every", "checkpoint_every", "keep", "recover_after",
+    "max_refused"})
   o.ema = settings.ema > 0 and settings.ema or nil
   local constant, by_share = settings.schedule == "constant", settings.cooldown == 0 and settings.fall > 0
   if constant or by_share or settings.cooldown > 0 then o.schedule = settings.schedule end

@@ -141,9 +141,11 @@ function Store:save_picture(step, draw)
   must(image.save(self.folder:file(("samples/step-%08d.png"):format(step)), picture))
 end
 
---- Bring the report up to date.
+--- Bring the report and the table of curves up to date.
 function Store:write_report()
-  if self.folder then must(report.save {self.folder.path}) end
+  if not self.folder then return end
+  must(report.save {self.folder.path})
+  must(self.folder:write_curves())
 end
 
 --- Path of the newest checkpoint, or nil.
