@@ -4,25 +4,11 @@
 --
 --     lua5.4 spec/tools/rooms.lua [FOLDER]
 --
--- FOLDER holds lua/cglow and csrc; default: the current one. In C a room is a folder,
--- and the table of csrc/README.md says what it may include; a module is a .c with the
--- .h of its name. In Lua a room is a folder, or a file beside the folders. Each may use those of its own
--- line below; `util` and the core in C are open to all.
+-- FOLDER holds lua/cglow and csrc; default: the current one. Their README.md each hold a
+-- table that says what a room may use. In C a room is a folder, and a module is a .c with
+-- the .h of its name. In Lua a room is a folder of lua/cglow, or a file beside the folders;
+-- `util` and the core in C are open to all.
 
-local ROOMS <const> = {
-  util = {},
-  nn = {}, optim = {}, metrics = {}, image = {},
-  data = {"image", "metrics"},
-  model = {"nn", "optim"},
-  feedforward = {"nn", "model"},
-  run = {},
-  report = {"run"},
-  train = {"optim", "image", "metrics", "model", "run", "report"},
-  tasks = {"image", "metrics", "data"},
-  cli = {"image", "data", "model", "feedforward", "run", "report", "train", "tasks"},
-  help = {},
-  init = {"model"}, -- the table that `require "cglow"` gives; the rest it loads by name when first used
-}
 local OPEN_TO_ALL <const> = {core = true, util = true}
 
 local ROOT <const> = arg[1] or "."
@@ -33,6 +19,22 @@ local function fault(...) faults[#faults + 1] = string.format(...) end
 local function read(path)
   local file <close> = assert(io.open(ROOT .. "/" .. path, "rb"))
   return file:read "a"
+end
+
+-- Room -> set of rooms, from the rows "| `room` | what it holds | `other`, ... |" of a page.
+local function read_table(page, row)
+  local all, allowed = {}, {}
+  for line in read(page):gmatch "[^\n]+" do
+    local room, others = line:match("^| `" .. row .. "` |.-|([^|]*)|$")
+    if room then all[room], allowed[room] = others, {[room] = true} end
+  end
+  for room, others in pairs(all) do
+    if others:find "%f[%w]all%f[%W]" then
+      for other in pairs(all) do allowed[room][other] = true end
+    end
+    for other in others:gmatch "`([%w_/]+)`" do allowed[room][other] = true end
+  end
+  return allowed
 end
 
 -- The room of a module's name: "model" of "cglow.model.build", "init" of "cglow".
@@ -52,14 +54,10 @@ local function read_requires()
 end
 
 local function check_edges(uses)
-  local allowed = {}
-  for room, others in pairs(ROOMS) do
-    allowed[room] = {[room] = true}
-    for _, other in ipairs(others) do allowed[room][other] = true end
-  end
+  local allowed = read_table("lua/README.md", "cglow/([%w_]+)[%w/.]*")
   for name, modules in pairs(uses) do
     local room = room_of(name)
-    if not allowed[room] then fault("%s is in no room that spec/tools/rooms.lua knows", name) end
+    if not allowed[room] then fault("%s is in no room that lua/README.md knows", name) end
     for _, module in ipairs(modules) do
       local other = room_of(module)
       if allowed[room] and not (allowed[room][other] or OPEN_TO_ALL[other]) then
@@ -91,22 +89,6 @@ end
 ---------------------------------------------------------------------------
 -- C
 
--- Room -> set of rooms, from the rows "| `room/` | what it holds | `other`, ... |".
-local function read_table()
-  local all, allowed = {}, {}
-  for line in read "csrc/README.md":gmatch "[^\n]+" do
-    local room, others = line:match "^| `([%w/]+)/` |.-|([^|]*)|$"
-    if room then all[room], allowed[room] = others, {[room] = true} end
-  end
-  for room, others in pairs(all) do
-    if others:find "%f[%w]all%f[%W]" then
-      for other in pairs(all) do allowed[room][other] = true end
-    end
-    for other in others:gmatch "`([%w/]+)`" do allowed[room][other] = true end
-  end
-  return allowed
-end
-
 -- Besides csrc/lua: the entry point of a shared object of its own.
 local KNOWS_LUA <const> = {["mpi/module"] = true}
 
@@ -130,7 +112,7 @@ local function read_includes()
 end
 
 local function check_includes(uses)
-  local allowed = read_table()
+  local allowed = read_table("csrc/README.md", "([%w/]+)/")
   local function room(module) return module:match "^(.*)/" or "" end
   for name, modules in pairs(uses) do
     local own = allowed[room(name)]
@@ -143,12 +125,22 @@ local function check_includes(uses)
   end
 end
 
+---------------------------------------------------------------------------
+-- Specs
+
+-- `busted` looks into the folders of spec/ alone.
+local function check_specs()
+  local pipe <close> = assert(io.popen(IN_ROOT .. "ls spec/*_spec.lua 2>/dev/null"))
+  for path in pipe:lines() do fault("%s is in no room: a spec lies in a folder of spec/", path) end
+end
+
 local uses = read_requires()
 check_edges(uses)
 check_circles(uses)
 local includes = read_includes()
 check_includes(includes)
 check_circles(includes)
+check_specs()
 table.sort(faults)
 for _, text in ipairs(faults) do print(text) end
 os.exit(#faults == 0)
