@@ -79,6 +79,17 @@ describe("Trainers of several ranks", function()
     assert.same(log_of "b", log_of "a")
   end)
 
+  it("stop together by Ctrl-C on mpirun, which gives them time when it is told to", function()
+    local text, status = ranks.run(3, ("%s spec/mpi/ranks/train.lua %s/a 100000 ctrl_c"):format(LUA, folder),
+      "--mca odls_base_sigkill_timeout 30")
+    assert.not_equal(0, status)
+    local steps = {}
+    for step in text:gmatch "interrupted at step (%d+)" do steps[#steps + 1] = tonumber(step) end
+    assert.same({steps[1], steps[1], steps[1]}, steps, text)
+    local kept = checkpoints "a"
+    assert.equal(steps[1], kept[#kept])
+  end)
+
   it("go on with another number of ranks, and say what differs", function()
     together(3, "a", 8)
     local said, text = together(2, "a", 16, "resume")

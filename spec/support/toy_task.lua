@@ -5,6 +5,10 @@ local cglow = require "cglow"
 local core = require "cglow.core"
 local image, metrics = cglow.image, cglow.metrics
 
+-- So many numbers are drawn at once.
+local at_once = tonumber(os.getenv "TOY_AT_ONCE")
+if at_once then require "cglow.tasks.evaluation".AT_ONCE = at_once end
+
 local interrupt_at = tonumber(os.getenv "TOY_INTERRUPT")
 local reads = 0
 

@@ -9,6 +9,7 @@ local evaluation = require "cglow.tasks.evaluation"
 local feedforward = require "cglow.feedforward"
 local format = require "cglow.run.format"
 local image = require "cglow.image"
+local launch = require "cglow.cli.launch"
 local json = require "cglow.util.json"
 local parser = require "cglow.cli.parser"
 local runfolder = require "cglow.run.folder"
@@ -59,7 +60,7 @@ local function trainer_options(task, args, s, network, sets)
     model = network, train = sets.train, valid = valid, steps = s.steps, batch = s.batch, seed = s.seed,
     optimizer = {lr = s.lr}, resume = args.resume or false,
     progress = args.json and "json" or args.quiet and "quiet" or nil,
-    validate = function() return evaluation.score(task, network, valid, {samples = 1}) end,
+    validate = function(_, _, world) return evaluation.score(task, network, valid, {samples = 1, world = world}) end,
     picture = function() return evaluation.sheet(task, network, valid, prediction(valid)) end,
   }
 end
@@ -74,6 +75,7 @@ local function measure(task, network, data, train_data)
 end
 
 local function report(task, args, s, folder, train_data)
+  if launch.rank() > 0 then return end
   local path = folder:file "best.safetensors"
   local network = command.must(feedforward.load(path))
   local data, source = training.data(task, s, args.split or "valid")

@@ -6,6 +6,7 @@
 local console = require "cglow.util.console"
 local core = require "cglow.core"
 local failure = require "cglow.util.failure"
+local launch = require "cglow.cli.launch"
 local lfs = require "lfs"
 
 local M = {}
@@ -57,6 +58,7 @@ function M.parse(name, parser, argv)
   if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
   for _, path in ipairs(args.file or {}) do M.require_path(path, "file", args.command) end
   if args.threads then core.threads(args.threads) end
+  launch.tell(args)
   core.seed(args.seed or 1)
   args.argv = argv
   return args
@@ -71,7 +73,11 @@ local function handle(e)
 end
 
 local function code_of(name, ok, result)
-  if ok then return result or 0 end
+  if ok then
+    launch.leave()
+    return result or 0
+  end
+  launch.fail()
   if is_interrupt(result) then
     console.tell(name .. ": interrupted")
     return M.INTERRUPTED
@@ -86,7 +92,10 @@ end
 -- @param ... its arguments
 -- @treturn integer exit code: what `execute` returns, or 0; 1 when what it said could not be written
 function M.run(name, execute, ...)
-  local code = code_of(name, xpcall(execute, handle, ...))
+  local code = code_of(name, xpcall(function(...)
+    M.must(launch.join())
+    return execute(...)
+  end, handle, ...))
   local ok, message = console.finish()
   if ok or code ~= 0 then return code end
   io.stderr:write(name, ": ", message, "\n")

@@ -5,6 +5,7 @@ local console = require "cglow.util.console"
 local core = require "cglow.core"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
+local launch = require "cglow.cli.launch"
 local format = require "cglow.run.format"
 local train = require "cglow.train"
 
@@ -42,6 +43,7 @@ local function measure_validation(options)
 end
 
 return function(_, args, model, options)
+  if launch.rank() > 0 then return end
   local parameters = model:parameter_count()
   local step, valid = measure(options), measure_validation(options)
   local _, peak = core.system.memory()

@@ -6,6 +6,7 @@ local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
 local evaluation = require "cglow.tasks.evaluation"
+local launch = require "cglow.cli.launch"
 local session_of = require "cglow.cli.session"
 local validation = require "cglow.train.validation"
 local ways = require "cglow.tasks.ways"
@@ -46,6 +47,7 @@ end
 local function bits_per_dim(args, session, data)
   local nll = validation.new {
     data = data:dequantise(), batch = 2, cell_width = data.info.cell_width or 1, seed = args.seed or 1,
+    world = launch.world(),
   }
   return command.must(nll:run(session.model)).nll
 end
@@ -58,8 +60,10 @@ local function predictions(args, session)
     local own = session.size
     command.misuse(("--size: the model's pictures are of %dx%d, not %dx%d"):format(own, own, size, size))
   end
-  if size > session.size then return session_of.tiled(session), {samples = 1, shown = 0} end
-  return session.model, session.way
+  local way = session.way
+  way.world = launch.world()
+  if size == session.size then return session.model, way end
+  return session_of.tiled(session), {samples = 1, shown = 0, rng = way.rng, world = way.world}
 end
 
 local function baselines(args, session, data)
@@ -88,7 +92,7 @@ end
 local function compare(args, session, data)
   local results = {}
   for _, way in ipairs(ways.all()) do
-    way.rng, way.cell_width = core.Rng(args.seed or 1), session.way.cell_width
+    way.rng, way.cell_width, way.world = core.Rng(args.seed or 1), session.way.cell_width, launch.world()
     local before = core.system.clock()
     local metrics = evaluation.score(session.task, session.model, data, way)
     metrics.seconds = (core.system.clock() - before) / data:size()
@@ -101,6 +105,7 @@ local function draw_sheet(args, session, data)
   local model, way = predictions(args, session)
   local o = {rng = core.Rng(args.seed or 1), indices = evaluation.spread(data, SHOWN)}
   for name, value in pairs(way) do o[name] = o[name] or value end
+  o.world = nil -- rank 0 draws it alone
   return evaluation.sheet(session.task, model, data, o)
 end
 
@@ -139,6 +144,7 @@ return function(task, args)
   if args.limit then all = all:subset(1, math.min(args.limit, all:size())) end
   local data = command.must(all:usable())
   local results = (args.compare and compare or measure)(args, session, data)
+  if launch.rank() > 0 then return end
   command.must(image.save(sheet, draw_sheet(args, session, data)))
   say(args, session, data, {results = results, source = source, sheet = sheet, left_out = data:left_out()})
 end

@@ -5,8 +5,10 @@ local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
 local outputs = require "cglow.cli.outputs"
+local launch = require "cglow.cli.launch"
 local session_of = require "cglow.cli.session"
 local runfolder = require "cglow.run.folder"
+local streams = require "cglow.util.streams"
 
 -- Where each result goes; two inputs may not share one.
 local function targets(files, out)
@@ -26,15 +28,12 @@ local function inputs_of(args, session)
   return inputs
 end
 
--- One file's answer, or nil and a message.
+-- Write one file's answer; what went wrong, or "".
 local function answer_file(task, args, session, predict, file, path)
   local answer, how = task.predict_file(predict, file, session.size, args)
-  if not answer then return nil, how end
+  if not answer then return how end
   local ok, message = image.save(path, answer, how or task.save)
-  if not ok then return nil, message end
-  if args.json then console.say(json.encode {input = file, output = path})
-  elseif not args.quiet then console.say(("%s -> %s"):format(file, path)) end
-  return true
+  return ok and "" or message
 end
 
 return function(task, args)
@@ -44,13 +43,22 @@ return function(task, args)
   outputs.check(paths, inputs_of(args, session), args.force)
   local predict, failed = session_of.predictor(session), 0
   command.must(runfolder.make_directory(out))
-  for i, file in ipairs(args.file) do
-    local ok, message = answer_file(session.task, args, session, predict, file, paths[i])
-    if not ok then
+  launch.meet() -- none writes before all have looked
+  local stand_at = streams.cut(session.way.rng)
+  local function answer(i)
+    stand_at(i)
+    return answer_file(session.task, args, session, predict, args.file[i], paths[i])
+  end
+  launch.world():texts(#args.file, answer, function(i, message)
+    if message ~= "" then
       failed = failed + 1
       console.tell(("%s: %s"):format(task.name, message))
+    elseif args.json then
+      console.say(json.encode {input = args.file[i], output = paths[i]})
+    elseif not args.quiet then
+      console.say(("%s -> %s"):format(args.file[i], paths[i]))
     end
-  end
+  end)
   if failed == 0 then return 0 end
   if #args.file > 1 then
     console.tell(("%s: %d of %d files have no answer"):format(task.name, failed, #args.file))

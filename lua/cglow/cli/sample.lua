@@ -4,6 +4,7 @@ local console = require "cglow.util.console"
 local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
+local launch = require "cglow.cli.launch"
 local evaluation = require "cglow.tasks.evaluation"
 local session_of = require "cglow.cli.session"
 
@@ -26,6 +27,7 @@ local function inputs_of(args, session)
 end
 
 return function(task, args)
+  if launch.rank() > 0 then return end -- a few samples are no work to share
   local session = session_of.load(task, args)
   local path = session_of.sheet(args, session, "samples.png")
   local sheet = evaluation.samples_sheet(session.task, session.model, inputs_of(args, session), {

@@ -58,7 +58,11 @@ local function trainer_options(task, args, s, model, sets)
     o.train = o.train:map(command.try(transform.augment, augment))
   end
   if model.config.head then o.head = {target = task.head.target, weight = s["head.weight"]} end
-  o.validate = function() return evaluation.score(task, model, valid, prediction()) end
+  o.validate = function(_, _, world)
+    local how = prediction()
+    how.world = world
+    return evaluation.score(task, model, valid, how)
+  end
   o.picture = function()
     return evaluation.sheet(task, model, valid, prediction(evaluation.spread(valid, SHOWN)))
   end

@@ -4,6 +4,7 @@
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local core = require "cglow.core"
+local launch = require "cglow.cli.launch"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local train = require "cglow.train"
@@ -33,8 +34,10 @@ end
 -- empty tables for a new run.
 function M.saved(args, folder, field, name)
   if not args.resume then return {}, {} end
-  if not folder:exists() then command.misuse(("there is no run in %s to resume"):format(folder.path)) end
-  local config = M.config_of(folder, field, name)
+  local config = launch.shared(function()
+    if not folder:exists() then command.misuse(("there is no run in %s to resume"):format(folder.path)) end
+    return M.config_of(folder, field, name)
+  end)
   return config, (command.must(settings.saved(config)))
 end
 
@@ -89,7 +92,7 @@ function M.describe(config, name, args, s, model, sets, saved)
   config.version, config.settings, config.command = version, s, saved.command or line
   config.model, config.parameters = model.config, model:parameter_count()
   config.data = {source = sets.source, train = sets.train:size(), valid = sets.valid:size()}
-  config.machine, config.threads = core.system.machine(), core.threads()
+  config.machine, config.threads, config.ranks = core.system.machine(), core.threads(), launch.world().size
   config.started = saved.started or os.date "!%Y-%m-%dT%H:%M:%SZ"
   if args.resume then -- all commands that went on with the run, this one among them
     config.resumed = table.move(saved.resumed or {}, 1, #(saved.resumed or {}), 1, {})
@@ -118,11 +121,13 @@ end
 -- @tparam table sets
 -- @treturn ?integer exit code; nil when training came to its end
 function M.run(name, args, options, sets)
+  options.world = launch.mpi()
   local trainer = command.try(train.Trainer, options)
   command.say(args, "%s: %d images to learn from, %d held out (%s)", name, sets.train:size(), sets.valid:size(),
     sets.source)
-  command.say(args, "model: %.2f M parameters, %d threads; run folder: %s", options.model:parameter_count() / 1e6,
-    core.threads(), options.run)
+  local ranks = launch.world().size
+  command.say(args, "model: %.2f M parameters, %s%d threads; run folder: %s", options.model:parameter_count() / 1e6,
+    ranks > 1 and ranks .. " ranks of " or "", core.threads(), options.run)
   local outcome = trainer:run()
   say_left_out(name, sets)
   if outcome.reason == "done" then return nil end

@@ -4,12 +4,13 @@ local core = require "cglow.core"
 local failure = require "cglow.util.failure"
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
+local streams = require "cglow.util.streams"
 local ways = require "cglow.tasks.ways"
 
 local M = {}
 
 -- Pixels of y times samples that are drawn at once; more only costs memory.
-local AT_ONCE = 1 << 18
+M.AT_ONCE = 1 << 18
 
 local function mean_of(ys, first, count)
   local mine = ys:narrow(1, first, count)
@@ -17,26 +18,45 @@ local function mean_of(ys, first, count)
   return mine:reshape(1, count, shape[1] * shape[2] * shape[3]):mean(2):reshape(table.unpack(shape)), mine
 end
 
+-- The work of `each` in pieces of a few samples: how many there are, a function that draws
+-- for piece i, and one that visits its samples.
+local function pieces(model, data, o, visit)
+  local indices, kept = o.indices or {}, {}
+  if not o.indices then for i = 1, data:size() do indices[i] = i end end
+  local x = failure.must(data:get(indices[1])).x
+  local size = math.max(1, M.AT_ONCE // (ways.count(o) * x:size(2) * x:size(3)))
+  local stand_at = streams.cut(o.rng or core.rng())
+  local function load(i)
+    local list = {}
+    for k = (i - 1) * size + 1, math.min(i * size, #indices) do list[#list + 1] = failure.must(data:get(indices[k])) end
+    return list
+  end
+  local function compute(i)
+    local xs = {}
+    kept[i] = load(i)
+    for k, sample in ipairs(kept[i]) do xs[k] = sample.x end
+    stand_at(i)
+    return (ways.draw(model, core.stack(xs), o))
+  end
+  return (#indices + size - 1) // size, compute, function(i, ys)
+    local samples = kept[i] or load(i)
+    local count = ys:size(1) // #samples
+    kept[i] = nil
+    for k, sample in ipairs(samples) do visit(sample, mean_of(ys, (k - 1) * count + 1, count)) end
+  end
+end
+
 --- Predict every sample of a data set.
 -- @param model
 -- @param data
--- @tparam table o a way to predict (see `cglow.tasks.ways`), and `indices` (a list; nil: all)
+-- @tparam table o a way to predict (see `cglow.tasks.ways`), `indices` (a list; nil: all), and
+-- `world`, ranks that share the work (see `cglow.train.world`): all of them visit all samples
 -- @tparam function visit called with the sample, the mean of its samples
 -- (C×H×W) and the samples (M×C×H×W); both are overwritten later
 function M.each(model, data, o, visit)
-  local indices = o.indices or {}
-  if not o.indices then for i = 1, data:size() do indices[i] = i end end
-  local x = failure.must(data:get(indices[1])).x
-  local chunk = math.max(1, AT_ONCE // (ways.count(o) * x:size(2) * x:size(3)))
-  for first = 1, #indices, chunk do
-    local samples, xs = {}, {}
-    for i = first, math.min(first + chunk - 1, #indices) do
-      samples[#samples + 1] = failure.must(data:get(indices[i]))
-      xs[#xs + 1] = samples[#samples].x
-    end
-    local ys, count = ways.draw(model, core.stack(xs), o)
-    for i, sample in ipairs(samples) do visit(sample, mean_of(ys, (i - 1) * count + 1, count)) end
-  end
+  local count, compute, show = pieces(model, data, o, visit)
+  if o.world then return o.world:tensors(count, compute, show) end
+  for i = 1, count do show(i, compute(i)) end
 end
 
 --- Score a model.

@@ -12,15 +12,13 @@ local exchange = require "cglow.train.exchange"
 local json = require "cglow.util.json"
 local start = require "cglow.train.start"
 local stop = require "cglow.train.stop"
+local streams = require "cglow.util.streams"
 
 local M = {}
 
 -- Added to the seed for each rank, so that their noise differs; above all of the seed's
 -- other shares.
 local RANK_STREAM <const> = 1 << 34
-
--- Blocks of random numbers that a step may use up.
-local STEP_BLOCKS <const> = 1 << 32
 
 local CHECK_EVERY <const> = 100 -- steps between two comparisons of all weights
 
@@ -97,6 +95,14 @@ function Alone:tensors(count, compute, visit)
   for i = 1, count do visit(i, compute(i)) end
 end
 
+--- Compute texts for 1..count, each on one rank, and visit them all on every rank.
+-- @tparam integer count
+-- @tparam function compute gives a text
+-- @tparam function visit is called with the number and the text, in order
+function Alone:texts(count, compute, visit)
+  for i = 1, count do visit(i, compute(i)) end
+end
+
 --- A process of its own.
 M.ALONE = setmetatable({}, Alone)
 
@@ -124,9 +130,10 @@ function Ranks:fill(shuffle, indices, batch)
   for i = batch * self.size, batch + 1, -1 do indices[i] = nil end
 end
 
--- A place of its own for each rank and step: nothing needs to be kept of it.
+-- A part of the stream for each step, and a stream for each rank: nothing of it needs to be kept.
 function Ranks:set_noise(noise, seed, step)
-  noise:set_state(("philox4x32-10:%d:%d"):format(seed + RANK_STREAM * self.rank, step * STEP_BLOCKS))
+  noise:set_state(core.Rng(seed + RANK_STREAM * self.rank):state())
+  streams.cut(noise)(step)
 end
 
 --- Prepare the exchange of a model's gradients.
@@ -320,6 +327,14 @@ function Ranks:tensors(count, compute, visit)
       end
       visit(i, self.mpi.broadcast(t, root))
     end
+  end
+end
+
+function Ranks:texts(count, compute, visit)
+  for first = 1, count, self.size do
+    local mine = first + self.rank
+    local texts = self.mpi.gather(mine <= count and compute(mine) or "")
+    for i = first, math.min(first + self.size - 1, count) do visit(i, texts[i - first + 1]) end
   end
 end
 

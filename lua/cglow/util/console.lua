@@ -6,6 +6,7 @@ local bytes = require "cglow.util.bytes"
 
 local M = {}
 
+local silent = false
 local lost -- why something could not be written, if anything could not
 
 --- A text without control characters, but for line ends and tabs: \x1b in place of
@@ -17,7 +18,12 @@ function M.harmless(text)
   return (text:gsub("\xc2[\x80-\x9f]", function(c) return ("\\u{%x}"):format(utf8.codepoint(c)) end))
 end
 
+--- Say and tell nothing from now on, or something again.
+-- @tparam boolean on
+function M.silence(on) silent = on end
+
 local function put(file, ...)
+  if silent then return end
   local ok, message = file:write(...)
   if not ok then lost = lost or message end
 end
@@ -29,6 +35,7 @@ function M.say(text) put(io.stdout, M.harmless(text), "\n") end
 --- Write a line to the error stream, after what was said.
 -- @string text
 function M.tell(text)
+  if silent then return end
   M.finish()
   io.stderr:write(M.harmless(text), "\n")
 end

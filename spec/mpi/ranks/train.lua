@@ -51,6 +51,9 @@ local HAPPENS = {
   error = function() at(5, function() error("a callback's mistake") end) end,
   kill = function() at(12, function() os.execute "kill -9 $PPID" end) end,
   signal = function() at(9, function() io.popen("kill -TERM $PPID"):close() end) end,
+  ctrl_c = function() -- on mpirun, which is this process's parent
+    at(9, function() io.popen("kill -INT $(cut -d' ' -f4 /proc/$PPID/stat)"):close() end)
+  end,
   stop = function() at(7, function(trainer) trainer:stop("enough of it") end) end,
   differ = function()
     at(50, function() o.model:parameters()[3].value:add(1e-6) end)
