@@ -81,7 +81,7 @@ describe("Trainers of several ranks", function()
 
   it("stop together by Ctrl-C on mpirun, which gives them time when it is told to", function()
     local text, status = ranks.run(3, ("%s spec/mpi/ranks/train.lua %s/a 100000 ctrl_c"):format(LUA, folder),
-      "--mca odls_base_sigkill_timeout 30")
+      "--mca odls_base_sigkill_timeout 10")
     assert.not_equal(0, status)
     local steps = {}
     for step in text:gmatch "interrupted at step (%d+)" do steps[#steps + 1] = tonumber(step) end

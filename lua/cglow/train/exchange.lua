@@ -19,92 +19,88 @@ M.BUCKET = 1 << 20 -- numbers that travel, from which on a bucket is full
 
 local BYTES <const> = core.scalar == "double" and 8 or 4 -- of a number
 
--- Less travels into each rank as rows of all others than as a matrix that is added up.
-local function rows_are_less(p, samples, ranks)
-  local shape = p.value:size()
-  local rows, count = shape[1], p.value:count()
-  return samples * (ranks - 1) * (rows + count // rows) < 2 * (ranks - 1) / ranks * count
-end
-
--- ---- buckets ------------------------------------------------------------------
-
--- A bucket has `pack`, called before it sets out, and `unpack`, when it has arrived, and
--- the transfer between them, made the first time.
-
-local function factors_bucket(self, params)
-  local factors = core.gradient_factors(params, self.samples, self.ranks)
-  local own, all = factors:tensors()
-  return {
-    bytes = own:count() * BYTES * (self.ranks - 1),
-    begin = function() factors:begin() end,
-    pack = function() factors:pack(1 / self.ranks) end,
-    set_out = function() return self.mpi.igather(own, all) end,
-    unpack = function() factors:unpack() end,
-  }
-end
-
-local function flat_bucket(self, params)
-  local flat = core.gradient_flat(params)
-  local tensor = flat:tensor()
-  return {
-    bytes = 2 * tensor:count() * BYTES * (self.ranks - 1) // self.ranks,
-    begin = function() end,
-    pack = function() flat:complete() end,
-    set_out = function() return self.mpi.iallreduce(tensor, 1 / self.ranks) end,
-    unpack = function() end,
-  }
-end
-
--- Fill buckets of one kind in the order in which the parts of the model are done.
-local function filler(self, make, size_of)
-  local params, size, last = {}, 0, 0
-  local function close()
-    if #params == 0 then return end
-    local bucket = make(self, params)
-    bucket.part = last
-    self.buckets[#self.buckets + 1] = bucket
-    params, size = {}, 0
-  end
-  return function(p, part)
-    params[#params + 1], last = p, part
-    size = size + size_of(p)
-    if size >= M.BUCKET then close() end
-  end, close
-end
+-- ---- the plan -----------------------------------------------------------------
 
 local function count(p) return p.value:count() end
 
-local function build(self, parts, keep_rows)
-  local function rows_of(p)
-    return (self.ranks - 1) * self.samples * (p.value:size(1) + count(p) // p.value:size(1))
+-- Numbers of the factors of a rank's gradient.
+local function factors(p, samples)
+  local rows = p.value:size(1)
+  return samples * (rows + count(p) // rows)
+end
+
+-- Fill buckets of one kind in the order in which the parts of the model are done.
+local function filler(plan, kind, travels)
+  local bucket
+  local function close()
+    plan[#plan + 1], bucket = bucket, nil
   end
-  local add_rows, close_rows = filler(self, factors_bucket, rows_of)
-  local add_flat, close_flat = filler(self, flat_bucket, count)
-  for part, params in ipairs(parts) do
-    for _, p in ipairs(params) do
-      if keep_rows and core.is_outer_product(p) and rows_are_less(p, self.samples, self.ranks) then
-        add_rows(p, part)
-      else
-        add_flat(p, part)
-      end
-    end
-  end
-  close_rows()
-  close_flat()
-  -- The order in which buckets are sent, the same on all ranks.
-  table.sort(self.buckets, function(a, b)
-    if a.part ~= b.part then return a.part < b.part end
-    return a.bytes > b.bytes
-  end)
+  return function(p, part)
+    bucket = bucket or {kind = kind, params = {}, numbers = 0}
+    table.insert(bucket.params, p)
+    bucket.part, bucket.numbers = part, bucket.numbers + travels(p)
+    if bucket.numbers >= M.BUCKET then close() end
+  end, close
 end
 
 -- The parts of a model in the order in which backward is done with them.
 local function parts_of(model)
   if model.gradient_parts then return model:gradient_parts() end
-  local all = model:parameters()
-  local reversed = {}
+  local all, reversed = model:parameters(), {}
   for i = #all, 1, -1 do reversed[#reversed + 1] = all[i] end
   return {reversed}
+end
+
+--- What travels in a step, in the order in which it sets out.
+-- @param model with `parameters` and perhaps `gradient_parts`
+-- @tparam integer samples in each rank's backward pass
+-- @tparam integer ranks
+-- @tparam[opt=true] boolean keep_rows may factors travel?
+-- @treturn {table,...} buckets: `kind` ("factors" or "flat"), `params`, `part` of the model with which
+-- it is complete, `numbers` that leave each rank
+function M.plan(model, samples, ranks, keep_rows)
+  local plan = {}
+  local add_factors, close_factors = filler(plan, "factors", function(p) return (ranks - 1) * factors(p, samples) end)
+  local add_flat, close_flat = filler(plan, "flat", function(p) return 2 * (ranks - 1) * count(p) / ranks end)
+  for part, params in ipairs(parts_of(model)) do
+    for _, p in ipairs(params) do
+      local less = (ranks - 1) * factors(p, samples) < 2 * (ranks - 1) / ranks * count(p)
+      if keep_rows ~= false and less and core.is_outer_product(p) then add_factors(p, part) else add_flat(p, part) end
+    end
+  end
+  close_factors()
+  close_flat()
+  -- The order in which buckets are sent, the same on all ranks.
+  table.sort(plan, function(x, y)
+    if x.part ~= y.part then return x.part < y.part end
+    return x.numbers > y.numbers
+  end)
+  return plan
+end
+
+-- ---- buckets ------------------------------------------------------------------
+
+local function nothing() end
+
+-- A bucket has `begin`, before the gradients are computed, `pack`, before it sets out,
+-- `unpack`, when it has arrived, and `set_out`, which makes the transfer the first time.
+local equip = {}
+
+function equip.factors(self, bucket)
+  local shared = core.gradient_factors(bucket.params, self.samples, self.ranks)
+  local own, all = shared:tensors()
+  bucket.begin = function() shared:begin() end
+  bucket.pack = function() shared:pack(1 / self.ranks) end
+  bucket.set_out = function() return self.mpi.igather(own, all) end
+  bucket.unpack = function() shared:unpack() end
+end
+
+function equip.flat(self, bucket)
+  local flat = core.gradient_flat(bucket.params)
+  local tensor = flat:tensor()
+  bucket.begin, bucket.unpack = nothing, nothing
+  bucket.pack = function() flat:complete() end
+  bucket.set_out = function() return self.mpi.iallreduce(tensor, 1 / self.ranks) end
 end
 
 --- An exchange of a model's gradients; all ranks make the same ones in the same order.
@@ -116,19 +112,20 @@ end
 -- @treturn Exchange
 function M.new(mpi, model, samples, keep_rows)
   local self = setmetatable({
-    mpi = mpi, ranks = mpi.size(), samples = samples, buckets = {}, next = 1,
+    mpi = mpi, ranks = mpi.size(), samples = samples, next = 1,
+    buckets = M.plan(model, samples, mpi.size(), keep_rows),
     waited = 0.0, -- seconds, for messages to arrive
   }, Exchange)
-  build(self, parts_of(model), keep_rows ~= false)
+  for _, bucket in ipairs(self.buckets) do equip[bucket.kind](self, bucket) end
   self.done = function(part) self:part_done(part) end
   return self
 end
 
 --- Bytes that leave this rank in a step.
 function Exchange:bytes()
-  local bytes = 0
-  for _, bucket in ipairs(self.buckets) do bytes = bytes + bucket.bytes end
-  return bytes
+  local numbers = 0
+  for _, bucket in ipairs(self.buckets) do numbers = numbers + bucket.numbers end
+  return numbers * BYTES
 end
 
 --- Before the backward pass, when all gradients count as zero.

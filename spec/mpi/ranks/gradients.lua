@@ -71,4 +71,4 @@ for i, p in ipairs(mine:parameters()) do
 end
 local all = mpi.gather(table.concat(numbers))
 for r = 2, size do assert(all[r] == all[1]) end
-print(("rank %d of %d: equal, %d bytes"):format(rank, size, shared:bytes()))
+print(("rank %d of %d: equal, %.0f bytes"):format(rank, size, shared:bytes()))
