@@ -175,6 +175,7 @@ local function profile(model, step, reps)
   local spent = {}
   for _, layer in ipairs(model.layers) do
     layer.flow = spy(layer.flow, layer.kind, spent, { "forward", "log_prob", "backward", "parameters" })
+    layer.run = layer.run and layer.flow
   end
   if model.net_group then
     model.net_group = spy(model.net_group, "conditioning networks", spent, { "forward", "backward" })
