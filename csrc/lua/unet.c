@@ -132,7 +132,7 @@ static void push_listed(lua_State *L, int list, int ndim, const size_t *dim) {
 }
 
 /* Push the list of what comes out and its tensors: those of the scales, and pooled. */
-static int push_features(lua_State *L, const UNet *u) {
+static int push_features(lua_State *L, const UNet *u, size_t made) {
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
   lua_getiuservalue(L, 1, UNET_OUT);
   if (lua_type(L, -1) != LUA_TTABLE) {
@@ -142,7 +142,11 @@ static int push_features(lua_State *L, const UNet *u) {
     lua_setiuservalue(L, 1, UNET_OUT);
   }
   int list = lua_gettop(L);
-  for (size_t s = u->finest; s < u->scales; s++) {
+  for (size_t s = u->finest; s < made; s++) {
+    lua_pushnil(L);
+    lua_rawseti(L, list, (lua_Integer)s);
+  }
+  for (size_t s = made; s < u->scales; s++) {
     const Act *a = unet_features(u, s);
     lua_pushinteger(L, (lua_Integer)s);
     push_listed(L, list, 4, (size_t[]){a->n, a->c, a->h, a->w});
@@ -154,9 +158,9 @@ static int push_features(lua_State *L, const UNet *u) {
 
 /* Fill the tensors that lie above the list. */
 static void copy_features(lua_State *L, const UNet *u, int list, int threads) {
-  for (size_t s = u->finest; s < u->scales; s++) {
+  for (size_t s = u->made; s < u->scales; s++) {
     const Act *from = unet_features(u, s);
-    Act to = flow_act(tensor_test(L, list + 1 + (int)(s - u->finest)));
+    Act to = flow_act(tensor_test(L, list + 1 + (int)(s - u->made)));
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
     for (size_t n = 0; n < to.n; n++)
       for (size_t c = 0; c < to.c; c++)
@@ -168,6 +172,8 @@ static void copy_features(lua_State *L, const UNet *u, int list, int threads) {
 /*** Features of x.
 @function UNet:forward
 @tparam Tensor x N×C×H×W, sides multiples of 2^(scales − 1)
+@bool[opt=true] finest false: x's own scale is not wanted this time, if it is one of those
+that the network makes
 @treturn {Tensor,...} by index l features at H/2^l × W/2^l, not below 0; index 0 only
 where the finest scale was asked for; `pooled`, N×channels, the means over pixels of the
 coarsest ones. The list and its tensors belong to the network. */
@@ -175,6 +181,8 @@ static int forward(lua_State *L) {
   UNetObject *o = check(L);
   UNet *u = &o->net;
   Tensor *x = check_x(L, u);
+  bool all = lua_isnoneornil(L, 3) || lua_toboolean(L, 3);
+  size_t made = all || u->finest > 0 || u->scales == 1 ? u->finest : 1;
   lua_settop(L, 2);
   lua_Integer runs = guard_runs(L);
   Act xa = flow_act(x);
@@ -182,14 +190,14 @@ static int forward(lua_State *L) {
   unet_plan(&sizes, x->dim[0], x->dim[2], x->dim[3], NULL);
   int threads = parallel_threads();
   real *arena = push_arena(L, sizes.arena)->data; /* index 3 */
-  int list = push_features(L, &sizes);
+  int list = push_features(L, &sizes, made);
   real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
   o->ran = false;
   guard_enter(L, runs, "forward");
   flow_keep_value(L, UNET_X, 2);
   flow_keep_value(L, UNET_ARENA, 3);
   unet_plan(u, x->dim[0], x->dim[2], x->dim[3], arena);
-  unet_forward(u, &xa, scratch, threads);
+  unet_forward(u, &xa, made, scratch, threads);
   copy_features(L, u, list, threads);
   o->ran = true;
   lua_settop(L, list);
@@ -240,8 +248,7 @@ static int backward(lua_State *L) {
   if (!o->ran) return luaL_error(L, "backward: call forward first");
   Act dfeatures[UNET_SCALES] = {{0}}, dx = {0};
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
-  for (size_t s = u->finest; s < u->scales; s++)
-    dfeatures[s] = gradient_of_scale(L, u, s);
+  for (size_t s = u->made; s < u->scales; s++) dfeatures[s] = gradient_of_scale(L, u, s);
   const real *dpooled = gradient_of_pooled(L, u);
   Tensor *x = flow_kept(L, UNET_X);
   if (want)

@@ -137,8 +137,9 @@ static void enlarge(const Act *in, const Act *out, int threads) {
   layer_upsample.forward(&twice, in, out, NULL, NULL, threads);
 }
 
-void unet_forward(UNet *u, const Act *x, real *scratch, int threads) {
+void unet_forward(UNet *u, const Act *x, size_t made, real *scratch, int threads) {
   real *rest = scratch + u->most;
+  u->made = made;
   for (size_t s = 0; s < u->scales; s++) {
     Act a = u->downs[s].in;
     a.data = scratch;
@@ -148,7 +149,7 @@ void unet_forward(UNet *u, const Act *x, real *scratch, int threads) {
       conv(&u->shrink[s], &u->downs[s - 1].out, &a, rest, threads);
     block_forward(&u->down[s], &a, &u->downs[s], rest, threads);
   }
-  for (size_t s = u->scales - 1; s-- > u->finest;) {
+  for (size_t s = u->scales - 1; s-- > made;) {
     Act a = u->ups[s].in, up = act_channels(&u->joined[s], 0, u->channels[s + 1]);
     a.data = scratch;
     enlarge(unet_features(u, s + 1), &up, threads);
@@ -241,13 +242,16 @@ static void shrink_gradient(const Act *dup, const Act *d, real *room, int thread
   each_channel(&small, d, add_to, threads);
 }
 
+/* Has the last forward made this scale on its way up? */
+static bool was_up(const UNet *u, size_t s) { return has_up(u, s) && s >= u->made; }
+
 /* Upwards, finest scale first; leaves the gradients of what merges read in joined. */
 static void back_up(UNet *u, const Act *dfeatures, real *joined[], real *scratch,
                     real *rest, int threads) {
-  for (size_t s = u->finest; s + 1 < u->scales; s++) {
+  for (size_t s = u->made; s + 1 < u->scales; s++) {
     Gradients g = gradients_like(&u->ups[s].out, u, scratch, rest, threads);
     take(&dfeatures[s], &g.out, threads);
-    if (s > u->finest) {
+    if (s > u->made) {
       Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
       shrink_gradient(&dup, &g.out, g.mid.data, threads);
     }
@@ -276,14 +280,14 @@ static void back_down(UNet *u, const Act *x, const Act *dfeatures, const real *d
     if (s + 1 == u->scales) {
       take(&dfeatures[s], &g.out, threads);
       if (dpooled != NULL) pool_backward(dpooled, &g.out);
-      if (s > u->finest) {
+      if (s > u->made) {
         Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
         shrink_gradient(&dup, &g.out, g.mid.data, threads);
       }
     } else {
       memcpy(g.out.data, kept, act_count(&g.out) * sizeof *kept);
     }
-    if (has_up(u, s)) {
+    if (was_up(u, s)) {
       Act d = joined_gradient(u, joined[s], s, true);
       each_channel(&d, &g.out, add_to, threads);
     }
@@ -302,7 +306,7 @@ void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const real *dpoo
                    const Act *dx, real *scratch, int threads) {
   real *joined[UNET_SCALES] = {0}, *rest = scratch + 4 * u->most;
   for (size_t s = 0; s < u->scales; s++)
-    if (has_up(u, s)) {
+    if (was_up(u, s)) {
       joined[s] = rest;
       rest += round_up(act_count(&u->joined[s]));
     }

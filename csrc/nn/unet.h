@@ -28,7 +28,8 @@ typedef struct UNetActs {
 
 typedef struct UNet {
   size_t scales, channels[UNET_SCALES];
-  size_t finest; /* the first scale, from 0, that is made on the way up */
+  size_t finest; /* the first scale, from 0, that can be made on the way up */
+  size_t made;   /* the first one that the last forward did make */
   Layer stem, shrink[UNET_SCALES], merge[UNET_SCALES];
   UNetBlock down[UNET_SCALES], up[UNET_SCALES];
   /* The plan for a batch: where activations lie. */
@@ -46,7 +47,7 @@ void unet_layers(UNet *u, size_t in);
  * `arena` (NULL: only count). */
 void unet_plan(UNet *u, size_t n, size_t h, size_t w, real *arena);
 
-/* Features of scale s, from `finest` on: channel-major. */
+/* Features of scale s, from `made` on: channel-major. */
 static inline const Act *unet_features(const UNet *u, size_t s) {
   return s + 1 < u->scales ? &u->ups[s].out : &u->downs[s].out;
 }
@@ -54,7 +55,8 @@ static inline const Act *unet_features(const UNet *u, size_t s) {
 /* Reals of scratch for either direction. */
 size_t unet_scratch(const UNet *u, const Act *x, int threads);
 
-void unet_forward(UNet *u, const Act *x, real *scratch, int threads);
+/* made: the first scale that is wanted, finest or a later one. */
+void unet_forward(UNet *u, const Act *x, size_t made, real *scratch, int threads);
 /* The mean over pixels of the coarsest features: pooled [n, channels]. */
 void unet_pool(const UNet *u, real *pooled);
 /* From the gradients of the features, scale by scale, `data` NULL: 0, and of what is

@@ -140,22 +140,22 @@ local function features_problem(rng)
 end
 
 -- All scales from `finest` on, and x.
-local function unet_problem(channels, finest, shape)
+local function unet_problem(channels, finest, shape, all)
   return function(rng)
     local net = layers.randomise(core.net.unet(shape[2], channels, finest), rng)
     local x, losses = rng:normal(table.unpack(shape)), {}
-    for s, u in pairs(net:forward(x)) do losses[s] = new_loss(u, rng) end
+    for s, u in pairs(net:forward(x, all)) do losses[s] = new_loss(u, rng) end
     local inputs = add_parameters({ { name = "x", tensor = x } }, net:parameters())
     return {
       inputs = inputs,
       value = function()
         local sum = 0
-        for s, u in pairs(net:forward(x)) do sum = sum + losses[s]:value(u) end
+        for s, u in pairs(net:forward(x, all)) do sum = sum + losses[s]:value(u) end
         return sum
       end,
       gradients = function()
         local grads = {}
-        for s, u in pairs(net:forward(x)) do grads[s] = losses[s]:gradient(u) end
+        for s, u in pairs(net:forward(x, all)) do grads[s] = losses[s]:gradient(u) end
         return add_gradients({ x = net:backward(grads, true):clone() }, inputs)
       end,
     }
@@ -225,6 +225,10 @@ describe("gradient of", function()
   it("a prior of features", function() check(prior_problem(false, 1.5)) end)
   it("features for two readers", function() check(features_problem) end)
   it("a U-Net", function() check(unet_problem({ 3, 4, 2 }, 1, { 2, 2, 8, 12 })) end)
+  it("a U-Net whose finest scale is spared", function()
+    local spared = unet_problem({ 3, 4, 2 }, 1, { 2, 2, 8, 12 }, false)
+    assert.matches("gradient of %d+:merge.1.weight is all zero", gradient.check(spared))
+  end)
   it("a U-Net without the finest scale", function() check(unet_problem({ 2, 3, 4 }, 2, { 3, 1, 4, 8 })) end)
   it("a U-Net of two scales down alone", function() check(unet_problem({ 3, 4 }, 2, { 3, 1, 4, 6 })) end)
 end)

@@ -224,6 +224,25 @@ describe("a head", function()
     end
   end)
 
+  it("leaves everything else as it is, bit for bit, whether its features are made or not", function()
+    local x, y, classes = batch(3)
+    local model = models.random(SMALL, core.Rng(13))
+    local logp = model:log_prob(x, y)
+    local loss = model:loss_and_grad(x, y, { head = classes })
+    assert.equal(loss, (model:loss_and_grad(x, y)))
+    assert.is_true(logp == model:log_prob(x, y))
+    local said = model:head(x)
+    model:log_prob(x, y)
+    assert.is_true(said == model:head(x))
+    -- A step without a target leaves what only the head reads alone.
+    model:zero_grad()
+    model:loss_and_grad(x, y)
+    for _, p in ipairs(model:parameters()) do
+      local alone = p.name:find "^head" or p.name:find "^encoder%.merge%.1%." or p.name:find "^encoder%.up%.1%."
+      assert.equal(alone and true or false, p.grad:abs():max() == 0, p.name)
+    end
+  end)
+
   it("is absent without being asked for", function()
     local model = new { head = false }
     for _, p in ipairs(model:parameters()) do assert.is_nil(p.name:find "^head") end

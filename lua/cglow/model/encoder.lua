@@ -67,7 +67,7 @@ end
 
 -- Channels of a network's features by scale, from what it makes of an empty picture.
 local function probe(config, net)
-  local list = net:forward(core.zeros(1, table.unpack(config.x)))
+  local list = net:forward(core.zeros(1, table.unpack(config.x)), config.head ~= nil)
   if type(list) ~= "table" then
     error(("cglow.Model: the encoder's forward must return a list of tensors, got %s"):format(options.show(list)), 0)
   end
@@ -227,9 +227,10 @@ end
 -- @tparam Tensor x
 -- @tparam {[int]=Tensor} conds by the index of the layer: rows×N×H×W, or N×outputs of
 -- what the pooled ones give
-function Encoder:forward(x, conds)
+-- @bool[opt] finest will the head be asked? Without, features of x's own size are spared
+function Encoder:forward(x, conds, finest)
   local h, w = M.y_sides(self.config, x:size(3), x:size(4))
-  self.features, self.sides = self.net:forward(x), { h, w }
+  self.features, self.sides = self.net:forward(x, finest == true), { h, w }
   for l, level in ipairs(self.levels) do
     hand_out(level, views(level, "views", level.map:forward(self.features[l], h >> l, w >> l)), conds)
   end

@@ -327,7 +327,7 @@ function Model:head(x)
   if not self.config.head then error("Model:head: the model was made without a head", 2) end
   check_x(self, "Model:head", x)
   local _ <close> = lock.hold(self, "Model:head")
-  passes.conditions(self, x)
+  passes.conditions(self, x, true)
   return self.encoder:read_head():clone()
 end
 

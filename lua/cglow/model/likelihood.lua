@@ -21,7 +21,7 @@ end
 function M.loss_and_grad(model, x, y, o)
   if x and not x:isfinite() then return nil, "x is not finite" end
   if not y:isfinite() then return nil, "y is not finite" end
-  local conds = passes.conditions(model, x)
+  local conds = passes.conditions(model, x, o.head ~= nil)
   local logp = passes.encode(model, y, conds, true, nil, model.unstarted)
   model.unstarted = nil
   local sum, n, d = 0, #logp, y:count() // #logp

@@ -28,11 +28,12 @@ end
 --- Conditions of all layers for x.
 -- @tparam Model model
 -- @tparam Tensor x
+-- @bool[opt] finest will the encoder's head be asked?
 -- @treturn {[int]=Tensor} by the index of the layer; overwritten by the next call
-function M.conditions(model, x)
+function M.conditions(model, x, finest)
   local conds = model.conditions
   if model.encoder then
-    model.encoder:forward(x, conds)
+    model.encoder:forward(x, conds, finest)
     return conds
   end
   if model.net_group then
