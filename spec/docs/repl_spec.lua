@@ -51,6 +51,7 @@ describe("documentation", function()
   it("README: the code", function() check_blocks "README.md" end)
   it("the walk at the prompt", function() check_sessions "examples/repl_session.md" end)
   it("write your own", function() check_blocks "examples/own.md" end)
+  it("on a cluster", function() check_blocks "examples/cluster.md" end)
 
   it("works at the real prompt", function()
     local folder, remove = checkout()
