@@ -146,6 +146,21 @@ describe("a run folder from a stranger", function()
     assert.equal(2, code)
     assert.matches("one of x\\x1b]0;TITLE\\x07\\u{9b}2J", err, 1, true)
     assert.is_nil(err:find "[%z\1-\9\11-\31\127]")
+    local progress = require "cglow.train.progress"
+    for _, mode in ipairs {"bar", "lines"} do
+      local said = {}
+      local stream = {write = function(_, ...) said[#said + 1] = table.concat {...} end, flush = function() end}
+      local shown = progress.new(mode, stream, stream)
+      shown:validation(1, {nll = 1, ["\27]0;TITLE\7"] = 2})
+      shown:note "\27[2J"
+      shown:warn "\27[2J"
+      shown:step {step = 1, steps = 1, nll = 0 / 0, per_second = 1, left = 1, memory = 1, data_share = 0,
+        valid = {nll = 1, ["\27]0;TITLE\7"] = 2}}
+      local text = table.concat(said):gsub("\r\27%[K", "") -- what the bar itself needs
+      assert.is_nil(text:find "[%z\1-\9\11-\31\127]")
+      assert.matches("\\x1b]0;TITLE", text, 1, true)
+      assert.matches("nll nan", text, 1, true)
+    end
   end)
 end)
 

@@ -7,8 +7,9 @@
 -- (Tests/images). Each PNG and JPEG below the folders is read by cglow, by
 -- ImageMagick (`convert`, 16 bits a sample) and, where its samples have 8 bits, by
 -- Pillow (python3-pil, whose PNG reader is its own). All three turn pictures as
--- their Exif orientation says. It lists what differs, and what only cglow refuses,
--- with its reason; the exit status is 1 when anything differs.
+-- their Exif orientation says. A picture is wrong when it differs from both of them.
+-- Listed are the wrong ones, those that another reads and cglow refuses, with the
+-- reason, and those that none reads. The exit status is 1 when any is wrong.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./lua/?.so;" .. package.cpath
 local image = require "cglow.image"

@@ -323,6 +323,11 @@ describe("a recipe", function()
       assert_raises("'train': y is discrete .* info = {cell_width = …}", function() trained_on(masks()) end)
       local bytes = masks():map(function(s) return {x = s.x, y = (s.x * 255):round() / 255} end)
       assert_raises("y is discrete", function() trained_on(bytes) end)
+      -- in large units single precision has no fractions at all, which makes nothing discrete
+      local large = cglow.data.Dataset {size = 2, get = function(i)
+        return {x = core.Rng(i):uniform(3, 8, 8), y = core.Rng(i):uniform(3, 8, 8) * 1e9}
+      end}
+      assert.is_true(trained_on(large):max() > 1e8)
       assert_raises("'valid': y is discrete", function() trainer {valid = masks()} end)
     end)
 

@@ -8,6 +8,7 @@ local M = {}
 local LOOKED_AT <const> = 4 -- samples
 local STEPS <const> = 255   -- masks, labels and 8-bit pictures have multiples of 1/255
 local SLACK <const> = 1e-3  -- of a step: single precision
+local FINE <const> = 1 << 12 -- steps: single precision has no fractions of them that SLACK could tell far above
 
 -- Are all numbers of the first samples multiples of 1/255, and more than one of them?
 local function looks_discrete(data)
@@ -16,7 +17,7 @@ local function looks_discrete(data)
     local sample = data:get(i, rng)
     if not sample or not sample.y:isfinite() then return false end -- training will say so
     local steps = sample.y * STEPS
-    if (steps - steps:round()):abs():max() > SLACK then return false end
+    if (steps - steps:round()):abs():max() > SLACK or steps:abs():max() > FINE then return false end
     low, high = math.min(low, (steps:min())), math.max(high, (steps:max()))
   end
   return high > low

@@ -6,6 +6,7 @@
 -- @module cglow.train.progress
 local system = require "cglow.core".system
 local format = require "cglow.run.format"
+local harmless = require("cglow.util.console").harmless -- names of metrics come from checkpoints, too
 
 local M = {}
 
@@ -20,8 +21,9 @@ end
 
 -- The facts of a line, most important first; of the last validation `valid`.
 local function facts(at, valid)
-  local list = {("nll %.3f"):format(at.nll), rate(at.per_second), "left " .. format.duration(at.left),
-                format.bytes(at.memory), ("data %.0f%%"):format(100 * at.data_share)}
+  local nll = at.nll == at.nll and ("nll %.3f"):format(at.nll) or "nll nan" -- C writes -nan
+  local list = {nll, rate(at.per_second), "left " .. format.duration(at.left), format.bytes(at.memory),
+                ("data %.0f%%"):format(100 * at.data_share)}
   if at.valid then table.insert(list, 4, "valid " .. format.metrics(valid)) end
   return list
 end
@@ -57,17 +59,17 @@ modes.bar = {
     local now = system.clock()
     if now - self.last < REDRAW and at.step < at.steps then return end
     self.last = now
-    self.out:write("\r\27[K", draw(at, (system.columns(1) or 80) - 1))
+    self.out:write("\r\27[K", harmless(draw(at, (system.columns(1) or 80) - 1)))
     self.out:flush()
     self.drawn = true
   end,
   validation = function(self, step, metrics)
     clear(self)
-    self.out:write(("step %d  validation: %s\n"):format(step, format.metrics(metrics)))
+    self.out:write(("step %d  validation: %s\n"):format(step, harmless(format.metrics(metrics))))
   end,
   note = function(self, text)
     clear(self)
-    self.out:write(text, "\n")
+    self.out:write(harmless(text), "\n")
   end,
   close = function(self)
     if self.drawn then self.out:write("\n") end
@@ -80,14 +82,14 @@ modes.lines = {
     local now = system.clock()
     if now - self.last < LINE_EVERY and at.step < at.steps then return end
     self.last = now
-    self.out:write(("step %d/%d  "):format(at.step, at.steps), table.concat(facts(at, at.valid), "  "), "\n")
+    self.out:write(("step %d/%d  "):format(at.step, at.steps), harmless(table.concat(facts(at, at.valid), "  ")), "\n")
     self.out:flush()
   end,
   validation = function(self, step, metrics)
-    self.out:write(("step %d  validation: %s\n"):format(step, format.metrics(metrics)))
+    self.out:write(("step %d  validation: %s\n"):format(step, harmless(format.metrics(metrics))))
     self.out:flush()
   end,
-  note = function(self, text) self.out:write(text, "\n") end,
+  note = function(self, text) self.out:write(harmless(text), "\n") end,
   close = nothing,
 }
 
@@ -132,7 +134,7 @@ end
 function Progress:warn(text)
   if self.mode == "bar" then clear(self) end
   self.out:flush()
-  self.err:write("warning: ", text, "\n")
+  self.err:write("warning: ", harmless(text), "\n")
 end
 
 --- End the display.

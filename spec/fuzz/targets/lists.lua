@@ -45,6 +45,7 @@ local readers = {
   h = {"horses/train.txt", function(dir) return data.horses(dir .. "/horses", {cache = "none"}) end},
   l = {"lfw/parts_train.txt", function(dir) return data.lfw(dir .. "/lfw", {cache = "none"}) end},
   c = {"celeba/list_eval_partition.txt", function(dir) return data.celeba(dir .. "/celeba", {cache = "none"}) end},
+  v = {"celeba/list_eval_partition.csv", function(dir) return data.celeba(dir .. "/celeba", {cache = "none"}) end},
   p = {"pairs/train.txt", function(dir) return data.pairs(dir .. "/pairs", {split = "train", cache = "none"}) end},
   b = {"bsds/foe_test.txt", function(dir) return data.bsds(dir .. "/bsds", {split = "test", cache = "none"}) end},
   s = {"scenes/TrainSplit.txt", function(dir) return data.seven_scenes(dir .. "/scenes", {cache = "none"}) end},
