@@ -48,6 +48,18 @@ static Tiling tile(const Act *out) {
   return t;
 }
 
+/* Smaller ones, so that each of more threads has several; for sums that no cut changes.
+ */
+static Tiling tile_for(const Act *out, int threads) {
+  Tiling t = tile(out);
+  size_t pieces = 2 * (size_t)threads, rows = act_pixels(out) / pieces / t.ow;
+  size_t least = max_size(PANEL / t.ow, 1);
+  if (threads > 1 && rows < t.rows_per_tile)
+    t.rows_per_tile = min_size(max_size(rows, least), t.rows_per_tile);
+  t.tiles_per_block = (t.rows_per_block + t.rows_per_tile - 1) / t.rows_per_tile;
+  return t;
+}
+
 static inline size_t tile_count(const Tiling *t) {
   return t->blocks * t->tiles_per_block;
 }
@@ -205,7 +217,7 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
     narrow_forward(in, weight, bias, g, out, scratch, threads);
     return;
   }
-  Tiling t = tile(out);
+  Tiling t = tile_for(out, threads);
   size_t k = kernel_size(g, in->c);
   size_t stride = k * t.rows_per_tile * t.ow;
   Index tiles = (Index)tile_count(&t);
@@ -227,21 +239,25 @@ CLONES static double sum_of(const real *p, size_t n) {
   return s;
 }
 
-/* Where a weight gradient goes: dw = beta·dw + …, db likewise unless NULL. */
+/* Where a weight gradient goes: dw = beta·dw + …, its rows ldw apart; db likewise unless
+ * NULL. */
 typedef struct GradientTarget {
-  real *dw, *db, weight_beta, bias_beta;
+  real *dw;
+  size_t ldw;
+  real *db, weight_beta, bias_beta;
 } GradientTarget;
 
 /* dout·colsᵀ over the tiles first, first + step, … */
 static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act *dout,
-                                 const Tiling *t, size_t first, size_t step, size_t k,
-                                 real *buf, GradientTarget to) {
+                                 const Tiling *t, size_t first, size_t step, real *buf,
+                                 GradientTarget to) {
+  size_t k = kernel_size(g, in->c);
   for (size_t i = first; i < tile_count(t); i += step) {
     size_t row0, rows, ld;
     size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
     const real *b = tile_columns(in, g, dout, row0, rows, buf, &ld);
     gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
-         to.weight_beta == 0 ? NULL : to.dw, to.dw, k);
+         to.weight_beta == 0 ? NULL : to.dw, to.dw, to.ldw);
     for (size_t c = 0; to.db != NULL && c < dout->c; c++) {
       double s = sum_of(dout->data + c * dout->cs + at, n);
       to.db[c] = (to.bias_beta == 0 ? 0 : to.db[c]) + (real)s;
@@ -250,13 +266,35 @@ static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act
   }
 }
 
+/* Numbers in a row of a weight that make a piece of work, where pixels are few. */
+#define PIECE_COLUMNS ((size_t)288)
+
+/* All tiles, piece by piece of input channels. */
+static void weight_gradient_pieces(const Act *in, const ConvGeometry *g, const Act *dout,
+                                   const Tiling *t, GradientTarget to, real *scratch,
+                                   int threads) {
+  size_t kk = g->kh * g->kw, some = max_size(PIECE_COLUMNS / kk, 1);
+  size_t own = some * kk * t->rows_per_tile * t->ow;
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < (Index)((in->c + some - 1) / some); i++) {
+    size_t c = (size_t)i * some;
+    Act part = act_channels(in, c, min_size(in->c - c, some));
+    GradientTarget piece = to;
+    piece.dw += c * kk;
+    if (i > 0) piece.db = NULL;
+    weight_gradient_part(&part, g, dout, t, 0, 1,
+                         scratch + (size_t)omp_get_thread_num() * own, piece);
+  }
+}
+
 static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
-                            GradientTarget to, size_t k, real *scratch, int threads) {
+                            GradientTarget to, real *scratch, int threads) {
   Tiling t = tile(dout);
+  size_t k = kernel_size(g, in->c);
   size_t nparts = tile_count(&t) < GRADIENT_PARTS ? 1 : GRADIENT_PARTS;
   size_t count = dout->c * k, stride = count + dout->c;
   if (nparts == 1 && to.weight_beta == 0 && to.bias_beta == 0) {
-    weight_gradient_part(in, g, dout, &t, 0, 1, k, scratch, to);
+    weight_gradient_pieces(in, g, dout, &t, to, scratch, threads);
     return;
   }
   size_t buf_stride = k * t.rows_per_tile * t.ow;
@@ -264,9 +302,9 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index p = 0; p < (Index)nparts; p++) {
     real *own = parts + (size_t)p * stride;
-    weight_gradient_part(in, g, dout, &t, (size_t)p, nparts, k,
+    weight_gradient_part(in, g, dout, &t, (size_t)p, nparts,
                          scratch + (size_t)p * buf_stride,
-                         (GradientTarget){own, own + count, 0, 0});
+                         (GradientTarget){own, k, own + count, 0, 0});
   }
   join_parts(parts, stride, count, nparts, to.weight_beta, to.dw);
   if (to.db != NULL)
@@ -277,8 +315,9 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
 static void narrow_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
                             GradientTarget to, real *scratch, int threads) {
   size_t kk = g->kh * g->kw, count = dout->c * in->c * kk;
-  weight_gradient(dout, g, in, (GradientTarget){scratch, NULL, 0, 0},
-                  kernel_size(g, dout->c), scratch + count, threads);
+  weight_gradient(dout, g, in,
+                  (GradientTarget){scratch, kernel_size(g, dout->c), NULL, 0, 0},
+                  scratch + count, threads);
   for (size_t i = 0; i < count; i++) {
     size_t o = i / (in->c * kk), c = i / kk % in->c, t = kk - 1 - i % kk;
     to.dw[i] = (to.weight_beta == 0 ? 0 : to.dw[i]) + scratch[(c * dout->c + o) * kk + t];
@@ -304,8 +343,8 @@ static void input_gradient_same(const real *weight, const ConvGeometry *g,
 /* The same where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
 static void input_gradient_one(const real *weight, const Act *dout, const Act *din,
                                int threads) {
-  Tiling t = tile(dout);
-  if (t.blocks == 1 && !act_batch_contiguous(din)) t = tile(din);
+  Tiling t = tile_for(dout, threads);
+  if (t.blocks == 1 && !act_batch_contiguous(din)) t = tile_for(din, threads);
   Index tiles = (Index)tile_count(&t);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index i = 0; i < tiles; i++) {
@@ -343,11 +382,11 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
     return;
   }
   Act view = columns_act(in, g, dout, cols);
-  GradientTarget to = {dweight, dbias, weight_beta, bias_beta};
+  GradientTarget to = {dweight, kernel_size(g, in->c), dbias, weight_beta, bias_beta};
   if (cols == NULL && narrows(g, in->c, dout->c))
     narrow_gradient(in, g, dout, to, scratch, threads);
   else
-    weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout, to,
-                    kernel_size(g, in->c), scratch, threads);
+    weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout, to, scratch,
+                    threads);
   if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
 }

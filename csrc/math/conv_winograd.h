@@ -20,8 +20,6 @@
 #define CGLOW_MATH_CONV_WINOGRAD_H
 
 #include "base/act.h"
-#include "base/isa.h"
-#include "math/gemm.h"
 
 /* Is it faster than the plain convolution of 3×3 kernels, for so many channels? */
 bool conv_winograd_pays(const Act *in, size_t channels);
@@ -44,52 +42,5 @@ void conv_winograd(const Act *in, Filters filters, const real *bias, const Act *
 /* dw[out][in][9] = beta·dw + …; db = bias_beta·db + … (NULL: not wanted). */
 void conv_winograd_gradient(const Act *in, const Act *dout, real *dw, real beta, real *db,
                             real bias_beta, real *scratch, int threads);
-
-/* ---- kernels: channels of a block of PANEL are innermost ---- */
-
-#define WINOGRAD_POSITIONS ((size_t)36)
-
-/* Numbers at p[position·step]. */
-typedef struct Positions {
-  real *p;
-  size_t step;
-} Positions;
-
-/* Some rows of pixels [w][PANEL]; where `step` is 0 they are one pixel over and over. */
-typedef struct PixelRow {
-  const real *p;
-  size_t step;
-} PixelRow;
-
-/* G g Gᵀ of PANEL filters, rows[9][PANEL], read backwards if turned, to u[PANEL] at each
- * position. */
-#define FILTER_ARGS const real *rows, bool turned, Positions u
-ISA_KERNEL(void, conv_filter, (FILTER_ARGS));
-/* Its transpose. */
-#define FILTER_BACK_ARGS real *rows, Positions u
-ISA_KERNEL(void, conv_filter_back, (FILTER_BACK_ARGS));
-
-/* Bᵀ d B of a row of squares, from the six rows of pixels; square s at v + s·next. */
-#define PATCHES_ARGS \
-  const PixelRow *row, size_t w, size_t squares, Positions v, size_t next
-ISA_KERNEL(void, conv_patches, (PATCHES_ARGS));
-/* A dY Aᵀ likewise, from four; sums[PANEL] grows by all pixels. */
-#define SPREAD_ARGS \
-  const PixelRow *row, size_t w, size_t squares, Positions v, size_t next, real *sums
-ISA_KERNEL(void, conv_spread, (SPREAD_ARGS));
-/* Aᵀ m A + bias: the first `rows` rows, of w pixels, of a row of squares. */
-#define SQUARES_ARGS \
-  Positions m, size_t squares, const real *bias, size_t rows, size_t w, real *pixels
-ISA_KERNEL(void, conv_squares, (SQUARES_ARGS));
-
-/* m[squares][PANEL] = v[squares][ld]·u[channels][PANEL] at each position. */
-#define POSITION_PRODUCTS_ARGS \
-  size_t squares, size_t channels, Positions v, size_t ld, Positions u, Positions m
-ISA_KERNEL(void, conv_products, (POSITION_PRODUCTS_ARGS));
-/* u[channels][PANEL] (+)= v[squares][ld]ᵀ·m[squares][ldm] */
-#define POSITION_SUMS_ARGS                                                          \
-  size_t squares, size_t channels, Positions v, size_t ld, Positions m, size_t ldm, \
-      bool add, Positions u
-ISA_KERNEL(void, conv_sums, (POSITION_SUMS_ARGS));
 
 #endif

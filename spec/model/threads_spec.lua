@@ -47,6 +47,21 @@ describe("bit for bit the same on any number of threads:", function()
     { "conv2d on 16 channels", function()
       return nn.Conv2d { in_channels = 16, out_channels = 16, padding = 1 }
     end, { 3, 16, 37, 41 } },
+    { "conv2d from 72 to 40 channels", function()
+      return nn.Conv2d { in_channels = 72, out_channels = 40, padding = 1 }
+    end, { 3, 72, 19, 30 } },
+    { "conv2d from 40 to 72 channels, few pixels", function()
+      return nn.Conv2d { in_channels = 40, out_channels = 72, padding = 1 }
+    end, { 2, 40, 9, 8 } },
+    { "conv2d with stride 2", function()
+      return nn.Conv2d { in_channels = 40, out_channels = 24, stride = 2, padding = 1 }
+    end, { 2, 40, 24, 22 } },
+    { "conv2d to two channels", function()
+      return nn.Conv2d { in_channels = 40, out_channels = 2, padding = 1 }
+    end, { 2, 40, 24, 22 } },
+    { "conv2d to eight pixels", function()
+      return nn.Conv2d { in_channels = 40, out_channels = 70, stride = 2, padding = 1 }
+    end, { 2, 40, 4, 4 } },
     { "linear on 1000 features", function()
       return nn.Linear { in_features = 1000, out_features = 77 }
     end, { 4, 1000 } },

@@ -2,7 +2,7 @@
 #ifndef CGLOW_MATH_ISA_CONV_WINOGRAD_KERNELS_H
 #define CGLOW_MATH_ISA_CONV_WINOGRAD_KERNELS_H
 
-#include "math/conv_winograd.h"
+#include "math/conv_winograd_kernels.h"
 #include "math/isa/gemm_kernels.h"
 
 /*      1   0  −5/2   0   1  0               1    0    0
