@@ -205,7 +205,8 @@ check: packages-check ## compile anew with -Werror, clang-tidy, cppcheck, luache
 	$(AGAIN) BUILD=$(BUILD)/check WERROR=-Werror objects runners
 	$(AGAIN) clang-tidy cppcheck luacheck
 
-objects: $(SRC:csrc/%.c=$(BUILD)/obj/float/%.o) $(SRC:csrc/%.c=$(BUILD)/obj/double/%.o)
+CHECKED_SRC = $(SRC) $(if $(WITH_MPI),$(MPI_SRC))
+objects: $(CHECKED_SRC:csrc/%.c=$(BUILD)/obj/float/%.o) $(CHECKED_SRC:csrc/%.c=$(BUILD)/obj/double/%.o)
 
 clang-tidy: $(SRC:%=%.tidy) $(if $(WITH_MPI),$(MPI_SRC:%=%.tidy)) $(RUNNERS:%=spec/memory/%.c.tidy)
 
