@@ -11,6 +11,7 @@
 -- features. Such a model takes x and y of other sizes than it was made for.
 -- @classmod cglow.Model
 local core = require "cglow.core"
+local arguments = require "cglow.model.arguments"
 local build = require "cglow.model.build"
 local check = require "cglow.util.check"
 local configure = require "cglow.model.config"
@@ -185,45 +186,6 @@ function Model:replace(where)
   end
 end
 
--- With an encoder x may have other sides than the model was made for.
-local function check_sides(self, fname, x, up)
-  local config, unit = self.config, self.encoder.unit
-  check.shape(fname, "x", x, { "N", config.x[1], "H", "W" }, 2 + up)
-  local h, w = encoder.y_sides(config, x:size(3), x:size(4))
-  local step = 1 << config.levels
-  if x:size(3) % unit ~= 0 or x:size(4) % unit ~= 0 or h % step ~= 0 or w % step ~= 0
-    or (x:size(3) - h) % (2 * step) ~= 0 or (x:size(4) - w) % (2 * step) ~= 0 then
-    local size = ("%dx%d"):format(x:size(3), x:size(4))
-    error(("%s: x must have sides that are multiples of %d and leave y sides that are multiples of %d, got %s"):format(
-      fname, unit, step, size), 4 + up)
-  end
-end
-
-local function check_x(self, fname, x, up)
-  if self.encoder then
-    check_sides(self, fname, x, up or 0)
-  elseif self.config.x then
-    check.shape(fname, "x", x, { "N", table.unpack(self.config.x) }, 1 + (up or 0))
-  elseif x ~= nil then
-    error(("%s: x must be nil in plain Glow, got %s"):format(fname, options.show(x)), 3 + (up or 0))
-  end
-end
-
--- Shape of y for this x.
-local function y_shape(self, x)
-  if not self.encoder then return self.config.y end
-  return { self.config.y[1], encoder.y_sides(self.config, x:size(3), x:size(4)) }
-end
-
-local function check_batch(self, fname, x, y)
-  if not self.encoder then check.shape(fname, "y", y, { "N", table.unpack(self.config.y) }, 1) end
-  check_x(self, fname, x, 1)
-  if self.encoder then check.shape(fname, "y", y, { "N", table.unpack(y_shape(self, x)) }, 1) end
-  if x and x:size(1) ~= y:size(1) then
-    error(("%s: x and y of equally many samples expected, got %d and %d"):format(fname, x:size(1), y:size(1)), 3)
-  end
-end
-
 --- Exact log-likelihood of y given x, and its latents.
 -- @tparam Tensor x N×C×H×W (plain Glow: nil)
 -- @tparam Tensor y N×C×H×W
@@ -231,23 +193,9 @@ end
 -- @treturn {Tensor,...} L latents: what each split sent off, level 1 first, then
 -- the last z
 function Model:log_prob(x, y)
-  check_batch(self, "Model:log_prob", x, y)
+  arguments.batch(self, "Model:log_prob", x, y)
   local _ <close> = lock.hold(self, "Model:log_prob")
   return likelihood.log_prob(self, x, y)
-end
-
-local function check_latents(self, fname, x, latents)
-  options.arg(fname, 2, "latents", latents, "table", 1)
-  if #latents ~= #self.levels then
-    error(("%s: latents: %d tensors expected, got %d"):format(fname, #self.levels, #latents), 3)
-  end
-  check_x(self, fname, x, 1)
-  local first = core.type(latents[1]) == "cglow.Tensor" and latents[1]
-  local n = x and x:size(1) or first and first:size(1) or "N"
-  local shapes = sample.latent_shapes(self, x)
-  for l, z in ipairs(latents) do
-    check.shape(fname, ("latents[%d]"):format(l), z, { n, table.unpack(shapes[l]) }, 1)
-  end
 end
 
 --- Exact inverse of `log_prob`: the y with these latents. When y may be off by more than
@@ -256,7 +204,7 @@ end
 -- @tparam {Tensor,...} latents as from `log_prob`
 -- @treturn Tensor y
 function Model:decode(x, latents)
-  check_latents(self, "Model:decode", x, latents)
+  arguments.latents(self, "Model:decode", x, latents)
   local _ <close> = lock.hold(self, "Model:decode")
   seen.tell(self, "Model:decode", x)
   return precision.decode_and_tell(self, latents, passes.conditions(self, x))
@@ -269,30 +217,9 @@ end
 -- @tparam {Tensor,...} latents as from `log_prob`
 -- @treturn Tensor [N]: no number of a sample's y is further off than this
 function Model:decode_error(x, latents)
-  check_latents(self, "Model:decode_error", x, latents)
+  arguments.latents(self, "Model:decode_error", x, latents)
   local _ <close> = lock.hold(self, "Model:decode_error")
   return select(2, precision.decode(self, latents, passes.conditions(self, x)))
-end
-
-local LOSS = {
-  cell_width = { type = "number", default = 1, min = 1e-30, max = 1e30 },
-  head = { type = "tensor" },
-  head_weight = { type = "number", min = 0, max = 1e9 },
-  done = { type = "function" },
-}
-
-local function check_loss(self, y, opts)
-  local o = options.check("Model:loss_and_grad", opts, LOSS, 1)
-  if not o.head then return o end
-  local head = self.config.head
-  if not head then
-    error("Model:loss_and_grad: option 'head' must be absent, as the model was made without one, got a tensor", 3)
-  end
-  local shape = { y:size(1), y:size(3), y:size(4) }
-  if head.loss == "squared_error" then table.insert(shape, 2, head.outputs) end
-  check.shape("Model:loss_and_grad", "option 'head'", o.head, shape, 1)
-  o.head_weight = o.head_weight or head.weight
-  return o
 end
 
 --- Mean −log p in bits per dimension of y, and its gradient: adds to every
@@ -314,8 +241,8 @@ end
 -- not finite, x, y or the first layer whose result is not, and no gradient has changed
 -- @treturn ?number the head's loss, without its weight
 function Model:loss_and_grad(x, y, opts)
-  check_batch(self, "Model:loss_and_grad", x, y)
-  local o = check_loss(self, y, opts)
+  arguments.batch(self, "Model:loss_and_grad", x, y)
+  local o = arguments.loss(self, y, opts)
   local _ <close> = lock.hold(self, "Model:loss_and_grad")
   return likelihood.loss_and_grad(self, x, y, o)
 end
@@ -325,7 +252,7 @@ end
 -- @treturn Tensor N×outputs×H×W of y's sides: logits of classes, or values
 function Model:head(x)
   if not self.config.head then error("Model:head: the model was made without a head", 2) end
-  check_x(self, "Model:head", x)
+  arguments.x(self, "Model:head", x)
   local _ <close> = lock.hold(self, "Model:head")
   passes.conditions(self, x, true)
   return self.encoder:read_head():clone()
@@ -335,7 +262,7 @@ end
 -- @tparam Tensor x N×C×H×W
 -- @treturn Condition for `sample`
 function Model:condition(x)
-  check_x(self, "Model:condition", x)
+  arguments.x(self, "Model:condition", x)
   local _ <close> = lock.hold(self, "Model:condition")
   return sample.condition(self, x)
 end
@@ -348,7 +275,7 @@ end
 -- @treturn Tensor N·n × C×H×W: the n samples of the first x, then of the second, …
 function Model:sample(cond, opts)
   if not sample.is_condition(cond) then
-    check_x(self, "Model:sample", cond)
+    arguments.x(self, "Model:sample", cond)
     cond = self:condition(cond)
   end
   return sample.sample(self, cond, opts)
@@ -361,7 +288,7 @@ end
 -- turned back, count as well; `rng`
 -- @treturn Tensor N×C×H×W
 function Model:predict(x, opts)
-  check_x(self, "Model:predict", x)
+  arguments.x(self, "Model:predict", x)
   return sample.predict(self, x, opts)
 end
 
@@ -371,7 +298,7 @@ end
 -- @tparam[opt] table opts `mirror` (false): the mean with that of the mirror image, turned back
 -- @treturn Tensor N×C×H×W
 function Model:mode(x, opts)
-  check_x(self, "Model:mode", x)
+  arguments.x(self, "Model:mode", x)
   return sample.mode(self, x, opts)
 end
 
@@ -383,10 +310,10 @@ end
 -- @treturn number its log p in nats, mean over the batch; or a message that says
 -- what was not finite
 function Model:maximize(x, opts)
-  check_x(self, "Model:maximize", x)
+  arguments.x(self, "Model:maximize", x)
   local _ <close> = lock.hold(self, "Model:maximize")
   seen.tell(self, "Model:maximize", x)
-  return seen.without(self, maximize, self, x, opts, y_shape(self, x))
+  return seen.without(self, maximize, self, x, opts, arguments.y_shape(self, x))
 end
 
 --- A table of what each layer does to y given x; see `cglow.model.diagnose`.
@@ -394,7 +321,7 @@ end
 -- @tparam Tensor y
 -- @treturn Diagnosis printable
 function Model:diagnose(x, y)
-  check_batch(self, "Model:diagnose", x, y)
+  arguments.batch(self, "Model:diagnose", x, y)
   local _ <close> = lock.hold(self, "Model:diagnose")
   return seen.without(self, diagnose.run, self, x, y, passes.conditions(self, x))
 end
