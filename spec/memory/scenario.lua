@@ -22,17 +22,25 @@ local function model()
   }
 end
 
+-- The same whose layers share one encoder; every layer reads it.
+local function encoded()
+  return cglow.Model {
+    x = {1, 8, 8}, y = {1, 4, 4}, levels = 1, depth = 1, rng = cglow.Rng(1), encoder = {channels = {2, 3}},
+    coupling = {width = 4}, head = {outputs = 2}, condition = {injector = true, actnorm = true, invconv = true},
+  }
+end
+
 -- A model of its own, a batch, an optimizer; nothing else holds on to them.
-local function world(folder)
-  local w = {folder = folder, model = model(), rng = cglow.Rng(2)}
+local function world(folder, made)
+  local w = {folder = folder, model = made or model(), rng = cglow.Rng(2)}
   w.x, w.y = cglow.Rng(3):uniform(2, 1, 8, 8), cglow.Rng(4):normal(2, 1, 4, 4)
   w.optimizer = cglow.optim.Adam(w.model:parameters(), {lr = 1e-3, clip_value = 0.25})
   return w
 end
 
-local function train_step(w)
+local function train_step(w, opts)
   w.model:zero_grad()
-  assert(w.model:loss_and_grad(w.x, w.y))
+  assert(w.model:loss_and_grad(w.x, w.y, opts))
   w.optimizer:step()
 end
 
@@ -56,6 +64,13 @@ M.stages = {
     train_step(fresh)
     train_step(fresh)
     return log_prob(fresh.model, fresh)
+  end},
+  {name = "train an encoder", prepare = function(w) return world(w.folder, encoded()) end, run = function(_, fresh)
+    local target = {head = cglow.ones(2, 4, 4)}
+    train_step(fresh, target)
+    train_step(fresh, target)
+    local drawn = fresh.model:predict(fresh.x, {samples = 2, rng = cglow.Rng(6)})
+    return log_prob(fresh.model, fresh) .. digest(drawn, fresh.model:head(fresh.x))
   end},
   {name = "sample", run = function(w)
     local cond = w.model:condition(w.x)
