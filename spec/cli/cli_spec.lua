@@ -438,7 +438,7 @@ describe("command line", function()
       assert.equal("one pass at the centre of the latents", centre.prediction)
       -- nothing is random but the noise of a discrete y in its likelihood
       assert.equal(centre.results[2].metrics.iou, evaluate("--centre --seed 7").results[2].metrics.iou)
-      local both = evaluate "--mirror --samples 2"
+      local both = evaluate "--mirror yes --samples 2"
       assert.equal("mean of 2 samples in pairs, and of the mirror image", both.prediction)
       assert.equal(4, both.samples)
       local _, _, err = run(TOY, ("evaluate --run '%s/run' --centre --samples 3"):format(folder))
@@ -449,9 +449,9 @@ describe("command line", function()
       local code, out = run(TOY, ("evaluate --json --compare --run '%s/run'"):format(folder))
       assert.equal(0, code)
       local results = json.decode(out).results
-      assert.equal(8, #results)
+      assert.equal(9, #results)
       for _, row in ipairs(results) do assert.is_true(row.metrics.seconds > 0 and row.metrics.iou > 0, row.name) end
-      local _, _, err = run(TOY, ("evaluate --compare --mirror --run '%s/run'"):format(folder))
+      local _, _, err = run(TOY, ("evaluate --compare --mirror no --run '%s/run'"):format(folder))
       assert.matches("--mirror is not for --compare", err, 1, true)
     end)
 

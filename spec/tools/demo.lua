@@ -11,24 +11,24 @@ local LUA <const> = os.getenv("LUA") or "lua5.4"
 local SCRIPT <const> = "examples/binary_segmentation.lua"
 local RUN <const> = "demo"
 local BUDGET <const>, MOST <const>, LEAST <const> = 120, 5000, 300
+local CHANNELS <const>, DEPTH <const>, BATCH <const> = {16, 32, 64, 96, 96}, 4, 8
 local CONFIG <const> = {
-  depth = 4, ["cn.channels"] = 16, ["cn.width"] = 64, ["coupling.width"] = 128, ["optimizer.lr"] = 5e-4,
-  valid_every = 500, valid_images = 32,
+  depth = DEPTH, ["encoder.channels"] = table.concat(CHANNELS, ","), batch = BATCH, valid_every = 1000,
+  valid_images = 32, checkpoint_every = 1000,
 }
 
 -- Seconds of a training step of the demo's model, the median of a few.
 local function seconds_per_step()
   local shape = {3, 32, 32}
   local model = cglow.Model {
-    x = shape, y = shape, depth = CONFIG.depth, init = "live",
-    cn = {channels = CONFIG["cn.channels"], width = CONFIG["cn.width"]}, coupling = {width = CONFIG["coupling.width"]},
+    x = shape, y = shape, depth = DEPTH, encoder = {channels = CHANNELS}, coupling = {width = 64}, head = {outputs = 2},
   }
-  local adam = cglow.optim.Adam(model:parameters(), {lr = 1e-4})
-  local x, y, times = cglow.rand(2, 3, 32, 32), cglow.rand(2, 3, 32, 32), {}
+  local adam = cglow.optim.Adam(model:parameters(), {lr = 1e-4, clip_norm = 1})
+  local x, y, times = cglow.rand(BATCH, 3, 32, 32), cglow.rand(BATCH, 3, 32, 32), {}
   for i = 1, 9 do
     local start = core.system.clock()
     model:zero_grad()
-    assert(model:loss_and_grad(x, y))
+    assert(model:loss_and_grad(x, y, {head = core.ones(BATCH, 32, 32)}))
     assert(adam:step())
     times[i] = core.system.clock() - start
   end
@@ -71,7 +71,7 @@ table.sort(config)
 
 print("cglow demo: masks of garments on photographs, 200 pictures to learn from, 64 held out.")
 remove(RUN)
-run("train", "--run", RUN, "--init live", "--steps", steps, table.concat(config, " "))
+run("train", "--run", RUN, "--steps", steps, table.concat(config, " "))
 run("evaluate", "--run", RUN)
 run("predict", "--run", RUN, "--out", RUN .. "/predictions", held_out_photos(4))
 print(([[

@@ -131,7 +131,7 @@ local function say(args, session, data, found)
 end
 
 local function check_compare(args)
-  for _, name in ipairs {"samples", "temperature", "centre", "mirror", "size"} do
+  for _, name in ipairs {"samples", "temperature", "centre", "mirror", "consensus", "size"} do
     if args[name] and args.compare then command.misuse(("--%s is not for --compare"):format(name)) end
   end
 end

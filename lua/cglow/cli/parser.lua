@@ -63,11 +63,13 @@ local function temperature(command)
 end
 
 -- How a prediction is made.
-local function prediction(command)
+local function prediction(command, task)
   count(command, "--samples", "M", "Samples of which a prediction is made (10).")
   temperature(command)
   command:flag("--centre"):description "One pass at the centre of the latents instead."
-  command:flag("--mirror"):description "And the same for the mirror image."
+  command:option("--mirror"):argname "HOW":choices {"yes", "no"}
+    :description "Use the mirror image, too (as it was in training)."
+  if task.decide_all then command:flag("--consensus"):description "Decide by all samples, not by their mean." end
 end
 
 local OWN = {
@@ -126,7 +128,7 @@ local function add_evaluate(parser, task)
   local c = parser:command("evaluate"):summary "Measure a model on held-out data, beside baselines."
   c:usage(("Usage: %s evaluate [OPTION ...]"):format(task.name))
   model_choice(c, task)
-  prediction(c)
+  prediction(c, task)
   data_choice(c, task)
   c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
     :description "Which part: valid, test or train (valid)."
@@ -143,7 +145,7 @@ local function add_predict(parser, task)
   c:usage(("Usage: %s predict [OPTION ...] FILE ..."):format(task.name))
   c:argument("file"):args "+":description "Image files."
   model_choice(c, task)
-  prediction(c)
+  prediction(c, task)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions)."
   may_replace(c)
   own_options(c, task)

@@ -41,6 +41,12 @@ local function size_of(task, model, path)
   return size
 end
 
+-- A model that has learned from mirrored samples as well predicts better from both.
+local function wants_mirror(args, saved)
+  if args.mirror then return args.mirror == "yes" end
+  return saved["augment.mirror"] == true
+end
+
 --- Load what the options name.
 -- @tparam table task
 -- @tparam table args parsed command line
@@ -62,7 +68,8 @@ function M.load(task, args)
     model = model, path = path, settings = saved, size = size_of(task, model, path),
     way = {
       samples = args.samples or saved.samples or DEFAULT_SAMPLES, temperature = args.temperature,
-      centre = args.centre, mirror = args.mirror, rng = core.Rng(args.seed or 1),
+      centre = args.centre, consensus = args.consensus, mirror = wants_mirror(args, saved),
+      rng = core.Rng(args.seed or 1),
       cell_width = tonumber(metadata.cell_width),
     },
     folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
@@ -98,12 +105,14 @@ function M.sheet(args, session, name)
   return path
 end
 
---- `predict(x)` for one C×H×W condition: the mean of the session's samples, and they themselves.
+--- `predict(x)` for one C×H×W condition: the mean of the session's samples, and, for a
+-- consensus, they themselves.
 function M.predictor(session)
   return function(x)
     local ys, count = ways.draw(session.model, core.stack {x}, session.way)
     local _, c, h, w = table.unpack(ys:size())
-    return ys:reshape(count, c * h * w):mean(1):reshape(c, h, w), ys
+    local mean = ys:reshape(count, c * h * w):mean(1):reshape(c, h, w)
+    return mean, session.way.consensus and count > 1 and ys or nil
   end
 end
 

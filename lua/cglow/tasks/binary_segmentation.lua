@@ -6,7 +6,6 @@ local baselines = require "cglow.tasks.baselines"
 local horses = require "cglow.data.horses"
 local metrics = require "cglow.metrics"
 local shared = require "cglow.tasks.shared"
-local ways = require "cglow.tasks.ways"
 
 -- One channel of a mask that has three equal ones, but for the noise of a sample.
 local function mask_of(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
@@ -14,7 +13,7 @@ local function mask_of(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
 -- What is above one half of it is the answer: the consensus of samples (M×C×H×W), by which it
 -- overlaps best with them, or a single answer's mask.
 local function soft_mask(y, samples)
-  if not ways.enough(samples) then return mask_of(y) end
+  if not samples then return mask_of(y) end
   local labels, share, threshold = metrics.consensus(metrics.binarise(samples) - 1)
   return (share + (0.5 - threshold)):reshape(1, labels:size(1), labels:size(2))
 end

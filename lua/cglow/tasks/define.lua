@@ -28,7 +28,7 @@ local DEFINITION = {
   y = {type = "function", required = true},
   data = {type = "function", required = true},
   decide = {type = "function", required = true},
-  decide_all = {type = "function"}, decides_by = {type = "string", default = "consensus"},
+  decide_all = {type = "function"},
   score = {type = "function", required = true},
   show_input = {type = "function", required = true},
   show = {type = "function", required = true},
@@ -62,8 +62,7 @@ local DEFINITION = {
 -- * `data`: function(directory, {split =, size =, seed =}) that gives a data set, or nil
 --   and a message; "train" may be random, the others not; y is not dequantised
 -- * `decide`: function(y, sample) from a mean of samples (or a true y) to the answer
--- * `decide_all`: function(samples, sample) from all samples (M×C×H×W) to the answer, when that is
---   better than from their mean; `decides_by`: what that is called ("consensus")
+-- * `decide_all`: function(samples, sample) from all samples (M×C×H×W) to the answer, for `--consensus`
 -- * `score`: function() that gives an object with `add(self, answer, truth, sample)`
 --   and `result(self)`, a table of metrics
 -- * `rate`: function(answer, truth, sample) that gives a number for one image, higher is

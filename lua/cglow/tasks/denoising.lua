@@ -32,7 +32,7 @@ return require("cglow.tasks.define").define {
   predicts = "Write a clean photograph for each noisy one, of any size.",
   sizes = {32, 64, 128}, size = 128, sample_size = 64,
   x = shared.three_channels, y = shared.three_channels,
-  recipe = {["augment.transpose"] = true, ["head.weight"] = 0.3}, -- the data set mirrors its crops
+  recipe = {["augment.mirror"] = true, ["augment.transpose"] = true, ["head.weight"] = 0.3},
   head = {outputs = 3, loss = "squared_error", target = function(sample) return sample.y end, decide = clean_of},
   data = function(dir, o)
     local data, message = bsds(dir, {split = o.split, size = o.size, sigma = SIGMA})

@@ -68,7 +68,7 @@ end
 function M.score(task, model, data, o)
   local score = task.score()
   M.each(model, data, o, function(sample, mean, samples)
-    score:add(ways.decide(task, mean, samples, sample), task.decide(sample.y, sample), sample)
+    score:add(ways.decide(task, mean, samples, sample, o), task.decide(sample.y, sample), sample)
   end)
   return score:result()
 end
@@ -80,7 +80,7 @@ function M.score_samples(task, model, data, o)
   local score, spread, best, count = task.score(), 0, 0, 0
   M.each(model, data, o, function(sample, mean, samples)
     local truth = task.decide(sample.y, sample)
-    score:add(ways.decide(task, mean, samples, sample), truth, sample)
+    score:add(ways.decide(task, mean, samples, sample, o), truth, sample)
     if #samples < 2 then return end
     count, spread = count + 1, spread + metrics.diversity(samples)
     if task.rate then
@@ -188,7 +188,7 @@ function M.sheet(task, model, data, o)
       maps[#maps + 1] = spread_map(task, samples, sample)
       cells[#cells + 1] = maps[#maps]
     end
-    cells[#cells + 1] = task.show_answer(ways.decide(task, mean, samples, sample), sample)
+    cells[#cells + 1] = task.show_answer(ways.decide(task, mean, samples, sample, o), sample)
     size = sample.x:size(3)
   end)
   scale_maps(maps)

@@ -3,7 +3,8 @@
 -- A way is a table: `samples` = how many are drawn for each x, in pairs of mirrored latents
 -- when they are even (unless `pairs` = false), at `temperature` (1); or `centre` = true, one
 -- pass at the centre of the latents; `mirror` = true: the same for the mirror image, turned
--- back, besides. With it go `rng` and `cell_width`, with which the model's y was dequantised.
+-- back, besides; `consensus` = true: the answer by the task's `decide_all` from all samples, not
+-- from their mean. With it go `rng` and `cell_width`, with which the model's y was dequantised.
 -- @module cglow.tasks.ways
 local core = require "cglow.core"
 local transform = require "cglow.data.transform"
@@ -46,23 +47,16 @@ function M.draw(model, x, way)
   return transform.undo(ys, way.cell_width), M.count(way)
 end
 
--- Of fewer samples the mean says more.
-local FEWEST <const> = 4
+local function asks_all(task, way) return way.consensus and task.decide_all and M.count(way) > 1 end
 
---- Are these samples enough for `decide_all`?
--- @tparam ?Tensor samples M×C×H×W
-function M.enough(samples) return samples ~= nil and #samples >= FEWEST end
-
-local function asks_all(task, count) return task.decide_all and count >= FEWEST end
-
---- The answer of a task: from all samples where the task knows how and there are enough of
--- them, else from their mean.
+--- The answer of a task: from the mean of the samples, or by consensus of all of them.
 -- @tparam table task
 -- @tparam Tensor mean C×H×W
 -- @tparam Tensor samples M×C×H×W
 -- @tparam table sample of the data set
-function M.decide(task, mean, samples, sample)
-  if asks_all(task, #samples) then return task.decide_all(samples, sample) end
+-- @tparam table way
+function M.decide(task, mean, samples, sample, way)
+  if asks_all(task, way) then return task.decide_all(samples, sample) end
   return task.decide(mean, sample)
 end
 
@@ -78,7 +72,7 @@ function M.describe(task, way)
     if way.temperature and way.temperature ~= 1 then text = ("%s at temperature %g"):format(text, way.temperature) end
   end
   if way.mirror then text = text .. ", and of the mirror image" end
-  if asks_all(task, M.count(way)) then return ("%s of %s"):format(task.decides_by, text) end
+  if asks_all(task, way) then return "consensus of " .. text end
   return M.count(way) > 1 and "mean of " .. text or text
 end
 
@@ -90,6 +84,7 @@ function M.all()
     {name = "2 in pairs", samples = 2}, {name = "10 samples", samples = 10, pairs = false},
     {name = "10 in pairs", samples = 10}, {name = "10 in pairs, t 0.7", samples = 10, temperature = 0.7},
     {name = "10 in pairs, mirrored", samples = 10, mirror = true}, {name = "40 in pairs", samples = 40},
+    {name = "10, consensus", samples = 10, consensus = true},
   }
 end
 
