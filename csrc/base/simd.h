@@ -19,7 +19,7 @@
 #endif
 
 typedef real Vector __attribute__((vector_size(VECTOR_BYTES)));
-/* The same at any address of a real. */
+/* A vector at any address of a real. */
 typedef real Unaligned
     __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 

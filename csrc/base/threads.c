@@ -1,3 +1,4 @@
+/* Threads: how many kernels use, and BLAS kept to one. */
 #include "base/threads.h"
 
 #include <cblas.h>

@@ -1,3 +1,4 @@
+/* One 1×1 convolution of the features of x for all layers of a level. */
 #include "flow/features.h"
 
 #include <string.h>

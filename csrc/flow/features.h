@@ -28,7 +28,7 @@ typedef struct Added {
 
 /* The middle of u, channel by channel: to is [c, n, h, w]. */
 void features_crop(const Act *u, const Act *to, int threads);
-/* The way back; 0 around the middle. */
+/* From the middle, channel by channel, to u; 0 around it. */
 void features_uncrop(const Act *from, const Act *u, int threads);
 
 void features_forward(const Features *f, const Act *u, const Act *out, int threads);

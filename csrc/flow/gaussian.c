@@ -1,3 +1,4 @@
+/* Normal densities: score, draw, gradient. */
 #include "flow/gaussian.h"
 
 #include "base/vmath.h"

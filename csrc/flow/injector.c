@@ -1,3 +1,4 @@
+/* The injector: its passes. */
 #include "flow/injector.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Turned, moved and resized pictures; changed colours. */
 #include "image/augment.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* What the readers of all picture formats share. */
 #include "image/codec.h"
 
 #include <errno.h>

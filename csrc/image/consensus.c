@@ -1,3 +1,4 @@
+/* Where samples agree and where they differ. */
 #include "image/consensus.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Depth maps moved into one view, and the robust mean of what they say there. */
 #include "image/depth_fusion.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Resizing, cropping and turning. */
 #include "image/geometry.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Holes filled from their border: by medians, or by diffusion. */
 #include "image/inpaint.h"
 
 #include <math.h>

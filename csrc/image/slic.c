@@ -1,3 +1,4 @@
+/* Super-pixels by k-means over colour and place. */
 #include "image/slic.h"
 
 #include <math.h>

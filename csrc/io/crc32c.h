@@ -9,7 +9,7 @@
 /* The checksum of n bytes that follow those whose checksum is `crc` (0 for
  * none).  Uses the processor's instruction where it has one. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t n);
-/* The same without the instruction. */
+/* The checksum without the instruction for it. */
 uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t n);
 
 #endif

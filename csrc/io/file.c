@@ -1,3 +1,4 @@
+/* Files: written whole or not at all, locked, read. */
 #include "io/file.h"
 
 #include <errno.h>

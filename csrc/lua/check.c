@@ -1,3 +1,4 @@
+/* Checks of arguments that several bindings share. */
 #include "lua/check.h"
 
 #include <lauxlib.h>

@@ -22,9 +22,9 @@ int handle_close(lua_State *L);
 /* Push nil, "path: what went wrong", code; the path is a string at `path`.
  * Return 3. */
 int file_fail(lua_State *L, int path, int error);
-/* The same for a method of the object at 1, whose user value 1 is the path. */
+/* As file_fail, for a method of the object at 1, whose user value 1 is the path. */
 int file_fail_at(lua_State *L, int error);
-/* The same without the path. */
+/* As file_fail, without the path. */
 int file_reason(lua_State *L, int error);
 /* The path at arg: a string without zero bytes. */
 const char *file_check_path(lua_State *L, int arg);

@@ -1,3 +1,4 @@
+/* Binding of nn/net.c: the class "cglow.Net". */
 #include "lua/net.h"
 
 #include <lauxlib.h>

@@ -1,3 +1,4 @@
+/* Binding of optim/param.c: the class "cglow.Param". */
 #include "lua/param.h"
 
 #include <lauxlib.h>
@@ -5,6 +6,7 @@
 
 #include "lua/open.h"
 #include "lua/tensor.h"
+#include "optim/deferred.h"
 
 /*** Trainable parameters.
 @module cglow.Param */
@@ -229,7 +231,7 @@ static int zero_all(lua_State *L) {
   return 0;
 }
 
-/* Of so many numbers of a parameter, spread over all of it. */
+/* A fingerprint reads so many numbers of a parameter, spread over all of it. */
 #define PRINT_NUMBERS 8
 
 static uint64_t print_of(Param *p, uint64_t hash) {

@@ -1,3 +1,4 @@
+/* Tensors that an object overwrites with each call. */
 #include "lua/reuse.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Binding of math/rng.c: the class "cglow.Rng". */
 #include "lua/rng.h"
 
 #include <inttypes.h>

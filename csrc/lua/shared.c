@@ -10,6 +10,7 @@
 #include "lua/open.h"
 #include "lua/param.h"
 #include "lua/tensor.h"
+#include "optim/deferred.h"
 
 #define FACTORS_TYPE "cglow.GradientFactors"
 #define FLAT_TYPE "cglow.GradientFlat"

@@ -1,9 +1,10 @@
+/* Tensors: memory, views, checks, and the workspace. */
 #include "lua/tensor.h"
 
 #include <lauxlib.h>
 #include <string.h>
 
-#include "optim/param.h"
+#include "optim/deferred.h"
 
 #define ALIGNMENT 64
 

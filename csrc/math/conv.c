@@ -1,3 +1,4 @@
+/* Convolutions in tiles of rows: columns, then products. */
 #include "math/conv.h"
 
 #include <string.h>

@@ -20,7 +20,7 @@ size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad);
 void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow, size_t row0,
             size_t rows, real *cols, size_t ld);
 
-/* The same for a 3×3 or other odd stride-1 kernel with "same" padding, but
+/* Columns for a 3×3 or other odd stride-1 kernel with "same" padding, but
  * with the offsets negated: what the backward pass reads. */
 void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0, size_t rows,
                     real *cols, size_t ld);

@@ -1,3 +1,4 @@
+/* Loops over contiguous numbers. */
 #include "math/elementwise.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* 3×3 filters gathered into rows, and back. */
 #include "math/filters3x3.h"
 
 #include <string.h>

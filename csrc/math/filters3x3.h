@@ -16,7 +16,7 @@ static inline void filters_prefetch(const real *g, size_t distance, size_t count
 
 /* rows[9][PANEL] from `count` ≤ PANEL filters that lie `distance` apart. */
 void filters_gather(const real *g, size_t distance, size_t count, real *rows);
-/* Back: g = beta·g + rows. */
+/* From rows to filters: g = beta·g + rows. */
 void filters_scatter(const real *rows, size_t count, real beta, real *g, size_t distance);
 
 #endif

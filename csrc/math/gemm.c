@@ -1,3 +1,4 @@
+/* Products cut into panels. */
 #include "math/gemm.h"
 
 #include <string.h>

@@ -52,7 +52,7 @@ static inline size_t product_rounds(size_t m, size_t n, size_t k) {
   return (m + 7) / 8 * ((n + PANEL - 1) / PANEL) * k;
 }
 
-/* The same product; f goes on by what was fetched.  A step of 0: nothing. */
+/* As panel_product; f goes on by what was fetched.  A step of 0: nothing. */
 void panel_product_prefetching(PRODUCT_ARGS, Prefetch *f);
 ISA_KERNEL(void, product_prefetching, (PRODUCT_ARGS, Prefetch *f));
 

@@ -1,3 +1,4 @@
+/* Products of a large matrix with few rows. */
 #include "math/gemv.h"
 
 #include "base/simd.h"

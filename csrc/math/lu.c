@@ -1,3 +1,4 @@
+/* LU factors of small matrices, in double. */
 #include "math/lu.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Norms, ReLUs and shifts over panels. */
 #include "math/panel_ops.h"
 
 #include <string.h>

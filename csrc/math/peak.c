@@ -1,3 +1,4 @@
+/* How many multiply-adds a processor makes in a second. */
 #include "math/peak.h"
 
 #include <omp.h>

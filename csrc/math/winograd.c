@@ -1,3 +1,4 @@
+/* 3×3 convolutions by F(2×2, 3×3): the transforms. */
 #include "math/winograd.h"
 
 #include "base/simd.h"

@@ -57,7 +57,7 @@ ISA_KERNEL(void, narrow, (NARROW_ARGS));
  * with h's channels of the block. */
 void winograd_sum(const real *v, size_t few, const real *h, size_t wide, size_t b,
                   size_t n, bool add, real *du);
-/* The same from the block alone, squares as rows: four panels [n][PANEL]. */
+/* The sum from the block alone, squares as rows: four panels [n][PANEL]. */
 #define SUM_ARGS const real *v, size_t few, const real *h, size_t n, bool add, real *du
 ISA_KERNEL(void, sum, (SUM_ARGS));
 

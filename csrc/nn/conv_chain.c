@@ -1,3 +1,4 @@
+/* Convolutions whose kernels do not overlap, forward: group by group. */
 #include "nn/conv_chain.h"
 
 #include "base/threads.h"
@@ -39,7 +40,7 @@ size_t conv_chain_scratch(const ConvChain *v, int threads) {
 
 /* ---- forward ---- */
 
-/* Of the products of a group. */
+/* Rounds of all products of a group, in which something can be prefetched. */
 static size_t forward_rounds(const ConvChain *v) {
   size_t rounds = 0;
   for (size_t i = 0; i < v->depth; i++) {

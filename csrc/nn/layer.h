@@ -9,7 +9,7 @@
  *   tanh     tanh(x)
  *   sigmoid  1/(1 + e^−x)
  *   upsample f×f equal pixels for each one                 (f: geometry.sh)
- *   norm     (x + bias_c)·exp(factor·logs_c)               design: norm, conv3 */
+ *   norm     (x + bias_c)·exp(factor·logs_c)               Glow's norms */
 #ifndef CGLOW_NN_LAYER_H
 #define CGLOW_NN_LAYER_H
 

@@ -10,6 +10,7 @@
 #include "math/blas.h"
 #include "math/gemv.h"
 #include "nn/layer.h"
+#include "optim/deferred.h"
 
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
 #define CHUNK 512
@@ -50,14 +51,14 @@ static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o
       out->data[n * l->out + o + j] += l->bias->value[o + j];
 }
 
-/* The same, each few rows of the weight after the step that is due for them. */
+/* Outputs o .. o+m-1, each few rows of the weight after the step that is due for them. */
 static void step_and_forward(const Layer *l, const Act *in, const Act *out, size_t o,
                              size_t m) {
   Param *w = l->weight;
   size_t end = o + m, some = in->n <= GEMV_ROWS ? STEP_ROWS : m;
   for (size_t n; o < end; o += n) {
     n = end - o < some ? end - o : some;
-    w->step.make(w->step.context, o, n);
+    param_step_rows(w, o, n);
     forward_rows(l, in, out, o, n);
   }
 }
@@ -65,7 +66,7 @@ static void step_and_forward(const Layer *l, const Act *in, const Act *out, size
 static void forward(const Layer *l, const Act *in, const Act *out, const real *cols,
                     real *scratch, int threads) {
   (void)cols, (void)scratch;
-  bool due = l->weight->due > 0;
+  bool due = param_is_due(l->weight);
   blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->out); i++) {
@@ -76,7 +77,7 @@ static void forward(const Layer *l, const Act *in, const Act *out, const real *c
       forward_rows(l, in, out, o, m);
   }
   blas_end();
-  l->weight->due = 0;
+  param_step_made(l->weight);
 }
 
 static void weight_gradient(const Layer *l, const Act *in, const Act *dout) {

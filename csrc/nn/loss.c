@@ -1,3 +1,4 @@
+/* Losses over pixels and their gradients. */
 #include "nn/loss.h"
 
 #include <math.h>

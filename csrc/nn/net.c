@@ -1,9 +1,11 @@
+/* A network: the plan of a batch, and the passes over its layers. */
 #include "nn/net.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/size.h"
+#include "optim/deferred.h"
 
 /* n·c·h·w as a size that BLAS's int can index. */
 static bool fits(size_t n, const Shape *s) {
@@ -236,9 +238,9 @@ static Ranges linear_reads(const Net *net, size_t i) {
   Ranges s = {0};
   if (i >= net->count || net->node[i].layer->ops != &layer_linear) return s;
   const Param *w = net->node[i].layer->weight;
-  size_t each = PREFETCH_MOST / (w->due > 0 ? 3 : 1);
+  size_t each = PREFETCH_MOST / (param_is_due(w) ? 3 : 1);
   add_range(&s, w->value, w->count, each);
-  for (size_t k = 0; w->due > 0 && k < 2; k++)
+  for (size_t k = 0; param_is_due(w) && k < 2; k++)
     add_range(&s, w->step.reads[k], w->count, each);
   return s;
 }

@@ -1,3 +1,4 @@
+/* The U-Net: its plan and its passes. */
 #include "nn/unet.h"
 
 #include <string.h>

@@ -1,6 +1,8 @@
+/* Averages of parameters over the steps of a training. */
 #include "optim/average.h"
 
 #include "base/threads.h"
+#include "optim/deferred.h"
 
 /* Numbers that a thread works on at a time. */
 #define BLOCK ((size_t)16384)

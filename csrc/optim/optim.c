@@ -1,8 +1,10 @@
+/* Adam and SGD, piece by piece of all parameters. */
 #include "optim/optim.h"
 
 #include <math.h>
 
 #include "base/threads.h"
+#include "optim/deferred.h"
 
 /* A piece of work: numbers first .. first+n-1 of a slot's parameter. */
 typedef struct Piece {
@@ -219,7 +221,7 @@ static void adam_dense(const OptimSlot *s, const Piece *p, const AdamFactors *f)
 #define STRAND ((size_t)4096)
 
 static const real *row_gradient(const Param *p, size_t at, size_t n, real *buf) {
-  return p->due > 0 ? param_due_gradient(p, at, n, buf) : param_gradient(p, at, n, buf);
+  return param_is_due(p) ? param_due_gradient(p, at, n, buf) : param_gradient(p, at, n, buf);
 }
 
 /* Part of a row of the gradient, formed as it is needed; two: and of the row below, with
@@ -256,7 +258,7 @@ static AdamFactors slot_factors(const OptimSlot *s, const AdamFactors *all) {
 }
 
 static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *buf) {
-  if (s->param->due > 0) return;
+  if (param_is_due(s->param)) return;
   AdamFactors f = slot_factors(s, context);
   if (s->param->pending == 0 && s->param->dense)
     adam_dense(s, p, &f);

@@ -6,7 +6,7 @@
 
 #include "optim/param.h"
 
-/* Of a step of Adam. */
+/* What a step of Adam multiplies by. */
 typedef struct AdamFactors {
   real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
   real keep; /* what weight decay leaves of the value */

@@ -1,9 +1,9 @@
+/* Gradients in their forms: dense, or an outer product that waits. */
 #include "optim/param.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "base/threads.h"
 
 bool param_may_be_pending(const Param *p, size_t n, bool outer) {
   return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
@@ -96,29 +96,10 @@ const real *param_gradient(const Param *p, size_t at, size_t n, real *buf) {
   return buf;
 }
 
-const real *param_due_gradient(const Param *p, size_t at, size_t n, real *buf) {
-  outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, p->due, false,
+const real *param_outer(const Param *p, size_t samples, size_t at, size_t n, real *buf) {
+  outer_span(p->u + at / p->cols, p->rows, p->v + at % p->cols, p->cols, samples, false,
              buf, n);
   return buf;
-}
-
-bool param_may_defer(const Param *p) {
-  return p->defers && p->pending > 0 && !p->dense;
-}
-
-void param_defer(Param *p, DueStep step) {
-  p->due = p->pending;
-  p->step = step;
-}
-
-/* Fewer numbers do not repay waking the threads. */
-#define SHARED_STEP 32768
-
-void param_make_step(Param *p) {
-  bool share = p->count >= SHARED_STEP && !omp_in_parallel();
-#pragma omp parallel for schedule(static) num_threads(parallel_threads()) if (share)
-  for (size_t row = 0; row < p->rows; row++) p->step.make(p->step.context, row, 1);
-  p->due = 0;
 }
 
 void param_materialise(Param *p) {

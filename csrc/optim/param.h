@@ -5,9 +5,7 @@
  * optimizer forms it row by row while it updates, so it is neither written to
  * memory nor read back; whoever asks for it (p.grad) gets it formed.
  *
- * Nor need its step be made at once: it may be left due, for the layer that reads the
- * weight next, which then has it in cache.  All others settle it before they look, the
- * tensors of value and moments on their own (lua/tensor.h). */
+ * Nor need its step be made at once (optim/deferred.h). */
 #ifndef CGLOW_OPTIM_PARAM_H
 #define CGLOW_OPTIM_PARAM_H
 
@@ -62,17 +60,9 @@ void param_set_pending(Param *p, size_t n, const real *u, const real *v);
  * pointer into grad, or formed in buf (n numbers). */
 const real *param_gradient(const Param *p, size_t at, size_t n, real *buf);
 
-/* The same of the gradient by which a step is due. */
-const real *param_due_gradient(const Param *p, size_t at, size_t n, real *buf);
-
-/* Can a step by the gradient as it is be left due? */
-bool param_may_defer(const Param *p);
-void param_defer(Param *p, DueStep step);
-/* Make what is due; not where threads share the parameter. */
-void param_make_step(Param *p);
-static inline void param_settle(Param *p) {
-  if (p->due > 0) param_make_step(p);
-}
+/* Numbers at .. at+n-1 of the outer product of the factors of so many samples, formed in
+ * buf; within one row. */
+const real *param_outer(const Param *p, size_t samples, size_t at, size_t n, real *buf);
 
 /* The largest magnitude in `rows` rows of n numbers, ld apart; infinite when one is
  * not finite.  Whoever forms a dense gradient and looks at it while it is in cache

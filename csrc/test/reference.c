@@ -1,3 +1,4 @@
+/* Convolutions in plain loops. */
 #include "test/reference.h"
 
 #ifdef CGLOW_REFERENCE

@@ -1,3 +1,4 @@
+/* The coupling's two 3×3 convolutions, between few planes and the hidden layers. */
 #include "flow/coupling/conv3x3.h"
 
 #include <math.h>

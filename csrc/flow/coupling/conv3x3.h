@@ -23,7 +23,7 @@ typedef struct CouplingConv {
   size_t wide_step;   /* from one of the wide channels to the next in the weight */
   size_t few_step;
   real *filters; /* the weight as the products want it */
-  /* Of the backward pass: */
+  /* For the backward pass: */
   real *dfilters; /* gradient of the filters */
   real *dweight;  /* of the weight, times beta beforehand */
   real beta;

@@ -1,3 +1,4 @@
+/* The coupling's network, forward: tile by tile, or one panel shared by all threads. */
 #include "flow/coupling/coupling.h"
 
 #include <math.h>

@@ -88,7 +88,7 @@ static inline size_t tile_panels(const CouplingPlan *p, size_t t) {
 /* Panels of all tiles are numbered through; here one lies in a matrix of k rows. */
 static inline size_t panel_offset(size_t q, size_t k) { return q * k * PANEL; }
 
-/* The same for a hidden layer and a panel of cells. */
+/* Where a hidden layer of panel q of cells lies. */
 static inline size_t hidden_offset(const Coupling *c, const CouplingPlan *p, size_t q) {
   return panel_offset(q * cell_pixels(p), c->width);
 }

@@ -1,3 +1,4 @@
+/* Sums that become the gradients of the coupling's biases and logs. */
 #include "flow/coupling/scale_grads.h"
 
 static void accumulate(real *g, size_t i, double sum, real beta) {

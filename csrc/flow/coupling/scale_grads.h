@@ -16,11 +16,11 @@ static inline Gradient gradient_of(Param *p) {
   return to;
 }
 
-/* Those of block b of the two norms, to[4] for bias1, logs1, bias2, logs2, from each
+/* Gradients of block b of the two norms, to[4] for bias1, logs1, bias2, logs2, from each
  * tile's sums, which lie in the same order. */
 void coupling_norm_gradients(const Coupling *c, const CouplingPlan *p, const real *sums,
                              size_t b, const Gradient *to);
-/* Those of channel o of conv3, from its output v and the gradient of that. */
+/* Gradients of bias and log-scale of channel o of conv3, from its output v and the gradient of that. */
 void coupling_conv3_gradients(const Coupling *c, const CouplingPlan *p, const real *v,
                               const real *dv, size_t o, Gradient dbias, Gradient dlogs);
 

@@ -1,3 +1,4 @@
+/* The affine transform of a coupling, its inverse and its gradient. */
 #include "flow/coupling/transform.h"
 
 #include <math.h>

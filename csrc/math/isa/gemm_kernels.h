@@ -72,7 +72,7 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
       VECTOR_AT(c + (size_t)r * ldc + (size_t)v * LANES) = sum[r][v];
 }
 
-/* The same when only n of the block's columns exist in c. */
+/* A block when only n of the block's columns exist in c. */
 ALWAYS_INLINE void cut_block(const int rows, const int vectors, size_t n, size_t k,
                              Left a, Right b, const real *start, real *c, size_t ldc,
                              Prefetch *f) {

@@ -79,7 +79,7 @@ ALWAYS_INLINE void row_products(size_t m, size_t n, size_t k, Left a, const real
 /* Rows of four panels that are worked on at a time. */
 #define SOME_ROWS ((size_t)32)
 
-/* The same for all positions, and `k` rows of four panels, `next` apart. */
+/* Sums for all positions, and `k` rows of four panels, `next` apart. */
 ALWAYS_INLINE void all_products(size_t m, size_t n, size_t k, Left a, const real *b,
                                 size_t next, bool add, real *c, size_t step) {
   _Alignas(64) real t[4 * SOME_ROWS * PANEL];

@@ -1,0 +1,44 @@
+/* The step that waits.
+ *
+ * An optimizer need not make a step of a fully connected layer's weight at once: it may
+ * be left due, for the layer that reads the weight next, which then makes it row by row
+ * and has the rows in cache.  All others settle it before they look at value or moments;
+ * their tensors do so on their own (lua/tensor.h).  The factors of the gradient by which
+ * it is due stay in u and v so long. */
+#ifndef CGLOW_OPTIM_DEFERRED_H
+#define CGLOW_OPTIM_DEFERRED_H
+
+#include "optim/param.h"
+
+/* Can a step by the gradient as it is be left due? */
+static inline bool param_may_defer(const Param *p) {
+  return p->defers && p->pending > 0 && !p->dense;
+}
+/* Leave this one due. */
+void param_defer(Param *p, DueStep step);
+
+static inline bool param_is_due(const Param *p) { return p->due > 0; }
+/* Make what is due of `rows` rows from `row` on, each row once; then param_step_made. */
+static inline void param_step_rows(const Param *p, size_t row, size_t rows) {
+  p->step.make(p->step.context, row, rows);
+}
+static inline void param_step_made(Param *p) { p->due = 0; }
+
+/* Make all that is due; not where threads share the parameter. */
+void param_make_step(Param *p);
+static inline void param_settle(Param *p) {
+  if (param_is_due(p)) param_make_step(p);
+}
+/* The numbers of the parameter, with nothing due. */
+static inline real *param_value(Param *p) {
+  param_settle(p);
+  return p->value;
+}
+
+/* Numbers at .. at+n-1 of the gradient by which a step is due, formed in buf. */
+static inline const real *param_due_gradient(const Param *p, size_t at, size_t n,
+                                             real *buf) {
+  return param_outer(p, p->due, at, n, buf);
+}
+
+#endif
