@@ -142,6 +142,20 @@ $(eval $(call core,sanitize-double,$(BUILD)/sanitize-double/cglow/core.so,$(SANI
 $(eval $(call core,coverage-float,$(BUILD)/coverage/cglow/core.so,$(COVERAGE)))
 $(eval $(call core,coverage-double,$(BUILD)/coverage-double/cglow/core.so,$(COVERAGE) $(DOUBLE)))
 
+# The double core with the layers of spec/template in it, which a spec tries: they are
+# added to copies of the two files that list layers, as csrc/README.md says.
+TEMPLATE = $(BUILD)/template
+TEMPLATE_OBJ = $(filter-out %/lua/flow_layers.o %/lua/layers.o,$(SRC:csrc/%.c=$(BUILD)/obj/double/%.o))
+template: $(TEMPLATE)/cglow/core.so
+	@:
+$(TEMPLATE)/cglow/core.so: spec/tools/add_layers.lua $(wildcard spec/template/*) csrc/lua/flow_layers.c csrc/lua/layers.c $(TEMPLATE_OBJ)
+	@mkdir -p $(TEMPLATE)/cglow $(TEMPLATE)/flow
+	@cp spec/template/scale.h $(TEMPLATE)/flow/
+	@echo "  link     $@"
+	$(Q)$(LUA) $< $(TEMPLATE)
+	$(Q)$(CC) $(SHARED) $(BASE_CFLAGS) $(OPT) $(CFLAGS) $(DOUBLE) $(WARN) -Werror -I$(TEMPLATE) -o $@ \
+	  spec/template/scale.c spec/template/softsign.c $(TEMPLATE)/flow_layers.c $(TEMPLATE)/layers.c $(TEMPLATE_OBJ) $(CORE_LIBS)
+
 # The documentation of the core, for cglow.help: an installed rock has no C sources.
 lua/cglow/help/core.lua: spec/tools/core_help.lua .ldoc.ld $(wildcard csrc/lua/*.c)
 	@echo "  help     $@"
@@ -339,6 +353,6 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
 
-.PHONY: all double mpi runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
+.PHONY: all double template mpi runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
   stress fuzz docs oracle install install-modules uninstall rock clean help FORCE
 .DELETE_ON_ERROR:

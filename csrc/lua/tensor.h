@@ -57,7 +57,8 @@ const char *tensor_push_shape(lua_State *L, int ndim, const size_t *dim);
 /* Reads a shape from arg on: either a list {2,3,4} at arg, or integers from
  * arg to the top.  Returns ndim; raises on anything that is no shape. */
 int tensor_check_dims(lua_State *L, int arg, size_t dim[TENSOR_MAX_DIM]);
-/* As tensor_check_dims where other arguments follow: the shape ends with argument `last`. */
+/* As tensor_check_dims where other arguments follow: the shape ends with argument `last`.
+ */
 int tensor_check_dims_to(lua_State *L, int arg, int last, size_t dim[TENSOR_MAX_DIM]);
 
 /* How many tensors with memory of their own have been made in this state, and

@@ -23,7 +23,8 @@ void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
 void rng_uniform(Rng *r, real *out, size_t n);
 /* n numbers from N(0, 1) by Box-Muller; none is beyond 6.6 (float) or 8.6 (double). */
 void rng_normal(Rng *r, real *out, size_t n);
-/* Normal numbers for pairs of rows of n numbers, the second of each the negative of the first. */
+/* Normal numbers for pairs of rows of n numbers, the second of each the negative of the
+ * first. */
 void rng_normal_pairs(Rng *r, real *out, size_t pairs, size_t n);
 /* Uniform in 0..bound-1 without modulo bias; bound >= 1.  One block per trial,
  * nearly always one trial. */

@@ -221,7 +221,8 @@ static void adam_dense(const OptimSlot *s, const Piece *p, const AdamFactors *f)
 #define STRAND ((size_t)4096)
 
 static const real *row_gradient(const Param *p, size_t at, size_t n, real *buf) {
-  return param_is_due(p) ? param_due_gradient(p, at, n, buf) : param_gradient(p, at, n, buf);
+  return param_is_due(p) ? param_due_gradient(p, at, n, buf)
+                         : param_gradient(p, at, n, buf);
 }
 
 /* Part of a row of the gradient, formed as it is needed; two: and of the row below, with

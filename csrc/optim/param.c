@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-
 bool param_may_be_pending(const Param *p, size_t n, bool outer) {
   return outer && n <= PARAM_MAX_PENDING && p->pending == 0 && !p->exposed;
 }

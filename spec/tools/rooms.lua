@@ -99,6 +99,7 @@ local function read_includes()
   for path in pipe:lines() do
     local name = path:match "^csrc/(.*)%.[ch]$"
     local code = read(path)
+    if not code:find "^/%*" then fault("%s does not begin by saying what it is", path) end
     uses[name] = uses[name] or {}
     for module in code:gmatch '#include "([%w_/]+)%.h"' do
       if module ~= name then table.insert(uses[name], module) end

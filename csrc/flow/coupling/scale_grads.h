@@ -20,7 +20,8 @@ static inline Gradient gradient_of(Param *p) {
  * tile's sums, which lie in the same order. */
 void coupling_norm_gradients(const Coupling *c, const CouplingPlan *p, const real *sums,
                              size_t b, const Gradient *to);
-/* Gradients of bias and log-scale of channel o of conv3, from its output v and the gradient of that. */
+/* Gradients of bias and log-scale of channel o of conv3, from its output v and the
+ * gradient of that. */
 void coupling_conv3_gradients(const Coupling *c, const CouplingPlan *p, const real *v,
                               const real *dv, size_t o, Gradient dbias, Gradient dlogs);
 
