@@ -3,7 +3,8 @@
 
 #include <math.h>
 
-/* Along one axis: the pixel before a position, the one after, and the share of the latter. */
+/* Along one axis: the pixel before a position, the one after, and the share of the
+ * latter. */
 typedef struct Between {
   size_t before, after;
   real share;

@@ -9,8 +9,8 @@ static void count_votes(const real *masks, size_t count, size_t pixels, real *vo
     for (size_t i = 0; i < pixels; i++) votes[i] += masks[i] != 0;
 }
 
-/* Row m of the tally: how many pixels of mask m have k votes or more, for each k; the last
- * row: how many of all pixels have. */
+/* Row m of the tally: how many pixels of mask m have k votes or more, for each k; the
+ * last row: how many of all pixels have. */
 static void fill_tally(const real *masks, size_t count, size_t pixels, const real *votes,
                        size_t *tally) {
   size_t width = count + 2, *all = tally + count * width;
@@ -20,7 +20,8 @@ static void fill_tally(const real *masks, size_t count, size_t pixels, const rea
     for (size_t i = 0; i < pixels; i++)
       if (masks[m * pixels + i] != 0) tally[m * width + (size_t)votes[i]]++;
   for (size_t row = 0; row <= count; row++)
-    for (size_t k = count + 1; k-- > 0;) tally[row * width + k] += tally[row * width + k + 1];
+    for (size_t k = count + 1; k-- > 0;)
+      tally[row * width + k] += tally[row * width + k + 1];
 }
 
 /* Of nothing with nothing: they are the same. */

@@ -1,4 +1,5 @@
-/* Binding of optim/average.c: userdata "cglow.Average".  Names are lua/cglow/optim.lua's. */
+/* Binding of optim/average.c: userdata "cglow.Average".  Names are lua/cglow/optim.lua's.
+ */
 #include "optim/average.h"
 
 #include <lauxlib.h>
@@ -29,8 +30,9 @@ static AverageSlot push_slot(lua_State *L, lua_Integer i) {
   lua_rawgeti(L, 1, i);
   Param *p = luaL_testudata(L, -1, PARAM_TYPE);
   if (p == NULL)
-    luaL_argerror(L, 1, lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
-                                        (LUAI_UACINT)i, luaL_typename(L, -1)));
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
+                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
   lua_getfield(L, -1, "value");
   Tensor *value = tensor_check(L, -1), *mean = tensor_like(L, value);
   for (size_t k = 0; k < mean->count; k++) mean->data[k] = value->data[k];
@@ -46,8 +48,9 @@ static int new_average(lua_State *L) {
   lua_settop(L, 1);
   size_t n = lua_rawlen(L, 1);
   if (n == 0 || n > AVERAGE_MAX)
-    luaL_argerror(L, 1, lua_pushfstring(L, "list of 1 to 2^20 parameters expected, got %I",
-                                        (LUAI_UACINT)n));
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "list of 1 to 2^20 parameters expected, got %I",
+                                  (LUAI_UACINT)n));
   Average *a = lua_newuserdatauv(L, sizeof *a + n * sizeof(AverageSlot), UV_COUNT);
   a->count = 0;
   luaL_setmetatable(L, AVERAGE_TYPE);

@@ -49,8 +49,9 @@ static Param *push_parameter(lua_State *L, size_t i) {
   lua_rawgeti(L, 1, (lua_Integer)i + 1);
   Param *p = luaL_testudata(L, -1, PARAM_TYPE);
   if (p == NULL)
-    luaL_argerror(L, 1, lua_pushfstring(L, "element [%d]: " PARAM_TYPE " expected, got %s",
-                                        (int)i + 1, luaL_typename(L, -1)));
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "element [%d]: " PARAM_TYPE " expected, got %s",
+                                  (int)i + 1, luaL_typename(L, -1)));
   return p;
 }
 
@@ -61,9 +62,10 @@ enum { AT_SCALES = 2, AT_DECAYS, AT_SELF, AT_PARAMS, AT_M, AT_V, AT_PLACES };
 static void claim_param(lua_State *L, const Param *p, size_t i) {
   if (lua_rawgetp(L, AT_PLACES, p) != LUA_TNIL) {
     lua_getfield(L, -2, "name");
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "each parameter once expected, got '%s' as [%d] and [%d]",
-                                  lua_tostring(L, -1), (int)lua_tointeger(L, -2), (int)i + 1));
+    luaL_argerror(
+        L, 1,
+        lua_pushfstring(L, "each parameter once expected, got '%s' as [%d] and [%d]",
+                        lua_tostring(L, -1), (int)lua_tointeger(L, -2), (int)i + 1));
   }
   lua_pop(L, 1);
   lua_pushinteger(L, (lua_Integer)i + 1);
@@ -75,8 +77,10 @@ static double check_factor(lua_State *L, int list, size_t i) {
   lua_rawgeti(L, list, (lua_Integer)i + 1);
   double scale = lua_tonumber(L, -1);
   if (lua_type(L, -1) != LUA_TNUMBER || !(scale >= 0 && scale <= 1e9))
-    luaL_argerror(L, list, lua_pushfstring(L, "element [%d]: number from 0 to 1e9 expected, got %s",
-                                        (int)i + 1, luaL_tolstring(L, -1, NULL)));
+    luaL_argerror(
+        L, list,
+        lua_pushfstring(L, "element [%d]: number from 0 to 1e9 expected, got %s",
+                        (int)i + 1, luaL_tolstring(L, -1, NULL)));
   lua_pop(L, 1);
   return scale;
 }
@@ -127,9 +131,11 @@ static int refuse_step(lua_State *L, size_t slot) {
   lua_getiuservalue(L, 1, UV_PARAMS);
   lua_rawgeti(L, -1, (lua_Integer)slot + 1);
   lua_getfield(L, -1, "name");
-  lua_pushfstring(L, "the gradient of '%s' is not finite, or too large to square: no step was "
-                     "taken",
-                  lua_tostring(L, -1));
+  lua_pushfstring(
+      L,
+      "the gradient of '%s' is not finite, or too large to square: no step was "
+      "taken",
+      lua_tostring(L, -1));
   lua_replace(L, -4);
   lua_pop(L, 2);
   return 2;
@@ -138,12 +144,14 @@ static int refuse_step(lua_State *L, size_t slot) {
 static double check_hyper(lua_State *L, int arg) {
   double v = luaL_checknumber(L, arg);
   if (!(v >= 0 && v <= 1e30))
-    luaL_argerror(L, arg, lua_pushfstring(L, "number from 0 to 1e30 expected, got %f", v));
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "number from 0 to 1e30 expected, got %f", v));
   return v;
 }
 
 /* What the arguments of a step are, from index 2 on.  A and B: Adam's β1, β2; SGD's
- * momentum.  PARTS: so many gradients have been added up, and their mean is stepped by. */
+ * momentum.  PARTS: so many gradients have been added up, and their mean is stepped by.
+ */
 enum { LR, A, B, EPS, CLIP_VALUE, CLIP_NORM, DECAY, PARTS, HYPERS };
 
 /* step(lr, a, b, eps, clip_value, clip_norm, decay, parts).  Returns the norm of the
@@ -154,7 +162,8 @@ static int step(lua_State *L) {
   double arg[HYPERS];
   for (int i = 0; i < HYPERS; i++) arg[i] = check_hyper(L, i + 2);
   if (!(arg[PARTS] >= 1))
-    luaL_argerror(L, PARTS + 2, lua_pushfstring(L, "1 or more expected, got %f", arg[PARTS]));
+    luaL_argerror(L, PARTS + 2,
+                  lua_pushfstring(L, "1 or more expected, got %f", arg[PARTS]));
   lua_settop(L, 1);
   lua_Integer runs = guard_runs(L);
   int threads = parallel_threads();
@@ -166,8 +175,9 @@ static int step(lua_State *L) {
   double scale = 1 / arg[PARTS], clip = arg[CLIP_VALUE] * arg[PARTS], norm = 0;
   size_t bad;
   if (arg[CLIP_NORM] > 0) {
-    norm = scale * sqrt(optim_square_norm(o->slot, o->count, clip, &bad,
-                                          (double *)(void *)(work + scratch), work, threads));
+    norm = scale *
+           sqrt(optim_square_norm(o->slot, o->count, clip, &bad,
+                                  (double *)(void *)(work + scratch), work, threads));
     if (norm > arg[CLIP_NORM]) scale *= arg[CLIP_NORM] / norm;
   } else {
     double most = o->adam && clip == 0 ? OPTIM_GRADIENT_MAX : HUGE_VAL;
@@ -216,7 +226,8 @@ static int set_steps(lua_State *L) {
   Optimizer *o = check(L);
   lua_Integer t = luaL_checkinteger(L, 2);
   if (t < 0)
-    luaL_argerror(L, 2, lua_pushfstring(L, "0 or more steps expected, got %I", (LUAI_UACINT)t));
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "0 or more steps expected, got %I", (LUAI_UACINT)t));
   o->t = (uint64_t)t;
   return 0;
 }
@@ -230,8 +241,10 @@ static int collect(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"step", step},           {"moments", moments},
-                                   {"set_steps", set_steps}, {"__gc", collect},
+static const luaL_Reg methods[] = {{"step", step},
+                                   {"moments", moments},
+                                   {"set_steps", set_steps},
+                                   {"__gc", collect},
                                    {NULL, NULL}};
 static const luaL_Reg functions[] = {{"optimizer", new_optimizer}, {NULL, NULL}};
 

@@ -134,8 +134,9 @@ static int fill_pairs(lua_State *L) {
   Rng *r = self(L);
   Tensor *t = tensor_check(L, 2);
   if (t->dim[0] % 2 != 0)
-    luaL_argerror(L, 2, lua_pushfstring(L, "an even number of rows expected, got %I",
-                                        (LUAI_UACINT)t->dim[0]));
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "an even number of rows expected, got %I",
+                                  (LUAI_UACINT)t->dim[0]));
   rng_normal_pairs(r, t->data, t->dim[0] / 2, t->count / t->dim[0]);
   lua_settop(L, 2);
   return 1;

@@ -36,7 +36,8 @@ void average_update(const AverageSlot *slots, size_t count, double keep, int thr
     const AverageSlot *s = slots + i;
 #pragma omp for schedule(static) nowait
     for (size_t at = 0; at < s->param->count; at += BLOCK)
-      move_towards(s->mean + at, s->param->value + at, block_at(at, s->param->count), share);
+      move_towards(s->mean + at, s->param->value + at, block_at(at, s->param->count),
+                   share);
   }
 }
 

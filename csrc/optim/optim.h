@@ -23,10 +23,10 @@ typedef struct OptimSlot {
 
 typedef struct AdamStep {
   double lr, beta1, beta2, eps;
-  double clip;        /* each gradient element to ±clip; 0: no clipping */
-  double grad_scale;  /* what clipping by global norm multiplies by */
-  double decay;       /* value *= 1 - lr*decay, beside the step */
-  uint64_t t;         /* counts from 1 */
+  double clip;       /* each gradient element to ±clip; 0: no clipping */
+  double grad_scale; /* what clipping by global norm multiplies by */
+  double decay;      /* value *= 1 - lr*decay, beside the step */
+  uint64_t t;        /* counts from 1 */
 } AdamStep;
 
 typedef struct SgdStep {
