@@ -7,6 +7,7 @@
 #include "lua/features.h"
 #include "lua/guard.h"
 #include "lua/net.h"
+#include "lua/noreturn.h"
 #include "lua/open.h"
 
 /*** @submodule cglow.Net */
