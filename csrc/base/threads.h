@@ -7,9 +7,16 @@
 #define CGLOW_BASE_THREADS_H
 
 #include <omp.h>
+#include <stdbool.h>
 
-/* Threads used by kernels; at first OpenMP's default (OMP_NUM_THREADS). */
+#define PARALLEL_MAX 1024
+
+/* Threads used by kernels: as many as were asked for, at first OpenMP's default
+ * (OMP_NUM_THREADS), if the system gives so many.  One in a child made by fork after its
+ * parent had used several. */
 int parallel_threads(void);
+int parallel_asked(void);
+bool parallel_is_child(void);
 void parallel_set_threads(int n);
 
 /* Bracket every stretch that calls BLAS from our own threads: OpenBLAS runs

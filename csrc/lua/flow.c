@@ -119,16 +119,35 @@ static FlowShape condition_of(const Flow *f, const Act *y) {
   return f->ops->condition ? f->ops->condition(f, y) : flow_no_shape();
 }
 
-/* Push a tensor for what is saved, kept in user value uv. */
-static real *push_saved(lua_State *L, int uv, const Flow *f, const FlowRun *r) {
-  size_t count = f->ops->saved ? f->ops->saved(f, r) : 0;
-  return count > 0 ? reuse_tensor(L, 1, uv, 1, &count)->data : NULL;
+static size_t saved_count(const Flow *f, const FlowRun *r) {
+  return f->ops->saved ? f->ops->saved(f, r) : 0;
+}
+
+/* Push a tensor for what is saved for backward. */
+static real *push_saved(lua_State *L, const Flow *f, const FlowRun *r) {
+  size_t count = saved_count(f, r);
+  return count > 0 ? reuse_tensor(L, 1, FLOW_SAVED, 1, &count)->data : NULL;
 }
 
 /* Push a tensor of these sizes, kept in user value uv, and say where its numbers are. */
 static void push_act(lua_State *L, int uv, Act *a) {
   size_t dim[4] = {a->n, a->c, a->h, a->w};
   *a = flow_act(reuse_tensor(L, 1, uv, 4, dim));
+}
+
+/* Push the tensor for a pass's result: the caller's own at index arg, which must not share
+ * memory with the pass's input, or one that is kept in user value uv. */
+static void push_result(lua_State *L, int arg, const Tensor *input, int uv, Act *a) {
+  size_t dim[4] = {a->n, a->c, a->h, a->w};
+  if (lua_isnoneornil(L, arg)) {
+    push_act(L, uv, a);
+    return;
+  }
+  Tensor *t = tensor_check_shape(L, arg, 4, dim);
+  luaL_argcheck(L, !tensor_overlap(t, input), arg,
+                "a tensor that shares no memory with the input expected");
+  *a = flow_act(t);
+  lua_pushvalue(L, arg);
 }
 
 /* Push the tensor of the store, large enough for what is hidden. */
@@ -171,7 +190,7 @@ static int forward(lua_State *L) {
   FlowShape shape = condition_of(f, &r.y);
   r.cond = check_shape(L, 3, shape, &r);
   o->ran = false;
-  r.saved = push_saved(L, FLOW_SAVED, f, &r);
+  r.saved = push_saved(L, f, &r);
   if (keep && (shape.ndim == 0 || r.repeat == 1)) r.hidden = push_hidden(L, o, &r);
   push_act(L, FLOW_Z, &r.z);
   int z = lua_gettop(L);
@@ -197,19 +216,26 @@ static void refuse_sample(lua_State *L, const Flow *f, size_t sample) {
   if (sample > 0) luaL_error(L, f->ops->no_inverse, (int)sample);
 }
 
-/* y from z at index 2 and, at index 3, a condition or what was prepared from one. */
+/* Take the workspace for a pass that leaves what forward saved alone. */
+static void take_passing(lua_State *L, const Flow *f, FlowRun *r, FlowPass pass) {
+  size_t count = saved_count(f, r);
+  real *work = take_workspace(L, f, r, pass, count);
+  r->saved = count > 0 ? work : NULL;
+}
+
+/* y from z at index 2 and, at index 3, a condition or what was prepared from one; into
+ * the tensor at index 4, if there is one. */
 static int run_inverse(lua_State *L, bool ready) {
   Flow *f = check_object(L, 1)->flow;
   FlowRun r = run_for(L, f, true);
-  lua_settop(L, 3);
+  lua_settop(L, 4);
   if (ready)
     r.prepared = check_shape(L, 3, f->ops->prepared(f, &r.y), &r);
   else
     r.cond = check_shape(L, 3, condition_of(f, &r.y), &r);
-  r.saved = push_saved(L, FLOW_PASSING, f, &r);
-  push_act(L, FLOW_INVERSE, &r.y);
+  push_result(L, 4, tensor_check(L, 2), FLOW_INVERSE, &r.y);
   int y = lua_gettop(L);
-  take_workspace(L, f, &r, PASS_INVERSE, 0);
+  take_passing(L, f, &r, PASS_INVERSE);
   guard_count(L);
   refuse_sample(L, f, f->ops->inverse(f, &r));
   lua_settop(L, y);
@@ -222,6 +248,7 @@ static int inverse(lua_State *L) { return run_inverse(L, false); }
 @function Flow:inverse_prepared
 @tparam Tensor z N×C×H×W
 @tparam ?Tensor prepared for N samples, or for fewer that divide N
+@tparam[opt] Tensor out where y goes: of z's shape, without memory of z's
 @treturn Tensor y */
 static int inverse_prepared(lua_State *L) { return run_inverse(L, true); }
 
@@ -251,11 +278,10 @@ static int prepare(lua_State *L) {
   FlowRun r = run_condition(L, f);
   FlowShape shape = f->ops->prepared(f, &r.y);
   if (shape.ndim == 0) return lua_pushnil(L), 1;
-  r.saved = push_saved(L, FLOW_PASSING, f, &r);
   shape.dim[shape.sample] = r.rows;
   r.prepared = tensor_new(L, shape.ndim, shape.dim)->data;
   int prepared = lua_gettop(L);
-  take_workspace(L, f, &r, PASS_PREPARE, 0);
+  take_passing(L, f, &r, PASS_PREPARE);
   guard_count(L);
   refuse_sample(L, f, f->ops->prepare(f, &r));
   lua_settop(L, prepared);
@@ -265,7 +291,6 @@ static int prepare(lua_State *L) {
 FlowRun flow_layer_look(lua_State *L, Flow *f, size_t lists) {
   lua_settop(L, 2);
   FlowRun r = run_condition(L, f);
-  r.saved = push_saved(L, FLOW_PASSING, f, &r);
   for (size_t i = 0; i < lists; i++) {
     lua_createtable(L, (int)r.rows, 0);
     for (size_t k = 1; k <= r.rows; k++) {
@@ -273,8 +298,10 @@ FlowRun flow_layer_look(lua_State *L, Flow *f, size_t lists) {
       lua_rawseti(L, -2, (lua_Integer)k);
     }
   }
-  real *work = take_workspace(L, f, &r, PASS_PREPARE, flow_doubles(lists * r.rows));
+  size_t numbers = flow_doubles(lists * r.rows), count = saved_count(f, &r);
+  real *work = take_workspace(L, f, &r, PASS_PREPARE, numbers + count);
   r.logdet = (double *)(void *)work;
+  r.saved = count > 0 ? work + numbers : NULL;
   guard_count(L);
   return r;
 }

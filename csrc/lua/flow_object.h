@@ -27,7 +27,7 @@ enum {
   FLOW_INVERSE,
   FLOW_SAVED,
   FLOW_STORE,
-  FLOW_PASSING, /* the like of FLOW_SAVED in calls that leave forward's alone */
+  FLOW_PASSING, /* the like of FLOW_SAVED in split's and prior's samples */
   FLOW_USER_VALUES = FLOW_PASSING
 };
 

@@ -12,17 +12,25 @@ state's. At first OpenMP's default, so OMP_NUM_THREADS is respected. Results do
 not depend on it.
 @function threads
 @int[opt] n from 1 to 1024: set it
-@treturn int the number in force */
+@treturn int the number in force: less than n where the system gives no more, and 1 in a
+process made by fork after its parent had used several
+@treturn ?string why it is less than was asked for */
 static int threads(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {
     lua_Integer n = luaL_checkinteger(L, 1);
-    if (n < 1 || n > 1024)
-      luaL_argerror(L, 1, lua_pushfstring(L, "1 to 1024 threads expected, got %I",
-                                          (LUAI_UACINT)n));
+    if (n < 1 || n > PARALLEL_MAX)
+      luaL_argerror(L, 1, lua_pushfstring(L, "1 to %d threads expected, got %I",
+                                          PARALLEL_MAX, (LUAI_UACINT)n));
     parallel_set_threads((int)n);
   }
-  lua_pushinteger(L, parallel_threads());
-  return 1;
+  int asked = parallel_asked(), given = parallel_threads();
+  lua_pushinteger(L, given);
+  if (given >= asked) return 1;
+  if (parallel_is_child())
+    lua_pushliteral(L, "this process was made by fork, and its parent had used several threads");
+  else
+    lua_pushfstring(L, "of %d threads the system gives %d", asked, given);
+  return 2;
 }
 
 /*** What the machine can do at most: fused multiply-adds on registers alone,

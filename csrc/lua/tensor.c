@@ -37,13 +37,31 @@ TensorStats *tensor_stats(lua_State *L) {
   TensorStats *s;
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, &stats_key) == LUA_TNIL) {
     s = lua_newuserdatauv(L, sizeof *s, 0);
-    s->count = s->bytes = 0;
+    *s = (TensorStats){0};
     lua_rawsetp(L, LUA_REGISTRYINDEX, &stats_key);
   } else {
     s = lua_touserdata(L, -1);
   }
   lua_pop(L, 1);
   return s;
+}
+
+static size_t memory_of_lua(lua_State *L) {
+  return (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
+}
+
+/* Lua lets its memory double before it collects garbage, which is little where objects
+ * are small.  Tensors are not: so before one is made that would make the memory a tenth
+ * and SLACK more than it was after the last collection here, garbage is collected.  A
+ * collection looks at objects, not at their bytes, so it takes milliseconds. */
+#define SLACK ((size_t)24 << 20)
+
+static void collect_in_time(lua_State *L, TensorStats *s, size_t bytes) {
+  size_t now = memory_of_lua(L);
+  if (now < s->kept) s->kept = now;
+  if (now + bytes <= s->kept + s->kept / 10 + SLACK || !lua_gc(L, LUA_GCISRUNNING)) return;
+  lua_gc(L, LUA_GCCOLLECT);
+  s->kept = memory_of_lua(L);
 }
 
 /* Push a userdata of `head` bytes followed by `count` aligned reals. */
@@ -55,6 +73,7 @@ static void *new_block(lua_State *L, size_t head, size_t count, int nuv) {
     return NULL;
   }
   TensorStats *stats = tensor_stats(L);
+  collect_in_time(L, stats, bytes);
   void *p = lua_newuserdatauv(L, bytes, nuv);
   stats->count++;
   stats->bytes += (lua_Integer)bytes;

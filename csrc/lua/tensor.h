@@ -65,6 +65,7 @@ int tensor_check_dims_to(lua_State *L, int arg, int last, size_t dim[TENSOR_MAX_
  * their bytes: specs prove with it that training allocates nothing. */
 typedef struct TensorStats {
   lua_Integer count, bytes;
+  size_t kept; /* bytes of all that Lua had after tensors last made it collect garbage */
 } TensorStats;
 TensorStats *tensor_stats(lua_State *L);
 

@@ -3,6 +3,10 @@
 -- Lu & Huang, "Structured Output Learning with Conditional Generative Flows",
 -- AAAI 2020.
 -- @module cglow
+if _VERSION ~= "Lua 5.4" then -- before the core, which other versions cannot load
+  error("cglow needs Lua 5.4, this is " .. (rawget(_G, "jit") and jit.version or _VERSION), 0) -- luacheck: ignore 113
+end
+
 local core = require "cglow.core"
 
 local M = { _VERSION = require "cglow.util.version" }

@@ -60,13 +60,13 @@ static void open_libraries(lua_State *L) {
 enum { FOLDER_SIZE = 64 };
 
 /* Make a new empty folder; its name goes to path, which has room for that. */
-static bool make_folder(char *path) {
+__attribute__((unused)) static bool make_folder(char *path) {
   snprintf(path, FOLDER_SIZE, "/tmp/cglow-runner-XXXXXX");
   return mkdtemp(path) != NULL;
 }
 
 /* Remove a folder with all that is in it; how many files that were. */
-static int remove_folder(const char *path) {
+__attribute__((unused)) static int remove_folder(const char *path) {
   int n = 0;
   DIR *folder = opendir(path);
   if (folder == NULL) return -1;

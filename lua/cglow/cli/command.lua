@@ -5,6 +5,7 @@
 -- @module cglow.cli.command
 local console = require "cglow.util.console"
 local core = require "cglow.core"
+local notice = require "cglow.util.notice"
 local failure = require "cglow.util.failure"
 local launch = require "cglow.cli.launch"
 local lfs = require "lfs"
@@ -57,7 +58,8 @@ function M.parse(name, parser, argv)
   if args.data then M.require_path(args.data, "directory", "--data") end
   if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
   for _, path in ipairs(args.file or {}) do M.require_path(path, "file", args.command) end
-  if args.threads then core.threads(args.threads) end
+  local _, fewer = core.threads(args.threads)
+  if fewer then notice.notify(fewer) end
   launch.tell(args)
   core.seed(args.seed or 1)
   args.argv = argv

@@ -22,7 +22,7 @@ function M.gather_networks(model)
   end
   model.net_group = #in_c > 0 and core.net.group(in_c) or nil
   model.grouped, model.group_grads = at, {}
-  model.conditions, model.condition_grads, model.gradient_room = {}, {}, {}
+  model.conditions, model.condition_grads, model.gradient_room, model.rooms = {}, {}, {}, {}
 end
 
 --- Conditions of all layers for x.
@@ -132,12 +132,40 @@ end
 
 -- ---- latents to y ----------------------------------------------------------------
 
+-- One of two tensors of z's shape that the model keeps, and not z itself. They are kept
+-- for the last batch size alone.
+local function room_beside(model, z)
+  local n, c, h, w = table.unpack(z:size())
+  local key = ("%dx%dx%d"):format(c, h, w)
+  local pair = model.rooms[key]
+  if not pair or pair[1]:size(1) ~= n then
+    model.rooms[key] = nil -- so that its memory is free
+    pair = { core.empty(n, c, h, w), core.empty(n, c, h, w) }
+    model.rooms[key] = pair
+  end
+  return rawequal(pair[1], z) and pair[2] or pair[1]
+end
+
+--- A part's inverse, into memory that the inverses of all parts share: each would keep a
+-- result of its own.
+-- @tparam Model model
+-- @tparam table part
+-- @string method "inverse" or "inverse_prepared"
+-- @tparam Tensor z
+-- @param cond the condition, or what was prepared from it
+-- @treturn Tensor y, overwritten by the next but one
+function M.invert(model, part, method, z, cond)
+  local run, out = part.run, room_beside(model, z)
+  if rawequal(run, part.flow) then return run[method](run, z, cond, out) end
+  return out:copy(run[method](run, z, cond)) -- may be a view of z
+end
+
 local decoding = {
   prior = function(layer, _, s) return s.latents[layer.level] end,
   split = function(layer, z, s) return layer.flow:inverse(z, s.latents[layer.level]) end,
   part = function(layer, z, s)
     if s.shake then z = s.shake(z) end
-    return layer.run:inverse(z, s.conds[layer.index])
+    return M.invert(s.model, layer, "inverse", z, s.conds[layer.index])
   end,
   squeeze = function(layer, z) return layer.flow:inverse(z) end,
 }
@@ -149,7 +177,9 @@ local decoding = {
 -- @tparam[opt] function shake gives what each part's inverse is given instead of z
 -- @treturn Tensor y, overwritten by the next pass
 function M.decode(model, latents, conds, shake)
-  return walk.down(model.layers, nil, decoding, { latents = latents, conds = conds, shake = shake })
+  return walk.down(model.layers, nil, decoding, {
+    model = model, latents = latents, conds = conds, shake = shake,
+  })
 end
 
 -- ---- gradients -------------------------------------------------------------------

@@ -70,12 +70,6 @@ function M.condition(model, x)
   return cond
 end
 
-local function invert(part, z, prepared)
-  prepared = prepared or nil
-  if check.has(part.run, "prepare") then return part.run:inverse_prepared(z, prepared) end
-  return part.run:inverse(z, prepared)
-end
-
 local function fits(t, n, shape)
   return t and t:size(1) == n and t:size(3) == shape[2] and t:size(4) == shape[3]
 end
@@ -94,7 +88,10 @@ local drawing = {
   split = function(layer, z, s)
     return layer.flow:sample(z, latent(layer, s), s.temperature, s.prepared[layer.index])
   end,
-  part = function(layer, z, s) return invert(layer, z, s.prepared[layer.index]) end,
+  part = function(layer, z, s)
+    local method = check.has(layer.run, "prepare") and "inverse_prepared" or "inverse"
+    return passes.invert(s.model, layer, method, z, s.prepared[layer.index] or nil)
+  end,
   squeeze = function(layer, z) return layer.flow:inverse(z) end,
 }
 

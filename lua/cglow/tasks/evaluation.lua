@@ -9,8 +9,9 @@ local ways = require "cglow.tasks.ways"
 
 local M = {}
 
--- Pixels of y times samples that are drawn at once; more only costs memory.
-M.AT_ONCE = 1 << 18
+-- Pixels of y times samples that are drawn at once: 10 samples of 64x64. With six times as
+-- many a validation takes a third more memory than a training step, for 4 % less time.
+M.AT_ONCE = 1 << 16
 
 local function mean_of(ys, first, count)
   local mine = ys:narrow(1, first, count)

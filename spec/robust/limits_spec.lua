@@ -1,0 +1,32 @@
+-- What the system does not give is said, and ends no process: threads, and another Lua.
+local scratch = require "spec.fixtures.scratch"
+
+describe("A process", function()
+  -- Each thread takes 8 MB of addresses for its stack. OpenMP's library would end the process.
+  it("holds its threads to what the system gives", function()
+    if package.cpath:find "sanitize" then return end -- ASan takes all addresses there are
+    local out, ok = scratch.lua([[
+      local core = require "cglow.core"
+      local given, why = core.threads(500)
+      assert(given > 1 and given < 500, given)
+      assert(why == "of 500 threads the system gives " .. given, why)
+      local net = require "cglow.nn".Conv2d {in_channels = 3, out_channels = 8, padding = 1}
+      assert(net:forward(core.randn(4, 3, 32, 32)):isfinite())
+      local some, nothing = core.threads(2)
+      assert(some == 2 and nothing == nil)
+    ]], {prefix = "ulimit -v 700000; OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1"})
+    assert.is_true(ok, out)
+    assert.are.equal("", out)
+  end)
+
+  it("of another Lua is told so at once", function()
+    for _, lua in ipairs {"lua5.1", "lua5.3", "luajit"} do
+      if os.execute(("command -v %s >/dev/null"):format(lua)) then
+        local command = "LUA_INIT= LUA_PATH='./lua/?.lua;./lua/?/init.lua' %s -e 'require \"cglow\"' 2>&1"
+        local pipe = assert(io.popen(command:format(lua)))
+        assert.matches("cglow needs Lua 5.4, this is Lua", pipe:read "a", 1, true)
+        pipe:close()
+      end
+    end
+  end)
+end)
