@@ -1,4 +1,6 @@
 -- What the system does not give is said, and ends no process: threads, and another Lua.
+local core = require "cglow.core"
+local image = require "cglow.image"
 local scratch = require "spec.fixtures.scratch"
 
 describe("A process", function()
@@ -15,6 +17,22 @@ describe("A process", function()
       local some, nothing = core.threads(2)
       assert(some == 2 and nothing == nil)
     ]], {prefix = "ulimit -v 700000; OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1"})
+    assert.is_true(ok, out)
+    assert.are.equal("", out)
+  end)
+
+  it("says so when a picture does not fit into memory", function()
+    if package.cpath:find "sanitize" then return end
+    local folder = scratch.folder()
+    local path = folder .. "/large.png"
+    assert(image.save(path, core.zeros(1, 4000, 6000))) -- some 23 kB
+    local out, ok = scratch.lua([[
+      local core, image = require "cglow.core", require "cglow.image"
+      local path = ...
+      local message, code = select(2, image.load(path, {channels = 3})) -- 288 MB
+      assert(message == path .. ": not enough memory" and code == core.file.ENOMEM, message)
+    ]], {prefix = "ulimit -v 300000; OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1"}, path)
+    scratch.remove(folder)
     assert.is_true(ok, out)
     assert.are.equal("", out)
   end)

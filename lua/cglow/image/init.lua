@@ -26,6 +26,7 @@ local read_file = require "cglow.util.read_file"
 local sheet = require "cglow.image.sheet"
 
 local codec <const> = core.image
+local ENOMEM <const> = core.file.ENOMEM
 
 local LARGEST <const> = 1 << 31 -- bytes of a file; 2^27 pixels of 16 bytes at the most
 local M = {}
@@ -93,8 +94,10 @@ function M.load(path, opts)
   local o = options.check("load", opts, READ)
   local bytes, message, code = read_file(path, LARGEST)
   if not bytes then return nil, message, code end
-  local t
-  t, message, code = codec.decode(bytes, o.channels, o.raw, o.as_stored)
+  local ok, t
+  ok, t, message, code = pcall(codec.decode, bytes, o.channels, o.raw, o.as_stored)
+  if not ok and t ~= "not enough memory" then error(t, 0) end
+  if not ok then t, message, code = nil, t, ENOMEM end -- a small file may hold a picture of gigabytes
   if not t then return nil, path .. ": " .. message, code end
   return t
 end
