@@ -8,7 +8,7 @@
 -- @module cglow.cli
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
-local lfs = require "lfs"
+local folder_names = require "cglow.util.folder_names"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
@@ -87,7 +87,7 @@ end
 
 local function example_names(folder)
   local names = {}
-  for name in lfs.dir(folder) do
+  for _, name in ipairs(folder_names(folder) or {}) do
     name = name:match("^(.*)%.lua$")
     if name and not member(TASKS, name) then names[#names + 1] = name end
   end

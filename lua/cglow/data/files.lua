@@ -7,6 +7,7 @@ local lfs = require "lfs"
 local bytes = require "cglow.util.bytes"
 local notice = require "cglow.util.notice"
 local options = require "cglow.util.options"
+local folder_names = require "cglow.util.folder_names"
 local read_file = require "cglow.util.read_file"
 
 local M = {}
@@ -73,10 +74,10 @@ end
 -- @treturn[2] string message
 function M.list(dir, pattern)
   if not M.is_folder(dir) then return nil, ("there is no folder %s"):format(dir) end
-  local ok, iterate, state, first, close = pcall(lfs.dir, dir)
-  if not ok then return nil, iterate end
+  local all, message = folder_names(dir)
+  if not all then return nil, message end
   local names = {}
-  for name in iterate, state, first, close do
+  for _, name in ipairs(all) do
     if name:find(pattern) then names[#names + 1] = name end
   end
   M.sort(names)

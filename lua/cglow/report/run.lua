@@ -2,6 +2,8 @@
 -- @module cglow.report.run
 local lfs = require "lfs"
 local base64 = require "cglow.report.base64"
+local failure = require "cglow.util.failure"
+local folder_names = require "cglow.util.folder_names"
 local read_file = require "cglow.util.read_file"
 local runfolder = require "cglow.run.folder"
 
@@ -66,7 +68,7 @@ end
 local function sheets_in(folder)
   local sheets, directory = {}, folder:file("samples")
   if lfs.symlinkattributes(directory, "mode") ~= "directory" then return sheets end
-  for name in lfs.dir(directory) do
+  for _, name in ipairs(failure.must(folder_names(directory))) do
     local step = name:match("^step%-(%d+)%.png$")
     if step and lfs.symlinkattributes(directory .. "/" .. name, "mode") == "file" then
       sheets[#sheets + 1] = {step = math.tointeger(tonumber(step)), path = directory .. "/" .. name}

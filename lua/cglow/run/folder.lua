@@ -17,7 +17,9 @@
 local lfs = require "lfs"
 local curves = require "cglow.run.curves"
 local file = require "cglow.core".file
+local failure = require "cglow.util.failure"
 local json = require "cglow.util.json"
+local folder_names = require "cglow.util.folder_names"
 local read_file = require "cglow.util.read_file"
 
 local Folder = {}
@@ -83,7 +85,7 @@ function Folder:exists() return lfs.symlinkattributes(self:file("config.json"), 
 -- What a process that was killed while it wrote has left behind: files that
 -- never came to their names.
 local function sweep(directory)
-  for name in lfs.dir(directory) do
+  for _, name in ipairs(failure.must(folder_names(directory))) do
     if name:find("^%.cglow%-%d+%-%d+%.tmp$") or name == ".last.new" then os.remove(directory .. "/" .. name) end
   end
 end
@@ -135,7 +137,7 @@ function Folder:steps()
   local steps = {}
   local directory = self:file("checkpoints")
   if lfs.symlinkattributes(directory, "mode") ~= "directory" then return steps end
-  for name in lfs.dir(directory) do
+  for _, name in ipairs(failure.must(folder_names(directory))) do
     local step = name:match("^step%-(%d+)%.safetensors$")
     if step and lfs.symlinkattributes(directory .. "/" .. name, "mode") == "file" then
       steps[#steps + 1] = math.tointeger(tonumber(step))

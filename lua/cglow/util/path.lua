@@ -2,11 +2,10 @@
 -- in the rock's folder, or where `make install` has put them.
 -- @module cglow.util.path
 local lfs = require "lfs"
+local folder_names = require "cglow.util.folder_names"
 local options = require "cglow.util.options"
 
 local M = {}
-
-local function is_folder(path) return lfs.attributes(path, "mode") == "directory" end
 
 -- The folder of the module tree that this file is in, absolute: CHECKOUT/lua, or
 -- PREFIX/share/lua/5.4.
@@ -19,8 +18,7 @@ end
 -- The folders of the rock's versions, the newest name first.
 local function rocks(prefix)
   local root, found = prefix .. "/lib/luarocks/rocks-5.4/cglow", {}
-  if not is_folder(root) then return found end
-  for version in lfs.dir(root) do
+  for _, version in ipairs(folder_names(root) or {}) do
     if version:sub(1, 1) ~= "." then found[#found + 1] = root .. "/" .. version end
   end
   table.sort(found, function(a, b) return a > b end)
