@@ -32,28 +32,33 @@ static UNetObject *check(lua_State *L) { return luaL_checkudata(L, 1, UNET_TYPE)
 
 /* ---- making one ---- */
 
-static void add_conv(lua_State *L, Layer *l, const char *format, int scale) {
-  char name[64], full[80];
-  snprintf(name, sizeof name, format, scale);
+static void add_conv(lua_State *L, Layer *l, const char *name) {
+  char full[80];
   snprintf(full, sizeof full, "%s.weight", name);
   l->weight = flow_add_param(L, full, 4, (size_t[]){l->out, l->in, 3, 3});
   snprintf(full, sizeof full, "%s.bias", name);
   l->bias = flow_add_param(L, full, 1, &l->out);
 }
 
+/* Of scale 1, 2, …: "down.1.conv2", or "merge.1" where `inner` is empty. */
+static void add_scale_conv(lua_State *L, Layer *l, const char *stage, size_t s,
+                           const char *inner) {
+  char name[64];
+  snprintf(name, sizeof name, "%s.%d%s", stage, (int)s + 1, inner);
+  add_conv(L, l, name);
+}
+
 static void add_params(lua_State *L, UNet *u) {
-  add_conv(L, &u->stem, "stem", 0);
+  add_conv(L, &u->stem, "stem");
   for (size_t s = 0; s < u->scales; s++) {
-    int scale = (int)s + 1;
-    if (s > 0) add_conv(L, &u->shrink[s], "shrink.%d", scale);
-    add_conv(L, &u->down[s].conv1, "down.%d.conv1", scale);
-    add_conv(L, &u->down[s].conv2, "down.%d.conv2", scale);
+    if (s > 0) add_scale_conv(L, &u->shrink[s], "shrink", s, "");
+    add_scale_conv(L, &u->down[s].conv1, "down", s, ".conv1");
+    add_scale_conv(L, &u->down[s].conv2, "down", s, ".conv2");
   }
   for (size_t s = u->finest; s + 1 < u->scales; s++) {
-    int scale = (int)s + 1;
-    add_conv(L, &u->merge[s], "merge.%d", scale);
-    add_conv(L, &u->up[s].conv1, "up.%d.conv1", scale);
-    add_conv(L, &u->up[s].conv2, "up.%d.conv2", scale);
+    add_scale_conv(L, &u->merge[s], "merge", s, "");
+    add_scale_conv(L, &u->up[s].conv1, "up", s, ".conv1");
+    add_scale_conv(L, &u->up[s].conv2, "up", s, ".conv2");
   }
 }
 
