@@ -6,6 +6,7 @@ local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
 local evaluation = require "cglow.tasks.evaluation"
+local format = require "cglow.run.format"
 local launch = require "cglow.cli.launch"
 local session_of = require "cglow.cli.session"
 local validation = require "cglow.train.validation"
@@ -38,7 +39,7 @@ local function print_table(results)
     local line = row.name .. (" "):rep(width - #row.name)
     for _, name in ipairs(names) do
       local value = row.metrics[name]
-      line = line .. (value and ("  %14.4f"):format(value) or (" "):rep(16))
+      line = line .. (value and "  " .. format.number("%14.4f", value) or (" "):rep(16))
     end
     console.say(line)
   end

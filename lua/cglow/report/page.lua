@@ -28,7 +28,7 @@ local function title_of(metric) return TITLES[metric] or (metric:gsub("_", " "))
 
 local function number(value)
   if type(value) ~= "number" then return value == nil and DASH or tostring(value) end
-  return math.type(value) == "integer" and ("%d"):format(value) or ("%.4g"):format(value)
+  return math.type(value) == "integer" and ("%d"):format(value) or format.number("%.4g", value)
 end
 
 local function short(value)

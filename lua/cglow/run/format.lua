@@ -21,6 +21,15 @@ function M.bytes(n)
   return ("%.0f MB"):format(n / 1e6)
 end
 
+--- A number, or – where there is none: C writes NaN as nan, -nan or otherwise.
+-- @string pattern of string.format, with at most a width before the precision
+-- @number value
+-- @treturn string as wide as the pattern says
+function M.number(pattern, value)
+  if value == value then return pattern:format(value) end
+  return (" "):rep((tonumber(pattern:match "%%(%d+)") or 1) - 1) .. "–"
+end
+
 --- Metrics in one order: the NLL first, then by name.
 -- @tparam table metrics name → number
 -- @treturn string as in "nll 0.4712, iou 0.6632"
@@ -29,7 +38,7 @@ function M.metrics(metrics)
   for name in pairs(metrics) do if name ~= "nll" then names[#names + 1] = name end end
   sort_by_bytes(names)
   if metrics.nll then table.insert(names, 1, "nll") end
-  for i, name in ipairs(names) do names[i] = ("%s %.4g"):format(name, metrics[name]) end
+  for i, name in ipairs(names) do names[i] = name .. " " .. M.number("%.4g", metrics[name]) end
   return table.concat(names, ", ")
 end
 

@@ -186,8 +186,8 @@ local function note_best(self, metrics)
   end
   at.stale = (at.stale or 0) + 1
   if o.patience > 0 and at.stale >= o.patience then
-    self:stop(("no better %s in %d validations; the best was %.4g at step %d"):format(
-      o.metric, at.stale, at.best_value or 0 / 0, at.best_step or 0))
+    self:stop(("no better %s in %d validations; the best was %s at step %d"):format(
+      o.metric, at.stale, format.number("%.4g", at.best_value or 0 / 0), at.best_step or 0))
   end
 end
 

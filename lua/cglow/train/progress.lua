@@ -21,9 +21,10 @@ end
 
 -- The facts of a line, most important first; of the last validation `valid`.
 local function facts(at, valid)
-  local nll = at.nll == at.nll and ("nll %.3f"):format(at.nll) or "nll nan" -- C writes -nan
-  local list = {nll, rate(at.per_second), "left " .. format.duration(at.left), format.bytes(at.memory),
-                ("data %.0f%%"):format(100 * at.data_share)}
+  local list = {
+    "nll " .. format.number("%.3f", at.nll), rate(at.per_second), "left " .. format.duration(at.left),
+    format.bytes(at.memory), ("data %.0f%%"):format(100 * at.data_share),
+  }
   if at.valid then table.insert(list, 4, "valid " .. format.metrics(valid)) end
   return list
 end

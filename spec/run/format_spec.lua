@@ -1,0 +1,18 @@
+-- Numbers, durations and sizes as people read them.
+local format = require "cglow.run.format"
+
+describe("a number", function()
+  it("is written by its pattern", function()
+    assert.equal("0.1235", format.number("%.4f", 0.12345678))
+    assert.equal("    0.5000", format.number("%10.4f", 0.5))
+    assert.equal("inf", format.number("%.4g", math.huge))
+  end)
+
+  it("that is none is a dash as wide as the pattern, whatever the sign of NaN", function()
+    for _, nan in ipairs {0 / 0, -(0 / 0)} do
+      assert.equal("–", format.number("%.4g", nan))
+      assert.equal((" "):rep(9) .. "–", format.number("%10.4f", nan))
+    end
+    assert.equal("nll –, iou 0.5", format.metrics {iou = 0.5, nll = 0 / 0})
+  end)
+end)
