@@ -27,12 +27,7 @@ static Average *check(lua_State *L) { return luaL_checkudata(L, 1, AVERAGE_TYPE)
 /* Append the parameter at index i of the list at index 1 and a copy of its value to
  * the lists at indices 3 and 4, and return the slot. */
 static AverageSlot push_slot(lua_State *L, lua_Integer i) {
-  lua_rawgeti(L, 1, i);
-  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
-  if (p == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
-                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
+  Param *p = param_push_listed(L, i);
   lua_getfield(L, -1, "value");
   Tensor *value = tensor_check(L, -1), *mean = tensor_like(L, value);
   for (size_t k = 0; k < mean->count; k++) mean->data[k] = value->data[k];

@@ -44,17 +44,6 @@ static Tensor *push_moment(lua_State *L, Param *p) {
   return t;
 }
 
-/* Push element i of the list of parameters at index 1. */
-static Param *push_parameter(lua_State *L, size_t i) {
-  lua_rawgeti(L, 1, (lua_Integer)i + 1);
-  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
-  if (p == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%d]: " PARAM_TYPE " expected, got %s",
-                                  (int)i + 1, luaL_typename(L, -1)));
-  return p;
-}
-
 /* Where new_optimizer keeps what it makes on the stack. */
 enum { AT_SCALES = 2, AT_DECAYS, AT_SELF, AT_PARAMS, AT_M, AT_V, AT_PLACES };
 
@@ -107,7 +96,7 @@ static int new_optimizer(lua_State *L) {
   lua_newtable(L); /* place of each parameter: none may be updated twice */
   for (size_t i = 0; i < n; i++) {
     OptimSlot *s = &o->slot[i];
-    s->param = push_parameter(L, i);
+    s->param = param_push_listed(L, (lua_Integer)i + 1);
     claim_param(L, s->param, i);
     s->scale = check_factor(L, AT_SCALES, i) * s->param->step_scale;
     s->m = push_moment(L, s->param)->data;

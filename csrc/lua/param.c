@@ -206,8 +206,7 @@ static int zero_grad(lua_State *L) {
   return 0;
 }
 
-/* Push parameter i of the list at index 1. */
-static Param *push_listed_param(lua_State *L, lua_Integer i) {
+Param *param_push_listed(lua_State *L, lua_Integer i) {
   lua_rawgeti(L, 1, i);
   Param *p = luaL_testudata(L, -1, PARAM_TYPE);
   if (p == NULL)
@@ -225,7 +224,7 @@ static int zero_all(lua_State *L) {
   lua_settop(L, 1);
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
   for (lua_Integer i = 1; i <= n; i++) {
-    param_zero_grad(push_listed_param(L, i));
+    param_zero_grad(param_push_listed(L, i));
     lua_pop(L, 1);
   }
   return 0;
@@ -257,7 +256,7 @@ static int fingerprint(lua_State *L) {
   uint64_t hash = 0xcbf29ce484222325u;
   lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
   for (lua_Integer i = 1; i <= n; i++) {
-    hash = print_of(push_listed_param(L, i), hash);
+    hash = print_of(param_push_listed(L, i), hash);
     lua_pop(L, 1);
   }
   lua_pushinteger(L, (lua_Integer)hash);

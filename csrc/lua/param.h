@@ -11,6 +11,8 @@
 /* Push a new parameter of this shape, zero-filled, with this name. */
 Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim);
 Param *param_check(lua_State *L, int arg);
+/* Push element i, from 1 on, of the list at index 1, which must be a parameter. */
+Param *param_push_listed(lua_State *L, lua_Integer i);
 
 /* Give the parameter at idx memory for its dense gradient. */
 void param_ensure_grad(lua_State *L, int idx);

@@ -48,17 +48,6 @@ static size_t check_list(lua_State *L) {
   return n;
 }
 
-/* Push element i of the list at index 1, which must be a parameter. */
-static Param *push_element(lua_State *L, size_t i) {
-  lua_rawgeti(L, 1, (lua_Integer)i + 1);
-  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
-  if (p == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%d]: " PARAM_TYPE " expected, got %s",
-                                  (int)i + 1, luaL_typename(L, -1)));
-  return p;
-}
-
 static size_t check_count(lua_State *L, int arg, lua_Integer most) {
   lua_Integer n = luaL_checkinteger(L, arg);
   if (n < 1 || n > most)
@@ -72,7 +61,7 @@ static size_t check_count(lua_State *L, int arg, lua_Integer most) {
 static void keep_params(lua_State *L, size_t count) {
   lua_createtable(L, (int)count, 0);
   for (size_t i = 0; i < count; i++) {
-    push_element(L, i);
+    param_push_listed(L, (lua_Integer)i + 1);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
   lua_setiuservalue(L, -2, UV_PARAMS);
@@ -109,7 +98,7 @@ static int checksum(lua_State *L) {
   size_t count = check_list(L);
   uint32_t crc = 0;
   for (size_t i = 0; i < count; i++) {
-    Param *p = push_element(L, i);
+    Param *p = param_push_listed(L, (lua_Integer)i + 1);
     param_settle(p);
     crc = crc32c(crc, p->value, p->count * sizeof *p->value);
     lua_pop(L, 1);
@@ -138,7 +127,7 @@ static int new_factors(lua_State *L) {
   luaL_setmetatable(L, FACTORS_TYPE);
   keep_params(L, count);
   for (size_t i = 0; i < count; i++) {
-    f->slot[i].param = push_element(L, i);
+    f->slot[i].param = param_push_listed(L, (lua_Integer)i + 1);
     if (!f->slot[i].param->defers) {
       lua_getfield(L, -1, "name");
       return luaL_argerror(
@@ -255,14 +244,14 @@ static int new_flat(lua_State *L) {
   luaL_setmetatable(L, FLAT_TYPE);
   keep_params(L, count);
   for (size_t i = 0; i < count; i++) {
-    f->param[i] = push_element(L, i);
+    f->param[i] = param_push_listed(L, (lua_Integer)i + 1);
     lua_pop(L, 1);
     if (!checked_add(size, round_up(f->param[i]->count), &size))
       return luaL_error(L, "gradients too large: their size overflows");
   }
   tensor_zeros(L, 1, &size); /* at index 3 */
   for (size_t i = 0, at = 0; i < count; i++) {
-    push_element(L, i);
+    param_push_listed(L, (lua_Integer)i + 1);
     param_move_grad(L, 4, 3, at);
     lua_pop(L, 1);
     at += round_up(f->param[i]->count);

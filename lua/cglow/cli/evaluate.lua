@@ -11,27 +11,13 @@ local launch = require "cglow.cli.launch"
 local session_of = require "cglow.cli.session"
 local validation = require "cglow.train.validation"
 local ways = require "cglow.tasks.ways"
-local sort_by_bytes = require("cglow.util.bytes").sort
 
 local SHOWN = 6 -- images on the contact sheet
 
-local function names_in(results)
-  local seen, names = {}, {}
-  for _, row in ipairs(results) do
-    for name in pairs(row.metrics) do
-      if not seen[name] then
-        seen[name] = true
-        names[#names + 1] = name
-      end
-    end
-  end
-  sort_by_bytes(names)
-  return names
-end
-
 local function print_table(results)
-  local names, width = names_in(results), 12
-  for _, row in ipairs(results) do width = math.max(width, #row.name) end
+  local all, width = {}, 12
+  for i, row in ipairs(results) do all[i], width = row.metrics, math.max(width, #row.name) end
+  local names = format.metric_names(all)
   local head = (" "):rep(width)
   for _, name in ipairs(names) do head = head .. ("  %14s"):format(name) end
   console.say(head)

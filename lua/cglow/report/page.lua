@@ -38,24 +38,13 @@ local function short(value)
   return table.concat(parts, "\u{00d7}")
 end
 
--- Names of all metrics that any run has, the NLL first.
+-- Names of all metrics that any run has.
 local function metrics_of(runs)
-  local seen, names = {}, {}
+  local all = {}
   for _, run in ipairs(runs) do
-    for _, v in ipairs(run.valid) do
-      for name in pairs(v.metrics) do
-        if not seen[name] then
-          seen[name] = true
-          names[#names + 1] = name
-        end
-      end
-    end
+    for _, v in ipairs(run.valid) do all[#all + 1] = v.metrics end
   end
-  table.sort(names, function(a, b)
-    if (a == "nll") ~= (b == "nll") then return a == "nll" end
-    return a < b
-  end)
-  return names
+  return format.metric_names(all)
 end
 
 -- ---- tables --------------------------------------------------------------

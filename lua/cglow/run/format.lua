@@ -30,16 +30,29 @@ function M.number(pattern, value)
   return (" "):rep((tonumber(pattern:match "%%(%d+)") or 1) - 1) .. "–"
 end
 
---- Metrics in one order: the NLL first, then by name.
+--- Names of all metrics in some tables, in one order: the NLL first, then by bytes.
+-- @tparam {table,...} list of name → number
+-- @treturn {string,...}
+function M.metric_names(list)
+  local seen, names = {}, {}
+  for _, metrics in ipairs(list) do
+    for name in pairs(metrics) do
+      if not seen[name] and name ~= "nll" then names[#names + 1] = name end
+      seen[name] = true
+    end
+  end
+  sort_by_bytes(names)
+  if seen.nll then table.insert(names, 1, "nll") end
+  return names
+end
+
+--- Metrics in that order.
 -- @tparam table metrics name → number
 -- @treturn string as in "nll 0.4712, iou 0.6632"
 function M.metrics(metrics)
-  local names = {}
-  for name in pairs(metrics) do if name ~= "nll" then names[#names + 1] = name end end
-  sort_by_bytes(names)
-  if metrics.nll then table.insert(names, 1, "nll") end
-  for i, name in ipairs(names) do names[i] = name .. " " .. M.number("%.4g", metrics[name]) end
-  return table.concat(names, ", ")
+  local texts = {}
+  for i, name in ipairs(M.metric_names {metrics}) do texts[i] = name .. " " .. M.number("%.4g", metrics[name]) end
+  return table.concat(texts, ", ")
 end
 
 return M
