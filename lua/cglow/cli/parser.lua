@@ -115,6 +115,7 @@ local function add_train(parser, task)
     :description(("Model and training: encoder or paper (%s)."):format(settings.RECIPE))
   c:option("--init"):argname "HOW":choices {"paper", "orthogonal", "live"}
     :description(("Start of the paper's model: paper, orthogonal or live (%s)."):format(task.init))
+  c:option("--init-from"):argname "RUN":description "Begin with the weights of this run, or model file."
   c:option("--config"):argname "NAME=VALUE":count "*"
     :description "Override a setting; '--config help' lists them all."
   c:option("--run"):argname "DIR"

@@ -4,6 +4,7 @@ local command = require "cglow.cli.command"
 local core = require "cglow.core"
 local dry_run = require "cglow.cli.dry_run"
 local evaluation = require "cglow.tasks.evaluation"
+local init_from = require "cglow.cli.init_from"
 local Model = require "cglow.model"
 local runfolder = require "cglow.run.folder"
 local settings = require "cglow.tasks.settings"
@@ -15,7 +16,9 @@ local SHOWN <const> = 6 -- images on the contact sheets
 local FLAGS <const> = {"data", "size", "steps", "init", "seed"}
 
 -- A run that is resumed keeps its recipe; those from before there were any followed the paper.
-local function recipe_of(args, saved)
+-- One that begins with the weights of another model has the recipe for its kind.
+local function recipe_of(args, saved, source)
+  if source then return args.recipe or source.config.encoder and "encoder" or "paper" end
   if not args.resume then return args.recipe end
   local recipe = saved.recipe or "paper"
   if args.recipe and args.recipe ~= recipe then
@@ -24,10 +27,22 @@ local function recipe_of(args, saved)
   return recipe
 end
 
--- The task's defaults, then the resumed run's settings, then the command line.
-local function resolve(task, args, saved)
-  local s = settings.defaults(task, recipe_of(args, saved))
+-- The weights that a new run begins with; so does one again that never came to a checkpoint.
+local function source_of(args, folder, config)
+  if not args.resume then return args.init_from and init_from.read(args.init_from) end
+  if args.init_from then command.misuse "--init-from: a run that is resumed has weights of its own" end
+  local given = type(config.init_from) == "table" and config.init_from.path
+  return type(given) == "string" and not folder:newest() and init_from.read(given) or nil
+end
+
+-- The task's defaults, then what the model needs whose weights are taken, then the resumed
+-- run's settings, then the command line.
+local function resolve(task, args, saved, source)
+  local s = settings.defaults(task, recipe_of(args, saved, source))
   s.steps, s.seed = task.steps, 1
+  if source then
+    for name, value in pairs(settings.of_model(source.config)) do s[name] = value end
+  end
   training.settings(s, saved, args, FLAGS)
   for name, value in pairs(task_of.own_options(task, args)) do s[name] = value end
   for name, value in pairs(args.config) do s[name] = value end
@@ -38,10 +53,12 @@ local function resolve(task, args, saved)
   return s
 end
 
-local function make_model(task, s)
+local function make_model(task, s, source)
   local options = task_of.model_options(task, s)
   options.rng = core.Rng(s.seed)
-  return command.try(Model.new, options)
+  local model = command.try(Model.new, options)
+  if source then init_from.fill(model, source) end
+  return model
 end
 
 local function trainer_options(task, args, s, model, sets)
@@ -74,15 +91,21 @@ end
 return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config, saved = training.saved(args, folder, "task", task.name)
-  local s = resolve(task, args, saved)
+  local source = source_of(args, folder, config)
+  local s = resolve(task, args, saved, source)
   task = task_of.configured(task, task_of.own_options(task, s))
   local sets = training.sets(task, s)
-  local model = make_model(task, s)
+  local model = make_model(task, s, source)
   local options = trainer_options(task, args, s, model, sets)
   if args.dry_run then return dry_run(task, args, model, options) end
 
   options.run = folder.path
-  options.config = training.describe({task = task.name, title = task.title}, task.name, args, s, model, sets, config)
+  options.config = training.describe({
+    task = task.name, title = task.title, init_from = source and init_from.describe(source) or config.init_from,
+  }, task.name, args, s, model, sets, config)
+  if source then
+    command.say(args, "weights: %s%s", source.path, source.step and (", step %d"):format(source.step) or "")
+  end
   local code = training.run(task.name, args, options, sets)
   if code then return code end
   command.say(args, "run folder: %s (report.html, samples/, best.safetensors)", folder.path)

@@ -110,6 +110,26 @@ local function left_over(params, metadata)
     table.concat(left, ", ", 1, math.min(#left, 3)), #left > 3 and (" and %d more"):format(#left - 3) or "")
 end
 
+local NAMED <const> = 3 -- of the tensors that do not fit, so many are named
+
+-- The parameters that a file has no tensor of their shape for, as a message; nil when there
+-- are none.
+local function misfits(params, names, tensors)
+  local list = {}
+  for _, name in ipairs(names) do
+    local t = tensors[name]
+    local want = table.concat(params[name].value:size(), "x")
+    local got = t and table.concat(t:size(), "x")
+    if not t then list[#list + 1] = ("tensor '%s' is missing"):format(name)
+    elseif got ~= want then
+      list[#list + 1] = ("tensor '%s' has shape %s, expected %s"):format(name, got, want)
+    end
+  end
+  if #list == 0 then return nil end
+  return table.concat(list, "; ", 1, math.min(#list, NAMED))
+    .. (#list > NAMED and ("; and %d more"):format(#list - NAMED) or "")
+end
+
 --- Copy a file's tensors into a model's parameters of these names.
 -- @tparam Model model
 -- @tparam {[string]=Tensor} tensors
@@ -120,12 +140,8 @@ end
 function M.fill(model, tensors, metadata, lax)
   local params, names = by_name(model)
   if not params then return nil, ("the model has two parameters called '%s'"):format(names) end
-  for _, name in ipairs(names) do
-    local t = tensors[name]
-    if not t then return nil, ("tensor '%s' is missing"):format(name) end
-    local got, want = table.concat(t:size(), "x"), table.concat(params[name].value:size(), "x")
-    if got ~= want then return nil, ("tensor '%s' has shape %s, expected %s"):format(name, got, want) end
-  end
+  local bad = misfits(params, names, tensors)
+  if bad then return nil, bad end
   local left = not lax and left_over(params, metadata)
   if left then return nil, left end
   local ok, message = seen.load(model, metadata)

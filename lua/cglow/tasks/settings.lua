@@ -273,4 +273,24 @@ function M.model(settings, head)
   return o
 end
 
+-- Tables of a model's configuration, whose fields are settings with the table's name in front.
+local PARTS <const> = {"cn", "encoder", "coupling", "condition", "head"}
+
+--- The settings that give a model of the same make, for runs that begin with its weights:
+-- the inverse of `model`. What its file does not tell, or tells in another form, is left out.
+-- @tparam table config the model's
+-- @treturn table name → value
+function M.of_model(config)
+  local flat, settings = {["head.weight"] = 0}, {}
+  for name, value in pairs(config) do flat[name] = value end
+  for _, prefix in ipairs(PARTS) do
+    local fields = type(config[prefix]) == "table" and config[prefix] or {}
+    for name, value in pairs(fields) do flat[prefix .. "." .. name] = value end
+  end
+  for name, kind in pairs(KIND) do
+    if flat[name] ~= nil and is_kind(flat[name], kind) then settings[name] = flat[name] end
+  end
+  return settings
+end
+
 return M
