@@ -16,5 +16,16 @@ int check_word(lua_State *L, int arg, const char *def, const char *const words[]
   }
   luaL_pushresult(&b);
   return luaL_argerror(
-      L, arg, lua_pushfstring(L, "one of %s expected, got '%s'", lua_tostring(L, -1), word));
+      L, arg,
+      lua_pushfstring(L, "one of %s expected, got '%s'", lua_tostring(L, -1), word));
+}
+
+void *check_listed(lua_State *L, lua_Integer i, const char *type) {
+  lua_rawgeti(L, 1, i);
+  void *object = luaL_testudata(L, -1, type);
+  if (object == NULL)
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "element [%I]: %s expected, got %s", (LUAI_UACINT)i,
+                                  type, luaL_typename(L, -1)));
+  return object;
 }

@@ -12,7 +12,9 @@ void class_new(lua_State *L, const char *type, const luaL_Reg *methods) {
   luaL_newmetatable(L, type);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0); /* so that nobody exchanges methods under a userdata */
+  /* Lua code cannot reach the metatable: a userdata with it is always one that the core
+   * has made, and nobody exchanges its methods. */
+  lua_pushboolean(L, 0);
   lua_setfield(L, -2, "__metatable");
   luaL_setfuncs(L, methods, 0);
   lua_pop(L, 1);

@@ -16,13 +16,14 @@ static const struct {
   const char *table; /* NULL: core's own */
   void (*open)(lua_State *);
 } parts[] = {
-    {NULL, open_guard},         {NULL, open_tensor},        {NULL, open_rng},
-    {NULL, open_parallel},      {NULL, open_image},         {NULL, open_param},
-    {NULL, open_optim},         {NULL, open_average},       {NULL, open_loss},          {NULL, open_vision},
-    {NULL, open_system},        {NULL, open_shared},        {"file", open_file},
-    {"file", open_file_reader}, {"file", open_file_writer}, {"net", open_net},
-    {"net", open_layers},       {"net", open_net_group},    {"net", open_unet},
-    {"flow", open_flow_layers}, {"flow", open_split},       {"flow", open_features},
+    {NULL, open_guard},      {NULL, open_tensor},        {NULL, open_rng},
+    {NULL, open_parallel},   {NULL, open_image},         {NULL, open_param},
+    {NULL, open_optim},      {NULL, open_average},       {NULL, open_loss},
+    {NULL, open_vision},     {NULL, open_system},        {NULL, open_shared},
+    {"file", open_file},     {"file", open_file_reader}, {"file", open_file_writer},
+    {"net", open_net},       {"net", open_layers},       {"net", open_net_group},
+    {"net", open_unet},      {"flow", open_flow_layers}, {"flow", open_split},
+    {"flow", open_features},
 #ifdef CGLOW_REFERENCE
     {NULL, open_reference},
 #endif
@@ -41,8 +42,7 @@ static void open_part(lua_State *L, size_t i) {
 @treturn string e.g. "cglow.Tensor" or "cglow.Net"; for other values Lua's type */
 static int type_of(lua_State *L) {
   luaL_checkany(L, 1);
-  if (lua_type(L, 1) != LUA_TUSERDATA ||
-      luaL_getmetafield(L, 1, "__name") != LUA_TSTRING)
+  if (lua_type(L, 1) != LUA_TUSERDATA || luaL_getmetafield(L, 1, "__name") != LUA_TSTRING)
     lua_pushstring(L, luaL_typename(L, 1));
   return 1;
 }

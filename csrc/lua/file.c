@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "io/crc32c.h"
+#include "lua/class.h"
 #include "lua/open.h"
 #include "lua/tensor.h"
 
@@ -94,19 +95,10 @@ int handle_close(lua_State *L) {
 
 void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
                    lua_CFunction close) {
-  static const char *const names[] = {"close", "__gc", "__close"};
-  luaL_newmetatable(L, type);
-  luaL_setfuncs(L, methods, 0);
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    lua_pushstring(L, type);
-    lua_pushcclosure(L, close, 1);
-    lua_setfield(L, -2, names[i]);
-  }
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0); /* Lua code cannot reach it, and so not break it */
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  const luaL_Reg closing[] = {
+      {"close", close}, {"__gc", close}, {"__close", close}, {NULL, NULL}};
+  class_new(L, type, methods);
+  class_add(L, type, closing);
 }
 
 /* --- appending --- */

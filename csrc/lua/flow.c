@@ -1,10 +1,11 @@
-/* Flow layers in Lua: for all of them the same checks, memory and calls. */
+/* Flow layers in Lua: one class for each FlowOps, with the same methods for all. */
 #include "lua/flow.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "lua/class.h"
+#include "lua/flow_run.h"
 #include "lua/guard.h"
 
 /*** Flow layers in C: invertible, with the log-determinant of their Jacobian.
@@ -28,24 +29,7 @@ than y, each for several of y in turn, where no backward follows. Tensors that a
 returns belong to it and are overwritten by its next call.
 @module cglow.flow */
 
-/* What backward reads and can be computed once more lies in a store.  Each layer has its
- * own, unless layers share one: then a layer whose store was overwritten since computes
- * it again. */
-typedef struct Store {
-  real *data;
-  size_t room;
-  const void *owner; /* whose numbers lie in it */
-} Store;
-
-/* What lies before the layer in its userdata. */
-typedef struct Object {
-  Store *store;
-  size_t rows; /* of the condition of the last forward */
-  bool ran;    /* forward has, and backward may follow */
-  Flow *flow;
-} Object;
-
-#define HEAD ((sizeof(Object) + 15) & ~(size_t)15)
+#define HEAD ((sizeof(FlowObject) + 15) & ~(size_t)15)
 
 typedef struct ClassName {
   char text[40];
@@ -57,18 +41,18 @@ static ClassName class_of(const FlowOps *ops) {
   return name;
 }
 
-static Object *check_object(lua_State *L, int arg) {
+static FlowObject *check_object(lua_State *L, int arg) {
   return luaL_checkudata(L, arg, lua_tostring(L, lua_upvalueindex(1)));
 }
 
 Flow *flow_layer_check(lua_State *L, const FlowOps *ops) {
   ClassName name = class_of(ops);
-  return ((Object *)luaL_checkudata(L, 1, name.text))->flow;
+  return ((FlowObject *)luaL_checkudata(L, 1, name.text))->flow;
 }
 
 /* Give the layer on top of the stack a store of its own. */
-static void add_store(lua_State *L, Object *o) {
-  Store *s = lua_newuserdatauv(L, sizeof *s, 1);
+static void add_store(lua_State *L, FlowObject *o) {
+  FlowStore *s = lua_newuserdatauv(L, sizeof *s, 1);
   memset(s, 0, sizeof *s);
   lua_setiuservalue(L, -2, FLOW_STORE);
   o->store = s;
@@ -76,7 +60,7 @@ static void add_store(lua_State *L, Object *o) {
 
 void *flow_layer_new(lua_State *L, const FlowOps *ops, size_t size, size_t channels) {
   ClassName name = class_of(ops);
-  Object *o = flow_new(L, name.text, HEAD + size);
+  FlowObject *o = flow_new(L, name.text, HEAD + size);
   o->flow = (Flow *)(void *)((char *)o + HEAD);
   o->flow->ops = ops;
   o->flow->channels = channels;
@@ -84,118 +68,24 @@ void *flow_layer_new(lua_State *L, const FlowOps *ops, size_t size, size_t chann
   return o->flow;
 }
 
-/* ---- what a run needs ---- */
-
-/* A run with the sizes of y and z, from the tensor of one of them at index 2. */
-static FlowRun run_for(lua_State *L, const Flow *f, bool back) {
-  Act in = flow_act(flow_check_input(L, 2, f->channels)), out = in;
-  char why[FLOW_WHY];
-  if (f->ops->resize != NULL && !f->ops->resize(&in, back, &out, why))
-    luaL_argerror(L, 2, lua_pushstring(L, why));
-  return (FlowRun){.y = back ? out : in,
-                   .z = back ? in : out,
-                   .rows = 1,
-                   .repeat = in.n,
-                   .threads = parallel_threads()};
-}
-
-/* The numbers of a condition, or of what was prepared from one, at index arg. */
-static real *check_shape(lua_State *L, int arg, FlowShape shape, FlowRun *r) {
-  if (shape.ndim == 0) {
-    flow_check_no_condition(L, arg);
-    return NULL;
-  }
-  const Tensor *t = tensor_check_shape(L, arg, shape.ndim, shape.dim);
-  r->rows = t->dim[shape.sample];
-  if (r->y.n % r->rows != 0)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "a condition for %d samples cannot serve %d",
-                                  (int)r->rows, (int)r->y.n));
-  r->repeat = r->y.n / r->rows;
-  return t->data;
-}
-
-static FlowShape condition_of(const Flow *f, const Act *y) {
-  return f->ops->condition ? f->ops->condition(f, y) : flow_no_shape();
-}
-
-static size_t saved_count(const Flow *f, const FlowRun *r) {
-  return f->ops->saved ? f->ops->saved(f, r) : 0;
-}
-
-/* Push a tensor for what is saved for backward. */
-static real *push_saved(lua_State *L, const Flow *f, const FlowRun *r) {
-  size_t count = saved_count(f, r);
-  return count > 0 ? reuse_tensor(L, 1, FLOW_SAVED, 1, &count)->data : NULL;
-}
-
-/* Push a tensor of these sizes, kept in user value uv, and say where its numbers are. */
-static void push_act(lua_State *L, int uv, Act *a) {
-  size_t dim[4] = {a->n, a->c, a->h, a->w};
-  *a = flow_act(reuse_tensor(L, 1, uv, 4, dim));
-}
-
-/* Push the tensor for a pass's result: the caller's own at index arg, which must not share
- * memory with the pass's input, or one that is kept in user value uv. */
-static void push_result(lua_State *L, int arg, const Tensor *input, int uv, Act *a) {
-  size_t dim[4] = {a->n, a->c, a->h, a->w};
-  if (lua_isnoneornil(L, arg)) {
-    push_act(L, uv, a);
-    return;
-  }
-  Tensor *t = tensor_check_shape(L, arg, 4, dim);
-  luaL_argcheck(L, !tensor_overlap(t, input), arg,
-                "a tensor that shares no memory with the input expected");
-  *a = flow_act(t);
-  lua_pushvalue(L, arg);
-}
-
-/* Push the tensor of the store, large enough for what is hidden. */
-static real *push_hidden(lua_State *L, const Object *o, const FlowRun *r) {
-  size_t count = o->flow->ops->hidden ? o->flow->ops->hidden(o->flow, r) : 0;
-  if (count == 0) return NULL;
-  Store *s = o->store;
-  lua_getiuservalue(L, 1, FLOW_STORE);
-  if (s->room < count) {
-    s->owner = NULL;
-    s->room = 0;
-    Tensor *t = tensor_new(L, 1, &count);
-    s->data = t->data;
-    s->room = count;
-    lua_setiuservalue(L, -2, 1);
-  }
-  lua_getiuservalue(L, -1, 1);
-  return s->data;
-}
-
-/* Take the workspace for a pass: `before` reals, then scratch.  Nothing may be allocated
- * after it. */
-static real *take_workspace(lua_State *L, const Flow *f, FlowRun *r, FlowPass pass,
-                            size_t before) {
-  size_t scratch = f->ops->scratch ? f->ops->scratch(f, r, pass) : 0;
-  real *work = tensor_workspace(L, round_up(before) + scratch);
-  r->scratch = work + round_up(before);
-  return work;
-}
-
 /* ---- the passes ---- */
 
 static int forward(lua_State *L) {
-  Object *o = check_object(L, 1);
+  FlowObject *o = check_object(L, 1);
   Flow *f = o->flow;
-  FlowRun r = run_for(L, f, false);
+  FlowRun r = flow_run_for(L, f, false);
   bool keep = flow_keep(L, 4);
   lua_settop(L, 3);
   lua_Integer runs = guard_runs(L);
-  FlowShape shape = condition_of(f, &r.y);
-  r.cond = check_shape(L, 3, shape, &r);
+  FlowShape shape = flow_condition(f, &r.y);
+  r.cond = flow_run_condition(L, 3, shape, &r);
   o->ran = false;
-  r.saved = push_saved(L, f, &r);
-  if (keep && (shape.ndim == 0 || r.repeat == 1)) r.hidden = push_hidden(L, o, &r);
-  push_act(L, FLOW_Z, &r.z);
+  r.saved = flow_push_saved(L, f, &r);
+  if (keep && (shape.ndim == 0 || r.repeat == 1)) r.hidden = flow_push_hidden(L, o, &r);
+  flow_push_act(L, FLOW_Z, &r.z);
   int z = lua_gettop(L);
   flow_ready_logdet(L, r.y.n);
-  real *work = take_workspace(L, f, &r, PASS_FORWARD, flow_doubles(r.y.n));
+  real *work = flow_take_workspace(L, f, &r, PASS_FORWARD, flow_doubles(r.y.n));
   r.logdet = (double *)(void *)work;
   o->ran = false; /* once more: a finalizer may have run forward */
   if (o->store->owner == o || r.hidden != NULL) o->store->owner = NULL;
@@ -218,8 +108,8 @@ static void refuse_sample(lua_State *L, const Flow *f, size_t sample) {
 
 /* Take the workspace for a pass that leaves what forward saved alone. */
 static void take_passing(lua_State *L, const Flow *f, FlowRun *r, FlowPass pass) {
-  size_t count = saved_count(f, r);
-  real *work = take_workspace(L, f, r, pass, count);
+  size_t count = flow_saved_count(f, r);
+  real *work = flow_take_workspace(L, f, r, pass, count);
   r->saved = count > 0 ? work : NULL;
 }
 
@@ -227,13 +117,13 @@ static void take_passing(lua_State *L, const Flow *f, FlowRun *r, FlowPass pass)
  * the tensor at index 4, if there is one. */
 static int run_inverse(lua_State *L, bool ready) {
   Flow *f = check_object(L, 1)->flow;
-  FlowRun r = run_for(L, f, true);
+  FlowRun r = flow_run_for(L, f, true);
   lua_settop(L, 4);
   if (ready)
-    r.prepared = check_shape(L, 3, f->ops->prepared(f, &r.y), &r);
+    r.prepared = flow_run_condition(L, 3, f->ops->prepared(f, &r.y), &r);
   else
-    r.cond = check_shape(L, 3, condition_of(f, &r.y), &r);
-  push_result(L, 4, tensor_check(L, 2), FLOW_INVERSE, &r.y);
+    r.cond = flow_run_condition(L, 3, flow_condition(f, &r.y), &r);
+  flow_push_result(L, 4, tensor_check(L, 2), FLOW_INVERSE, &r.y);
   int y = lua_gettop(L);
   take_passing(L, f, &r, PASS_INVERSE);
   guard_count(L);
@@ -256,14 +146,14 @@ static int inverse_prepared(lua_State *L) { return run_inverse(L, true); }
 static FlowRun run_condition(lua_State *L, const Flow *f) {
   FlowRun r = {.rows = 1, .repeat = 1, .threads = parallel_threads()};
   r.y.n = 1;
-  FlowShape shape = condition_of(f, &r.y);
+  FlowShape shape = flow_condition(f, &r.y);
   if (shape.ndim > 0) {
     const Tensor *t = tensor_check_shape(L, 2, shape.ndim, shape.dim);
     r.y.n = t->dim[shape.sample];
     r.y.h = t->dim[2];
     r.y.w = t->dim[3];
   }
-  r.cond = check_shape(L, 2, shape, &r);
+  r.cond = flow_run_condition(L, 2, shape, &r);
   return r;
 }
 
@@ -298,8 +188,8 @@ FlowRun flow_layer_look(lua_State *L, Flow *f, size_t lists) {
       lua_rawseti(L, -2, (lua_Integer)k);
     }
   }
-  size_t numbers = flow_doubles(lists * r.rows), count = saved_count(f, &r);
-  real *work = take_workspace(L, f, &r, PASS_PREPARE, numbers + count);
+  size_t numbers = flow_doubles(lists * r.rows), count = flow_saved_count(f, &r);
+  real *work = flow_take_workspace(L, f, &r, PASS_PREPARE, numbers + count);
   r.logdet = (double *)(void *)work;
   r.saved = count > 0 ? work + numbers : NULL;
   guard_count(L);
@@ -307,10 +197,10 @@ FlowRun flow_layer_look(lua_State *L, Flow *f, size_t lists) {
 }
 
 /* A run on what forward has kept, with dz at index 2. */
-static FlowRun run_kept(lua_State *L, const Object *o) {
+static FlowRun run_kept(lua_State *L, const FlowObject *o) {
   const FlowOps *ops = o->flow->ops;
   if (ops->stateless) {
-    FlowRun r = run_for(L, o->flow, true);
+    FlowRun r = flow_run_for(L, o->flow, true);
     r.dz = flow_act(tensor_check(L, 2));
     return r;
   }
@@ -326,8 +216,8 @@ static FlowRun run_kept(lua_State *L, const Object *o) {
 
 /* The condition that forward has kept, and where its gradient goes, which is pushed: to
  * the tensor at index 4, if there is one, or to one of the layer's own. */
-static void push_dcond(lua_State *L, const Object *o, FlowRun *r) {
-  FlowShape shape = condition_of(o->flow, &r->y);
+static void push_dcond(lua_State *L, const FlowObject *o, FlowRun *r) {
+  FlowShape shape = flow_condition(o->flow, &r->y);
   if (shape.ndim == 0) {
     lua_pushnil(L);
     return;
@@ -347,22 +237,22 @@ static void push_dcond(lua_State *L, const Object *o, FlowRun *r) {
 }
 
 static int backward(lua_State *L) {
-  Object *o = check_object(L, 1);
+  FlowObject *o = check_object(L, 1);
   Flow *f = o->flow;
   lua_settop(L, 4);
   lua_Integer runs = guard_runs(L);
   FlowRun r = run_kept(L, o);
   r.dy = r.y;
-  push_act(L, FLOW_DY, &r.dy);
+  flow_push_act(L, FLOW_DY, &r.dy);
   int dy = lua_gettop(L);
   push_dcond(L, o, &r);
   int dcond = lua_gettop(L);
   lua_getiuservalue(L, 1, FLOW_SAVED);
   const Tensor *saved = tensor_test(L, -1);
   r.saved = saved ? saved->data : NULL;
-  r.hidden = push_hidden(L, o, &r);
+  r.hidden = flow_push_hidden(L, o, &r);
   flow_prepare_params(L);
-  real *g = take_workspace(L, f, &r, PASS_BACKWARD, r.y.n);
+  real *g = flow_take_workspace(L, f, &r, PASS_BACKWARD, r.y.n);
   if (!f->ops->stateless) flow_check_weights(L, 3, r.y.n, g);
   r.dlogdet = g;
   guard_enter(L, runs, "backward");
@@ -381,7 +271,7 @@ save memory: backward then computes them again where they were overwritten.
 @function Coupling:share_store
 @param other another layer of the same kind */
 static int share_store(lua_State *L) {
-  Object *o = check_object(L, 1), *other = check_object(L, 2);
+  FlowObject *o = check_object(L, 1), *other = check_object(L, 2);
   lua_getiuservalue(L, 2, FLOW_STORE);
   lua_setiuservalue(L, 1, FLOW_STORE);
   o->store = other->store;
@@ -391,7 +281,7 @@ static int share_store(lua_State *L) {
 /*** End what `share_store` began: keep hidden activations for oneself again.
 @function Coupling:own_store */
 static int own_store(lua_State *L) {
-  Object *o = check_object(L, 1);
+  FlowObject *o = check_object(L, 1);
   lua_settop(L, 1);
   add_store(L, o);
   return 0;

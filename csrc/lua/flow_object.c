@@ -62,17 +62,6 @@ Tensor *flow_check_input(lua_State *L, int arg, size_t c) {
   return t;
 }
 
-Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const size_t *dim,
-                             size_t *repeat) {
-  Tensor *t = tensor_check_shape(L, arg, ndim, dim);
-  if (n % t->dim[0] != 0)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "a condition for %d samples cannot serve %d",
-                                  (int)t->dim[0], (int)n));
-  *repeat = n / t->dim[0];
-  return t;
-}
-
 void flow_check_no_condition(lua_State *L, int arg) {
   if (!lua_isnoneornil(L, arg))
     luaL_argerror(

@@ -45,9 +45,6 @@ size_t flow_check_size(lua_State *L, int arg, const char *what, lua_Integer leas
                        lua_Integer most);
 /* A 4-D tensor with c channels. */
 Tensor *flow_check_input(lua_State *L, int arg, size_t c);
-/* A condition of shape n'×… with n' dividing n; sets repeat = n/n'. */
-Tensor *flow_check_condition(lua_State *L, int arg, size_t n, int ndim, const size_t *dim,
-                             size_t *repeat);
 bool flow_keep(lua_State *L, int arg);
 /* d loss/d logdet of n samples from a number, list or tensor at arg. */
 void flow_check_weights(lua_State *L, int arg, size_t n, real *out);

@@ -7,6 +7,7 @@
 #include "image/codec.h"
 #include "image/geometry.h"
 #include "lua/check.h"
+#include "lua/class.h"
 #include "lua/noreturn.h"
 #include "lua/open.h"
 #include "lua/tensor.h"
@@ -31,8 +32,9 @@ static int decode(lua_State *L) {
   ImageHeader h;
   ImageError e;
   if (!lua_isnoneornil(L, 2) && (channels < 1 || channels > 4))
-    luaL_argerror(L, 2, lua_pushfstring(L, "channels must be from 1 to 4, got %I",
-                                        (LUAI_UACINT)channels));
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "channels must be from 1 to 4, got %I",
+                                  (LUAI_UACINT)channels));
   if (image_read_header(bytes, n, raw, &h, &e) == NULL) return fail(L, &e);
   if (channels == 0) channels = h.channels >= 3 ? 3 : 1;
   image_shown_size(&h, as_stored, &width, &height);
@@ -102,12 +104,13 @@ static ImageSource check_source(lua_State *L, bool alpha) {
   const Tensor *t = tensor_check(L, 1);
   size_t channels = t->ndim == 3 ? t->dim[0] : 1;
   bool shaped = t->ndim == 2 || t->ndim == 3;
-  if (!shaped || !(channels == 1 || channels == 3 || (alpha && channels >= 2 && channels <= 4)))
-    luaL_argerror(
-        L, 1,
-        lua_pushfstring(L, "image of %s expected, got %s",
-                        alpha ? "HxW, 1xHxW, 2xHxW, 3xHxW or 4xHxW" : "HxW, 1xHxW or 3xHxW",
-                        tensor_push_shape(L, t->ndim, t->dim)));
+  if (!shaped ||
+      !(channels == 1 || channels == 3 || (alpha && channels >= 2 && channels <= 4)))
+    luaL_argerror(L, 1,
+                  lua_pushfstring(
+                      L, "image of %s expected, got %s",
+                      alpha ? "HxW, 1xHxW, 2xHxW, 3xHxW or 4xHxW" : "HxW, 1xHxW or 3xHxW",
+                      tensor_push_shape(L, t->ndim, t->dim)));
   size_t height = t->dim[t->ndim - 2], width = t->dim[t->ndim - 1];
   ImageError e;
   if (!image_check_sides(width, height, &e)) luaL_argerror(L, 1, e.text);
@@ -123,11 +126,12 @@ static int encode(lua_State *L) {
   ImageSource s = check_source(L, format == 0);
   if (!(bits == 8 || (bits == 16 && format != 1)))
     luaL_argerror(L, 3,
-                  lua_pushfstring(L, "bits must be 8%s, got %I", format != 1 ? " or 16" : "",
-                                  (LUAI_UACINT)bits));
+                  lua_pushfstring(L, "bits must be 8%s, got %I",
+                                  format != 1 ? " or 16" : "", (LUAI_UACINT)bits));
   if (quality < 1 || quality > 100)
-    luaL_argerror(L, 4, lua_pushfstring(L, "quality must be from 1 to 100, got %I",
-                                        (LUAI_UACINT)quality));
+    luaL_argerror(L, 4,
+                  lua_pushfstring(L, "quality must be from 1 to 100, got %I",
+                                  (LUAI_UACINT)quality));
   luaL_argcheck(L, format != 2 || s.channels == 3, 1,
                 "a ppm holds 3 channels: use pgm or png for a grey image");
   luaL_argcheck(L, format != 3 || s.channels == 1, 1,
@@ -255,9 +259,10 @@ static int paste(lua_State *L) {
   size_t left = check_count(L, 4, "left", 1);
   ImageSize room = size_of(whole), size = size_of(part);
   if (planes_of(whole) != planes_of(part))
-    luaL_argerror(L, 2, lua_pushfstring(L, "the same number of channels expected, %I, got %I",
-                                        (LUAI_UACINT)planes_of(whole),
-                                        (LUAI_UACINT)planes_of(part)));
+    luaL_argerror(
+        L, 2,
+        lua_pushfstring(L, "the same number of channels expected, %I, got %I",
+                        (LUAI_UACINT)planes_of(whole), (LUAI_UACINT)planes_of(part)));
   luaL_argcheck(L, !tensor_overlap(whole, part), 2,
                 "an image cannot be pasted into itself");
   check_window(L, 3, "rows", top, size.height, room.height);
@@ -332,17 +337,15 @@ static int rgb(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"decode", decode}, {"encode", encode}, {"resize", resize}, {"crop", crop},
-    {"paste", paste},   {"flip", flip},     {"pad", pad},       {"grey", grey},
+    {"decode", decode}, {"encode", encode},     {"resize", resize}, {"crop", crop},
+    {"paste", paste},   {"flip", flip},         {"pad", pad},       {"grey", grey},
     {"rgb", rgb},       {"describe", describe}, {NULL, NULL}};
 
 static const luaL_Reg bytes_methods[] = {
     {"__gc", free_bytes}, {"__close", free_bytes}, {NULL, NULL}};
 
 void open_image(lua_State *L) {
-  luaL_newmetatable(L, BYTES_TYPE);
-  luaL_setfuncs(L, bytes_methods, 0);
-  lua_pop(L, 1);
+  class_new(L, BYTES_TYPE, bytes_methods);
   luaL_newlib(L, functions);
   lua_setfield(L, -2, "image");
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lua/check.h"
 #include "lua/net.h"
 #include "lua/open.h"
 #include "lua/param.h"
@@ -54,10 +55,10 @@ static void add_param(lua_State *L, Layer *l, int role, int ndim, const size_t *
 static size_t check_size(lua_State *L, int arg, lua_Integer least) {
   lua_Integer v = luaL_checkinteger(L, arg);
   if (v < least || v > INT32_MAX)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "integer from %I to %I expected, got %I",
-                                  (LUAI_UACINT)least, (LUAI_UACINT)INT32_MAX,
-                                  (LUAI_UACINT)v));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "integer from %I to %I expected, got %I", (LUAI_UACINT)least,
+                        (LUAI_UACINT)INT32_MAX, (LUAI_UACINT)v));
   return (size_t)v;
 }
 
@@ -135,8 +136,9 @@ static size_t append_nodes(lua_State *L, Net *net, int net_idx, size_t at, Net *
       lua_pop(L, 1);
     lua_rawseti(L, -2, 2);
     lua_rawseti(L, -5, (lua_Integer)at + 1);
-    const char *inner =
-        lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    const char *inner = lua_rawgeti(L, -1, (lua_Integer)i + 1) == LUA_TSTRING
+                            ? lua_tostring(L, -1)
+                            : NULL;
     if (inner != NULL)
       lua_pushfstring(L, "%s.%s", name, inner);
     else
@@ -146,17 +148,6 @@ static size_t append_nodes(lua_State *L, Net *net, int net_idx, size_t at, Net *
   }
   lua_pop(L, 4);
   return at;
-}
-
-/* Push network i of the list at index 1. */
-static Net *push_listed(lua_State *L, lua_Integer i) {
-  lua_rawgeti(L, 1, i);
-  Net *net = luaL_testudata(L, -1, NET_TYPE);
-  if (net == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%I]: " NET_TYPE " expected, got %s",
-                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
-  return net;
 }
 
 /* sequential({net, …}, {name, …}) */
@@ -169,7 +160,8 @@ static int new_sequential(lua_State *L) {
   luaL_argcheck(L, n > 0, 1, "at least one network expected, got an empty list");
   luaL_argcheck(L, (size_t)n <= LIST_MAX, 1, "at most 2^20 networks expected");
   luaL_checkstack(L, (int)n + 16, "too many networks");
-  for (lua_Integer i = 1; i <= n; i++) count += push_listed(L, i)->count;
+  for (lua_Integer i = 1; i <= n; i++)
+    count += ((const Net *)check_listed(L, i, NET_TYPE))->count;
   size_t bytes = sizeof(Net) + count * sizeof(NetNode);
   Net *net = lua_newuserdatauv(L, bytes, NET_COUNT);
   memset(net, 0, bytes);
@@ -180,8 +172,8 @@ static int new_sequential(lua_State *L) {
   for (lua_Integer i = 1; i <= n; i++) {
     if (lua_rawgeti(L, 2, i) != LUA_TSTRING)
       luaL_argerror(L, 2,
-                    lua_pushfstring(L, "element [%I]: name expected, got %s", (LUAI_UACINT)i,
-                                    luaL_typename(L, -1)));
+                    lua_pushfstring(L, "element [%I]: name expected, got %s",
+                                    (LUAI_UACINT)i, luaL_typename(L, -1)));
     at = append_nodes(L, net, idx, at, lua_touserdata(L, (int)i + 2), (int)i + 2,
                       lua_tostring(L, -1));
     lua_pop(L, 1);
@@ -190,9 +182,14 @@ static int new_sequential(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"conv2d", new_conv2d}, {"linear", new_linear},   {"norm", new_norm},
-    {"relu", new_relu},     {"tanh", new_tanh},       {"sigmoid", new_sigmoid},
-    {"upsample", new_upsample}, {"sequential", new_sequential}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"conv2d", new_conv2d},
+                                     {"linear", new_linear},
+                                     {"norm", new_norm},
+                                     {"relu", new_relu},
+                                     {"tanh", new_tanh},
+                                     {"sigmoid", new_sigmoid},
+                                     {"upsample", new_upsample},
+                                     {"sequential", new_sequential},
+                                     {NULL, NULL}};
 
 void open_layers(lua_State *L) { luaL_setfuncs(L, functions, 0); }

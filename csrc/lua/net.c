@@ -137,7 +137,7 @@ void net_prepare_backward(lua_State *L, int idx) {
   Net *net = lua_touserdata(L, idx);
   for (size_t i = 0; i < net->count; i++) {
     Layer *l = net->node[i].layer;
-    bool outer = l->ops == &layer_linear && !occurs_before(net, i);
+    bool outer = l->ops->outer && !occurs_before(net, i);
     if (ready(l->weight, net->n, outer) && ready(l->bias, net->n, false) &&
         ready(l->logs, net->n, false))
       continue;
@@ -235,19 +235,9 @@ static int output_shape(lua_State *L) {
 }
 
 static void describe(lua_State *L, const Layer *l) {
-  const ConvGeometry *g = &l->geometry;
-  if (l->ops == &layer_conv2d)
-    lua_pushfstring(L, "conv2d %d -> %d, %dx%d kernel, stride %dx%d, padding %dx%d%s",
-                    (int)l->in, (int)l->out, (int)g->kh, (int)g->kw, (int)g->sh,
-                    (int)g->sw, (int)g->ph, (int)g->pw, l->bias ? "" : ", no bias");
-  else if (l->ops == &layer_linear)
-    lua_pushfstring(L, "linear %d -> %d", (int)l->in, (int)l->out);
-  else if (l->ops == &layer_norm)
-    lua_pushfstring(L, "norm %d", (int)l->in);
-  else if (l->ops == &layer_upsample)
-    lua_pushfstring(L, "upsample %dx%d", (int)g->sh, (int)g->sw);
-  else
-    lua_pushstring(L, l->ops->kind);
+  char text[LAYER_WHY] = "";
+  if (l->ops->describe != NULL) l->ops->describe(l, text);
+  lua_pushfstring(L, "%s%s", l->ops->kind, text);
 }
 
 static int net_tostring(lua_State *L) {

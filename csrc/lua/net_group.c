@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "lua/check.h"
 #include "lua/class.h"
 #include "lua/guard.h"
 #include "lua/net.h"
@@ -73,13 +74,7 @@ static int new_group(lua_State *L) {
   lua_createtable(L, (int)n, 0);
   lua_newtable(L); /* which network each layer was seen in */
   for (size_t i = 0; i < n; i++) {
-    lua_rawgeti(L, 1, (lua_Integer)i + 1);
-    Net *net = g->entry[i].net = luaL_testudata(L, -1, NET_TYPE);
-    if (net == NULL) {
-      lua_pushfstring(L, "element [%d]: " NET_TYPE " expected, got %s", (int)i + 1,
-                      luaL_typename(L, -1));
-      return luaL_argerror(L, 1, lua_tostring(L, -1));
-    }
+    Net *net = g->entry[i].net = check_listed(L, (lua_Integer)i + 1, NET_TYPE);
     claim_network(L, net, (lua_Integer)i + 1);
     lua_rawseti(L, -3, (lua_Integer)i + 1);
   }

@@ -1,5 +1,6 @@
 /* Binding of optim/optim.c: userdata "cglow.Optimizer".  Options, groups and names
  * are lua/cglow/optim.lua's. */
+#include "optim/deferred.h"
 #include "optim/optim.h"
 
 #include <lauxlib.h>

@@ -4,6 +4,8 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "lua/check.h"
+#include "lua/class.h"
 #include "lua/open.h"
 #include "lua/tensor.h"
 #include "optim/deferred.h"
@@ -34,9 +36,7 @@ Param *param_new(lua_State *L, const char *name, int ndim, const size_t *dim) {
   return p;
 }
 
-Param *param_check(lua_State *L, int arg) {
-  return luaL_checkudata(L, arg, PARAM_TYPE);
-}
+Param *param_check(lua_State *L, int arg) { return luaL_checkudata(L, arg, PARAM_TYPE); }
 
 void param_ensure_grad(lua_State *L, int idx) {
   idx = lua_absindex(L, idx);
@@ -207,13 +207,7 @@ static int zero_grad(lua_State *L) {
 }
 
 Param *param_push_listed(lua_State *L, lua_Integer i) {
-  lua_rawgeti(L, 1, i);
-  Param *p = luaL_testudata(L, -1, PARAM_TYPE);
-  if (p == NULL)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "element [%I]: " PARAM_TYPE " expected, got %s",
-                                  (LUAI_UACINT)i, luaL_typename(L, -1)));
-  return p;
+  return check_listed(L, i, PARAM_TYPE);
 }
 
 /*** The gradients of all these count as zero from now on.
@@ -235,10 +229,10 @@ static int zero_all(lua_State *L) {
 
 static uint64_t print_of(Param *p, uint64_t hash) {
   size_t n = p->count < PRINT_NUMBERS ? p->count : PRINT_NUMBERS;
-  param_settle(p);
+  const real *value = param_value(p);
   for (size_t i = 0; i < n; i++) {
     uint64_t bits = 0;
-    memcpy(&bits, p->value + i * (p->count - 1) / (n > 1 ? n - 1 : 1), sizeof(real));
+    memcpy(&bits, value + i * (p->count - 1) / (n > 1 ? n - 1 : 1), sizeof(real));
     hash = (hash ^ bits) * 0x100000001b3u; /* FNV-1a */
     hash ^= hash >> 29;
   }
@@ -305,10 +299,6 @@ void open_param(lua_State *L) {
   lua_setfield(L, -2, "__mode");
   lua_setmetatable(L, -2);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &looks_key);
-  luaL_newmetatable(L, PARAM_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  class_new(L, PARAM_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

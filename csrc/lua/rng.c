@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lua/class.h"
 #include "lua/open.h"
 #include "lua/tensor.h"
 
@@ -303,6 +304,7 @@ static const luaL_Reg methods[] = {{"uniform", uniform},
                                    {"block", block},
                                    {"state", state},
                                    {"set_state", set_state},
+                                   {"__tostring", rng_tostring},
                                    {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"Rng", make_rng},
@@ -312,13 +314,6 @@ static const luaL_Reg functions[] = {{"Rng", make_rng},
                                      {NULL, NULL}};
 
 void open_rng(lua_State *L) {
-  luaL_newmetatable(L, RNG_TYPE);
-  lua_pushcfunction(L, rng_tostring);
-  lua_setfield(L, -2, "__tostring");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  class_new(L, RNG_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -99,8 +99,7 @@ static int checksum(lua_State *L) {
   uint32_t crc = 0;
   for (size_t i = 0; i < count; i++) {
     Param *p = param_push_listed(L, (lua_Integer)i + 1);
-    param_settle(p);
-    crc = crc32c(crc, p->value, p->count * sizeof *p->value);
+    crc = crc32c(crc, param_value(p), p->count * sizeof *p->value);
     lua_pop(L, 1);
   }
   lua_pushinteger(L, crc);

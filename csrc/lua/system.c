@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/isa.h"
+#include "lua/class.h"
 #include "lua/open.h"
 
 #define CATCH_TYPE "cglow.InterruptCatch"
@@ -81,7 +82,8 @@ static int system_memory(lua_State *L) {
 static int check_descriptor(lua_State *L) {
   lua_Integer fd = luaL_checkinteger(L, 1);
   if (fd < 0 || fd > 2)
-    luaL_argerror(L, 1, lua_pushfstring(L, "expected 0, 1 or 2, got %I", (LUAI_UACINT)fd));
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "expected 0, 1 or 2, got %I", (LUAI_UACINT)fd));
   return (int)fd;
 }
 
@@ -141,8 +143,7 @@ static int system_machine(lua_State *L) {
   struct utsname name;
   char text[512];
   if (uname(&name) != 0) memset(&name, 0, sizeof name);
-  if (!cpu_name(text, sizeof text))
-    snprintf(text, sizeof text, "%s", name.machine);
+  if (!cpu_name(text, sizeof text)) snprintf(text, sizeof text, "%s", name.machine);
   lua_createtable(L, 0, 5);
   lua_pushstring(L, text);
   lua_setfield(L, -2, "cpu");
@@ -150,8 +151,8 @@ static int system_machine(lua_State *L) {
   lua_setfield(L, -2, "instructions");
   lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
   lua_setfield(L, -2, "cores");
-  lua_pushinteger(L, (lua_Integer)sysconf(_SC_PHYS_PAGES) *
-                         (lua_Integer)sysconf(_SC_PAGESIZE));
+  lua_pushinteger(
+      L, (lua_Integer)sysconf(_SC_PHYS_PAGES) * (lua_Integer)sysconf(_SC_PAGESIZE));
   lua_setfield(L, -2, "memory");
   lua_pushfstring(L, "%s %s", name.sysname, name.release);
   lua_setfield(L, -2, "system");
@@ -171,16 +172,18 @@ static size_t notice_length;
 static atomic_int catching;
 
 static void restore_handlers(void) {
-  for (size_t i = 0; i < N_CAUGHT; i++)
-    sigaction(caught_signals[i], &previous[i], NULL);
+  for (size_t i = 0; i < N_CAUGHT; i++) sigaction(caught_signals[i], &previous[i], NULL);
 }
 
 /* `timeout` signals its child and then the whole group, so what follows within a second
- * is the same signal once more; nobody presses Ctrl-C twice before reading what it did. */
+ * is the same signal once more; nobody presses Ctrl-C twice before reading what it did.
+ */
 static bool is_echo(void) {
   struct timespec now;
   if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) return false;
-  return now.tv_sec - received_at.tv_sec + 1e-9 * (double)(now.tv_nsec - received_at.tv_nsec) < 1;
+  return now.tv_sec - received_at.tv_sec +
+             1e-9 * (double)(now.tv_nsec - received_at.tv_nsec) <
+         1;
 }
 
 /* The first signal only sets the flag; from the second on the signals do what
@@ -240,8 +243,9 @@ static int system_catch_interrupt(lua_State *L) {
   size_t length;
   const char *message = luaL_optlstring(L, 1, "", &length);
   if (length >= sizeof notice)
-    luaL_argerror(L, 1, lua_pushfstring(L, "at most 255 bytes expected, got %I",
-                                        (LUAI_UACINT)length));
+    luaL_argerror(
+        L, 1,
+        lua_pushfstring(L, "at most 255 bytes expected, got %I", (LUAI_UACINT)length));
   int *open = lua_newuserdatauv(L, sizeof *open, 0);
   *open = 0;
   luaL_setmetatable(L, CATCH_TYPE);
@@ -264,27 +268,21 @@ static int system_catch_interrupt(lua_State *L) {
 
 /* ---- module ------------------------------------------------------------ */
 
-static const luaL_Reg catch_meta[] = {
-    {"received", catch_received},
-    {"__gc", catch_close},
-    {"__close", catch_close},
-    {NULL, NULL}};
+static const luaL_Reg catch_meta[] = {{"received", catch_received},
+                                      {"__gc", catch_close},
+                                      {"__close", catch_close},
+                                      {NULL, NULL}};
 
-static const luaL_Reg functions[] = {
-    {"clock", system_clock},
-    {"memory", system_memory},
-    {"isatty", system_isatty},
-    {"columns", system_columns},
-    {"machine", system_machine},
-    {"catch_interrupt", system_catch_interrupt},
-    {NULL, NULL}};
+static const luaL_Reg functions[] = {{"clock", system_clock},
+                                     {"memory", system_memory},
+                                     {"isatty", system_isatty},
+                                     {"columns", system_columns},
+                                     {"machine", system_machine},
+                                     {"catch_interrupt", system_catch_interrupt},
+                                     {NULL, NULL}};
 
 void open_system(lua_State *L) {
-  luaL_newmetatable(L, CATCH_TYPE);
-  luaL_setfuncs(L, catch_meta, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  class_new(L, CATCH_TYPE, catch_meta);
   luaL_newlib(L, functions);
   lua_setfield(L, -2, "system");
 }

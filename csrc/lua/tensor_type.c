@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lua/class.h"
 #include "lua/open.h"
 #include "lua/rng.h"
 #include "math/elementwise.h"
@@ -361,8 +362,8 @@ static const luaL_Reg metamethods[] = {{"__newindex", tensor_newindex},
 void open_tensor(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   luaL_setfuncs(L, tensor_shape_functions, 0);
-  luaL_newmetatable(L, TENSOR_TYPE);
-  luaL_setfuncs(L, metamethods, 0);
+  class_new(L, TENSOR_TYPE, metamethods);
+  luaL_getmetatable(L, TENSOR_TYPE);
   luaL_setfuncs(L, tensor_math_metamethods, 0);
   luaL_newlib(L, methods);
   luaL_setfuncs(L, tensor_shape_methods, 0);
@@ -370,9 +371,5 @@ void open_tensor(lua_State *L) {
   luaL_setfuncs(L, tensor_reduce_methods, 0);
   lua_pushcclosure(L, tensor_index, 1);
   lua_setfield(L, -2, "__index");
-  /* Lua code cannot reach the metatable, so a userdata of this type is always
-   * one that tensor_new or tensor_view made. */
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
   lua_pop(L, 1);
 }

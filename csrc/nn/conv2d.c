@@ -51,5 +51,17 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
   l->weight->largest = largest(l, dw, threads);
 }
 
-const LayerOps layer_conv2d = {"conv2d", shape, scratch_size, forward,
-                               backward, false, false,        false};
+static void describe(const Layer *l, char *text) {
+  const ConvGeometry *g = &l->geometry;
+  snprintf(text, LAYER_WHY,
+           " %zu -> %zu, %zux%zu kernel, stride %zux%zu, padding %zux%zu%s", l->in,
+           l->out, g->kh, g->kw, g->sh, g->sw, g->ph, g->pw, l->bias ? "" : ", no bias");
+}
+
+const LayerOps layer_conv2d = {.kind = "conv2d",
+                               .shape = shape,
+                               .scratch = scratch_size,
+                               .forward = forward,
+                               .backward = backward,
+                               .convolves = true,
+                               .describe = describe};

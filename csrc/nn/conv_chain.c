@@ -12,9 +12,8 @@ static inline size_t kernel_pixels(const Layer *l) {
 
 bool conv_chain_tiles(const Layer *l, size_t h, size_t w) {
   const ConvGeometry *g = &l->geometry;
-  return l->ops == &layer_conv2d && kernel_pixels(l) > 1 && g->sh == g->kh &&
-         g->sw == g->kw && g->ph == 0 && g->pw == 0 && h > 0 && w > 0 && h % g->kh == 0 &&
-         w % g->kw == 0;
+  return l->ops->convolves && kernel_pixels(l) > 1 && g->sh == g->kh && g->sw == g->kw &&
+         g->ph == 0 && g->pw == 0 && h > 0 && w > 0 && h % g->kh == 0 && w % g->kw == 0;
 }
 
 bool conv_chain_add(ConvChain *v, const Layer *conv, size_t n, size_t h, size_t w) {

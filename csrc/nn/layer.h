@@ -25,9 +25,11 @@ typedef struct Shape {
 
 typedef struct Layer Layer;
 
+#define LAYER_WHY 160
+
 typedef struct LayerOps {
   const char *kind;
-  /* Sets *out, or says in why[160] what does not fit. */
+  /* Sets *out, or says in why[LAYER_WHY] what does not fit. */
   bool (*shape)(const Layer *l, const Shape *in, Shape *out, char *why);
   /* Reals of scratch for either direction. */
   size_t (*scratch)(const Layer *l, const Act *in, const Act *out, int threads);
@@ -39,6 +41,12 @@ typedef struct LayerOps {
   bool in_place;      /* out may lie where in lay */
   bool needs_out;     /* backward reads out as this layer left it */
   bool wants_samples; /* in must be (N, C, H, W) without gaps */
+  bool convolves;     /* reads columns of in, which networks may share, and may be run as
+                         one with other convolutions */
+  bool reads_whole;   /* weight is read once and whole, so that fetching it ahead pays */
+  bool outer; /* weight's gradient is an outer product of as many rows as samples */
+  void (*describe)(const Layer *l, char *text); /* what print says behind kind, at most
+                                                   LAYER_WHY; NULL: nothing */
 } LayerOps;
 
 struct Layer {
@@ -49,8 +57,8 @@ struct Layer {
   real factor;                 /* norm */
 };
 
-extern const LayerOps layer_conv2d, layer_linear, layer_relu, layer_tanh,
-    layer_sigmoid, layer_norm, layer_upsample;
+extern const LayerOps layer_conv2d, layer_linear, layer_relu, layer_tanh, layer_sigmoid,
+    layer_norm, layer_upsample;
 
 static inline size_t shape_count(const Shape *s) { return s->c * s->h * s->w; }
 

@@ -47,8 +47,7 @@ static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o
     blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,
               out->data + o, l->out);
   for (size_t n = 0; n < in->n; n++)
-    for (size_t j = 0; j < m; j++)
-      out->data[n * l->out + o + j] += l->bias->value[o + j];
+    for (size_t j = 0; j < m; j++) out->data[n * l->out + o + j] += l->bias->value[o + j];
 }
 
 /* Outputs o .. o+m-1, each few rows of the weight after the step that is due for them. */
@@ -107,7 +106,7 @@ static void bias_gradient(const Layer *l, const Act *dout) {
 static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
                      const Act *din, const real *cols, real *scratch, int threads) {
   (void)out, (void)cols, (void)scratch;
-  param_settle(l->weight); /* a step since forward reads u and v too */
+  const real *weight = param_value(l->weight); /* a step since forward reads u, v too */
   weight_gradient(l, in, dout);
   bias_gradient(l, dout);
   if (din == NULL) return;
@@ -115,7 +114,7 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->in); i++) {
     size_t j = (size_t)i * CHUNK, m = chunk_size(l->in, j);
-    const real *w = l->weight->value + j;
+    const real *w = weight + j;
     if (in->n <= GEMV_ROWS)
       gemv(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);
     else
@@ -125,5 +124,16 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
   blas_end();
 }
 
-const LayerOps layer_linear = {"linear", shape, scratch_size, forward,
-                               backward, false, false,        true};
+static void describe(const Layer *l, char *text) {
+  snprintf(text, LAYER_WHY, " %zu -> %zu", l->in, l->out);
+}
+
+const LayerOps layer_linear = {.kind = "linear",
+                               .shape = shape,
+                               .scratch = scratch_size,
+                               .forward = forward,
+                               .backward = backward,
+                               .wants_samples = true,
+                               .reads_whole = true,
+                               .outer = true,
+                               .describe = describe};

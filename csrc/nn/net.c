@@ -67,7 +67,7 @@ static size_t chain_from(const Net *net, size_t i, const Shape *in, ConvChain *v
   bool tiles = false;
   size_t end = i;
   *v = (ConvChain){0};
-  while (end < net->count && net->node[end].layer->ops == &layer_conv2d) {
+  while (end < net->count && net->node[end].layer->ops->convolves) {
     const Layer *l = net->node[end].layer;
     bool tile = conv_chain_tiles(l, s.h, s.w);
     Shape from = s;
@@ -128,7 +128,7 @@ bool net_output_shape(const Net *net, size_t n, const Shape *in, Shape *out, cha
   for (size_t i = 0; i < net->count; i++) {
     const Layer *l = net->node[i].layer;
     Shape s = *out;
-    char reason[160], at[40];
+    char reason[LAYER_WHY], at[40];
     if (!l->ops->shape(l, &s, out, reason)) {
       snprintf(why, NET_WHY, "layer %zu: %s", i + 1, reason);
       return false;
@@ -185,13 +185,12 @@ size_t net_columns_count(const Net *net) {
   const NetNode *v = &net->node[0];
   if (as_chain(v)) return conv_chain_columns_count(&v->chain);
   const ConvGeometry *g = &v->layer->geometry;
-  return v->layer->ops == &layer_conv2d ? net->in.c * g->kh * g->kw * act_pixels(&v->out)
-                                        : 0;
+  return v->layer->ops->convolves ? net->in.c * g->kh * g->kw * act_pixels(&v->out) : 0;
 }
 
 bool net_same_columns(const Net *a, const Net *b) {
   const NetNode *v = &a->node[0], *w = &b->node[0];
-  if (v->layer->ops != &layer_conv2d || w->layer->ops != &layer_conv2d) return false;
+  if (!v->layer->ops->convolves || !w->layer->ops->convolves) return false;
   if (as_chain(v) || as_chain(w)) return conv_chain_same_columns(&v->chain, &w->chain);
   return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
 }
@@ -232,11 +231,11 @@ static void add_range(Ranges *s, const real *p, size_t count, size_t most) {
   s->range[s->count++] = range;
 }
 
-/* What is read first when node i is a fully connected layer: its weight, and what a
- * step reads that is due. */
-static Ranges linear_reads(const Net *net, size_t i) {
+/* What is worth fetching before node i runs: a weight that it reads whole, and what the
+ * step reads that is due for it. */
+static Ranges weight_reads(const Net *net, size_t i) {
   Ranges s = {0};
-  if (i >= net->count || net->node[i].layer->ops != &layer_linear) return s;
+  if (i >= net->count || !net->node[i].layer->ops->reads_whole) return s;
   const Param *w = net->node[i].layer->weight;
   size_t each = PREFETCH_MOST / (param_is_due(w) ? 3 : 1);
   add_range(&s, w->value, w->count, each);
@@ -249,7 +248,7 @@ Ranges net_backward_reads(const Net *net) {
   Ranges s = {0};
   for (size_t i = net->count; i-- > 0;) {
     const Layer *l = net->node[i].layer;
-    if (l->ops == &layer_linear)
+    if (l->ops->reads_whole)
       add_range(&s, l->weight->value, l->weight->count, PREFETCH_MOST);
     else if (l->weight != NULL)
       break;
@@ -267,7 +266,7 @@ void net_forward(Net *net, real *in, real *out, real *arena, const real *cols,
     NetNode *end = &net->node[last];
     end->out.data = end->in_output ? out : arena + end->offset;
     if (as_chain(v)) {
-      Ranges later = linear_reads(net, last + 1);
+      Ranges later = weight_reads(net, last + 1);
       conv_chain_forward(&v->chain, input_of(net, i), &end->out, arena + v->kept, cols,
                          &later, scratch, threads);
     } else {

@@ -12,8 +12,7 @@ static bool same_shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   return true;
 }
 
-static size_t no_scratch(const Layer *l, const Act *in, const Act *out,
-                         int threads) {
+static size_t no_scratch(const Layer *l, const Act *in, const Act *out, int threads) {
   (void)l, (void)in, (void)out, (void)threads;
   return 0;
 }
@@ -50,42 +49,43 @@ typedef void (*Map)(const real *, real *, size_t);
 typedef void (*MapBack)(const real *, const real *, real *, size_t);
 
 static void each_plane(const Act *in, const Act *out, Map f, int threads) {
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for collapse(2) schedule(static) \
+    num_threads(threads) if (threads > 1)
   for (size_t n = 0; n < in->n; n++)
     for (size_t c = 0; c < in->c; c++)
       f(act_plane(in, n, c), act_plane(out, n, c), in->h * in->w);
 }
 
-static void each_plane_back(const Act *out, const Act *dout, const Act *din,
-                            MapBack f, int threads) {
+static void each_plane_back(const Act *out, const Act *dout, const Act *din, MapBack f,
+                            int threads) {
   if (din == NULL) return;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads) if (threads > 1)
+#pragma omp parallel for collapse(2) schedule(static) \
+    num_threads(threads) if (threads > 1)
   for (size_t n = 0; n < out->n; n++)
     for (size_t c = 0; c < out->c; c++)
       f(act_plane(out, n, c), act_plane(dout, n, c), act_plane(din, n, c),
         out->h * out->w);
 }
 
-#define POINTWISE(name, map, back, place, needs)                                  \
-  static void name##_layer_forward(const Layer *l, const Act *in, const Act *out, \
-                                   const real *cols, real *scratch, int threads) { \
-    (void)l, (void)cols, (void)scratch;                                           \
-    each_plane(in, out, map, threads);                                            \
-  }                                                                               \
-  static void name##_layer_backward(const Layer *l, const Act *in, const Act *out, \
-                                    const Act *dout, const Act *din,              \
-                                    const real *cols, real *scratch, int threads) { \
-    (void)l, (void)in, (void)cols, (void)scratch;                                 \
-    each_plane_back(out, dout, din, back, threads);                               \
-  }                                                                               \
-  const LayerOps layer_##name = {#name,                                           \
-                                 same_shape,                                      \
-                                 no_scratch,                                      \
-                                 name##_layer_forward,                            \
-                                 name##_layer_backward,                           \
-                                 place,                                           \
-                                 needs,                                           \
-                                 false};
+#define POINTWISE(name, map, back, place, needs)                                       \
+  static void name##_layer_forward(const Layer *l, const Act *in, const Act *out,      \
+                                   const real *cols, real *scratch, int threads) {     \
+    (void)l, (void)cols, (void)scratch;                                                \
+    each_plane(in, out, map, threads);                                                 \
+  }                                                                                    \
+  static void name##_layer_backward(const Layer *l, const Act *in, const Act *out,     \
+                                    const Act *dout, const Act *din, const real *cols, \
+                                    real *scratch, int threads) {                      \
+    (void)l, (void)in, (void)cols, (void)scratch;                                      \
+    each_plane_back(out, dout, din, back, threads);                                    \
+  }                                                                                    \
+  const LayerOps layer_##name = {.kind = #name,                                        \
+                                 .shape = same_shape,                                  \
+                                 .scratch = no_scratch,                                \
+                                 .forward = name##_layer_forward,                      \
+                                 .backward = name##_layer_backward,                    \
+                                 .in_place = place,                                    \
+                                 .needs_out = needs};
 
 /* Only relu runs in place: it leaves conv2d's, linear's and norm's backward
  * passes right, and its own, which asks only where out > 0. */
@@ -100,8 +100,8 @@ static bool norm_shape(const Layer *l, const Shape *in, Shape *out, char *why) {
   return false;
 }
 
-static void norm_forward(const Layer *l, const Act *in, const Act *out,
-                         const real *cols, real *scratch, int threads) {
+static void norm_forward(const Layer *l, const Act *in, const Act *out, const real *cols,
+                         real *scratch, int threads) {
   (void)cols, (void)scratch;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (size_t c = 0; c < in->c; c++) {
@@ -112,9 +112,8 @@ static void norm_forward(const Layer *l, const Act *in, const Act *out,
 }
 
 /* d bias = Σ dout·scale;  d logs = factor·Σ dout·out. */
-static void norm_backward(const Layer *l, const Act *in, const Act *out,
-                          const Act *dout, const Act *din, const real *cols,
-                          real *scratch, int threads) {
+static void norm_backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
+                          const Act *din, const real *cols, real *scratch, int threads) {
   (void)in, (void)cols, (void)scratch;
   real bb, lb;
   real *db = param_accumulate(l->bias, &bb), *dl = param_accumulate(l->logs, &lb);
@@ -128,8 +127,7 @@ static void norm_backward(const Layer *l, const Act *in, const Act *out,
         sum += (double)d[i];
         dot += (double)d[i] * (double)o[i];
       }
-      if (din != NULL)
-        affine(d, act_plane(din, n, c), out->h * out->w, 0, s);
+      if (din != NULL) affine(d, act_plane(din, n, c), out->h * out->w, 0, s);
     }
     db[c] = (bb == 0 ? 0 : db[c]) + (real)sum * s;
     dl[c] = (lb == 0 ? 0 : dl[c]) + l->factor * (real)dot;
@@ -138,5 +136,13 @@ static void norm_backward(const Layer *l, const Act *in, const Act *out,
 
 /* Its output may have gone through a relu in place by then: where that cut,
  * dout is 0 too. */
-const LayerOps layer_norm = {"norm",        norm_shape, no_scratch, norm_forward,
-                             norm_backward, false,      false,      false};
+static void norm_describe(const Layer *l, char *text) {
+  snprintf(text, LAYER_WHY, " %zu", l->in);
+}
+
+const LayerOps layer_norm = {.kind = "norm",
+                             .shape = norm_shape,
+                             .scratch = no_scratch,
+                             .forward = norm_forward,
+                             .backward = norm_backward,
+                             .describe = norm_describe};

@@ -68,5 +68,13 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
       sum_blocks(act_plane(dout, n, c), act_plane(din, n, c), in->h, in->w, f);
 }
 
-const LayerOps layer_upsample = {"upsample", shape, scratch_size, forward,
-                                 backward,   false, false,        false};
+static void describe(const Layer *l, char *text) {
+  snprintf(text, LAYER_WHY, " %zux%zu", l->geometry.sh, l->geometry.sw);
+}
+
+const LayerOps layer_upsample = {.kind = "upsample",
+                                 .shape = shape,
+                                 .scratch = scratch_size,
+                                 .forward = forward,
+                                 .backward = backward,
+                                 .describe = describe};

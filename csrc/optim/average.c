@@ -7,12 +7,13 @@
 /* Numbers that a thread works on at a time. */
 #define BLOCK ((size_t)16384)
 
-CLONES static void move_towards(real *restrict mean, const real *restrict value, size_t n,
+CLONES static void move_towards(real *restrict mean, real *restrict value, size_t n,
                                 real share) {
   for (size_t i = 0; i < n; i++) mean[i] += share * (value[i] - mean[i]);
 }
 
-CLONES static void exchange(real *restrict a, real *restrict b, size_t n) {
+CLONES static void exchange(real *restrict a, real *restrict b, size_t n, real share) {
+  (void)share;
   for (size_t i = 0; i < n; i++) {
     real kept = a[i];
     a[i] = b[i];
@@ -20,34 +21,26 @@ CLONES static void exchange(real *restrict a, real *restrict b, size_t n) {
   }
 }
 
-static inline size_t block_at(size_t first, size_t count) {
-  return count - first < BLOCK ? count - first : BLOCK;
-}
+typedef void Change(real *mean, real *value, size_t n, real share);
 
-static void settle(const AverageSlot *slots, size_t count) {
+/* Change means and values, blocks of them at a time. */
+static void change_all(const AverageSlot *slots, size_t count, Change *change, real share,
+                       int threads) {
   for (size_t i = 0; i < count; i++) param_settle(slots[i].param);
+#pragma omp parallel num_threads(threads)
+  for (size_t i = 0; i < count; i++) {
+    real *mean = slots[i].mean, *value = slots[i].param->value;
+    size_t total = slots[i].param->count;
+#pragma omp for schedule(static) nowait
+    for (size_t at = 0; at < total; at += BLOCK)
+      change(mean + at, value + at, total - at < BLOCK ? total - at : BLOCK, share);
+  }
 }
 
 void average_update(const AverageSlot *slots, size_t count, double keep, int threads) {
-  real share = (real)(1 - keep);
-  settle(slots, count);
-#pragma omp parallel num_threads(threads)
-  for (size_t i = 0; i < count; i++) {
-    const AverageSlot *s = slots + i;
-#pragma omp for schedule(static) nowait
-    for (size_t at = 0; at < s->param->count; at += BLOCK)
-      move_towards(s->mean + at, s->param->value + at, block_at(at, s->param->count),
-                   share);
-  }
+  change_all(slots, count, move_towards, (real)(1 - keep), threads);
 }
 
 void average_swap(const AverageSlot *slots, size_t count, int threads) {
-  settle(slots, count);
-#pragma omp parallel num_threads(threads)
-  for (size_t i = 0; i < count; i++) {
-    const AverageSlot *s = slots + i;
-#pragma omp for schedule(static) nowait
-    for (size_t at = 0; at < s->param->count; at += BLOCK)
-      exchange(s->mean + at, s->param->value + at, block_at(at, s->param->count));
-  }
+  change_all(slots, count, exchange, 0, threads);
 }

@@ -8,14 +8,14 @@
 #ifndef CGLOW_OPTIM_DEFERRED_H
 #define CGLOW_OPTIM_DEFERRED_H
 
-#include "optim/param.h"
+#include "optim/adam.h"
 
 /* Can a step by the gradient as it is be left due? */
 static inline bool param_may_defer(const Param *p) {
   return p->defers && p->pending > 0 && !p->dense;
 }
-/* Leave this one due. */
-void param_defer(Param *p, DueStep step);
+/* Leave a step of Adam due; the slot must stay until it is settled. */
+void param_defer(OptimSlot *s, const AdamFactors *f);
 
 static inline bool param_is_due(const Param *p) { return p->due > 0; }
 /* Make what is due of `rows` rows from `row` on, each row once; then param_step_made. */
@@ -29,16 +29,12 @@ void param_make_step(Param *p);
 static inline void param_settle(Param *p) {
   if (param_is_due(p)) param_make_step(p);
 }
+/* Make the steps of all these that are due. */
+void optim_settle(const OptimSlot *slots, size_t count);
 /* The numbers of the parameter, with nothing due. */
 static inline real *param_value(Param *p) {
   param_settle(p);
   return p->value;
-}
-
-/* Numbers at .. at+n-1 of the gradient by which a step is due, formed in buf. */
-static inline const real *param_due_gradient(const Param *p, size_t at, size_t n,
-                                             real *buf) {
-  return param_outer(p, p->due, at, n, buf);
 }
 
 #endif

@@ -155,101 +155,6 @@ size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *
   return count;
 }
 
-/* Numbers that are fetched ahead, and how many at a time. */
-#define AHEAD ((size_t)256)
-#define BLOCK ((size_t)64)
-
-/* √v for v ≥ 0; for others some number or NaN.  In float a guess of 1/√v from the
- * exponent and three steps of Newton's, to 2 ulp: the processor's own takes longer than
- * memory does. */
-ALWAYS_INLINE real root(real v) {
-#ifdef CGLOW_DOUBLE
-  return sqrt(v);
-#else
-  union {
-    float f;
-    uint32_t i;
-  } guess = {v};
-  guess.i = 0x5f375a86 - (guess.i >> 1);
-  float y = guess.f, half = 0.5f * v;
-  for (int i = 0; i < 3; i++) y *= 1.5f - half * y * y;
-  return v * y;
-#endif
-}
-
-ALWAYS_INLINE void adam_block(real *restrict p, real *restrict m, real *restrict v,
-                              const real *restrict g, size_t n, const AdamFactors *f) {
-  for (size_t i = 0; i < n; i++) {
-    real d = g[i];
-    d = d > f->clip ? f->clip : d;
-    d = d < -f->clip ? -f->clip : d;
-    d *= f->scale;
-    m[i] = f->beta1 * m[i] + f->one_beta1 * d;
-    v[i] = f->beta2 * v[i] + f->one_beta2 * d * d;
-    p[i] = f->keep * p[i] - f->step * m[i] / (root(v[i]) * f->root2 + f->eps);
-  }
-}
-
-ALWAYS_INLINE void prefetch_ahead(const real *p) {
-  for (size_t i = AHEAD; i < AHEAD + BLOCK; i += 64 / sizeof *p)
-    __builtin_prefetch(p + i);
-}
-
-/* n numbers of a slot from `at` on, whose gradient is g, and, if it has one, h, as many
- * `apart` further on: two strands keep memory busier than one. */
-CLONES static void adam_strands(const OptimSlot *s, size_t at, size_t apart, size_t n,
-                                const real *g, const real *h, const AdamFactors *f) {
-  real *p = s->param->value + at, *m = s->m + at, *v = s->v + at;
-  for (size_t i = 0; i < n; i += BLOCK) {
-    size_t count = n - i < BLOCK ? n - i : BLOCK, strands = h == NULL ? 1 : 2;
-    for (size_t strand = 0, k = i; strand < strands; strand++, k += apart) {
-      const real *d = (strand == 0 ? g : h) + i;
-      prefetch_ahead(p + k), prefetch_ahead(m + k), prefetch_ahead(v + k);
-      if (count == BLOCK)
-        adam_block(p + k, m + k, v + k, d, BLOCK, f);
-      else
-        adam_block(p + k, m + k, v + k, d, count, f);
-    }
-  }
-}
-
-static void adam_dense(const OptimSlot *s, const Piece *p, const AdamFactors *f) {
-  adam_strands(s, p->first, 0, p->n, s->param->grad + p->first, NULL, f);
-}
-
-/* Shorter rows lie too near each other for strands. */
-#define STRAND ((size_t)4096)
-
-static const real *row_gradient(const Param *p, size_t at, size_t n, real *buf) {
-  return param_is_due(p) ? param_due_gradient(p, at, n, buf)
-                         : param_gradient(p, at, n, buf);
-}
-
-/* Part of a row of the gradient, formed as it is needed; two: and of the row below, with
- * which it shares what of the outer product lies along them. */
-static void adam_row(const OptimSlot *s, size_t at, size_t count, bool two,
-                     const AdamFactors *f, real *buf) {
-  size_t cols = s->param->cols, room = OPTIM_SCRATCH / (two ? 2 : 1);
-  for (size_t end = at + count, n; at < end; at += n) {
-    n = end - at < room ? end - at : room;
-    const real *g = row_gradient(s->param, at, n, buf), *h = NULL;
-    if (two) h = row_gradient(s->param, at + cols, n, buf + room);
-    adam_strands(s, at, cols, n, g, h, f);
-  }
-}
-
-static void adam_rows(const OptimSlot *s, const Piece *p, const AdamFactors *f,
-                      real *buf) {
-  size_t cols = s->param->cols, end = p->first + p->n;
-  for (size_t at = p->first, n; at < end; at += n) {
-    bool two = cols >= STRAND && at % cols == 0 && end - at >= 2 * cols;
-    size_t row = cols - at % cols;
-    n = end - at < row ? end - at : row;
-    adam_row(s, at, n, two, f, buf);
-    if (two) n = 2 * cols;
-  }
-}
-
 /* In `all` keep is what a decay of 1 takes off. */
 static AdamFactors slot_factors(const OptimSlot *s, const AdamFactors *all) {
   AdamFactors f = *all;
@@ -262,27 +167,9 @@ static void adam_piece(const OptimSlot *s, const Piece *p, void *context, real *
   if (param_is_due(s->param)) return;
   AdamFactors f = slot_factors(s, context);
   if (s->param->pending == 0 && s->param->dense)
-    adam_dense(s, p, &f);
+    adam_dense(s, p->first, p->n, &f);
   else
-    adam_rows(s, p, &f, buf);
-}
-
-/* What is due for rows of a slot's parameter. */
-static void due_rows(const void *slot, size_t row, size_t rows) {
-  const OptimSlot *s = slot;
-  Piece piece = {.first = row * s->param->cols, .n = rows * s->param->cols};
-  real buf[OPTIM_SCRATCH];
-  adam_rows(s, &piece, &s->due, buf);
-}
-
-static void defer(OptimSlot *s, const AdamFactors *all) {
-  if (!param_may_defer(s->param)) return;
-  s->due = slot_factors(s, all);
-  param_defer(s->param, (DueStep){due_rows, s, {s->m, s->v}});
-}
-
-void optim_settle(const OptimSlot *slots, size_t count) {
-  for (size_t i = 0; i < count; i++) param_settle(slots[i].param);
+    adam_rows(s, p->first, p->n, &f, param_gradient, buf);
 }
 
 void optim_adam(OptimSlot *slots, size_t count, const AdamStep *step, real *scratch,
@@ -295,7 +182,11 @@ void optim_adam(OptimSlot *slots, size_t count, const AdamStep *step, real *scra
       (real)(1 - step->beta2), (real)(1 / sqrt(c2)),
       (real)step->eps,         step->clip > 0 ? (real)step->clip : (real)HUGE_VAL,
       (real)step->grad_scale,  (real)(step->lr * step->decay)};
-  for (size_t i = 0; i < count; i++) defer(slots + i, &f);
+  for (size_t i = 0; i < count; i++)
+    if (param_may_defer(slots[i].param)) {
+      AdamFactors own = slot_factors(slots + i, &f);
+      param_defer(slots + i, &own);
+    }
   for_each_piece(slots, count, adam_piece, &f, scratch, threads);
 }
 

@@ -4,22 +4,7 @@
 #ifndef CGLOW_OPTIM_OPTIM_H
 #define CGLOW_OPTIM_OPTIM_H
 
-#include "optim/param.h"
-
-/* What a step of Adam multiplies by. */
-typedef struct AdamFactors {
-  real step, beta1, one_beta1, beta2, one_beta2, root2, eps, clip, scale;
-  real keep; /* what weight decay leaves of the value */
-} AdamFactors;
-
-typedef struct OptimSlot {
-  Param *param;
-  real *m, *v;  /* Adam's moments; SGD: m is the velocity, v is NULL */
-  double scale; /* of the step size, for this parameter's group */
-  double decay; /* of the weight decay; 0: none */
-  size_t first_chunk;
-  AdamFactors due; /* of the step that may still be due */
-} OptimSlot;
+#include "optim/adam.h"
 
 typedef struct AdamStep {
   double lr, beta1, beta2, eps;
@@ -35,10 +20,7 @@ typedef struct SgdStep {
 
 /* Numbers that one piece of work updates; scratch for each thread. */
 #define OPTIM_CHUNK 65536
-#define OPTIM_SCRATCH 1024
-
-/* Make what steps are due. */
-void optim_settle(const OptimSlot *slots, size_t count);
+#define OPTIM_SCRATCH ADAM_SCRATCH
 
 /* Number the chunks of all slots; returns how many there are. */
 size_t optim_layout(OptimSlot *slots, size_t count);

@@ -30,7 +30,7 @@ flow = insert(flow, "} kinds[] = {", '{&flow_scale, NULL, "scale", new_scale},\n
 write("flow_layers.c", flow)
 
 local net = read "csrc/lua/layers.c"
-net = insert(net, "static const luaL_Reg functions[] = {\n", "extern const LayerOps layer_softsign;\n"
+net = insert(net, "static const luaL_Reg functions[] = {", "extern const LayerOps layer_softsign;\n"
   .. read "spec/template/softsign_lua.c")
-net = insert(net, "static const luaL_Reg functions[] = {\n", '    {"softsign", new_softsign},\n', true)
+net = insert(net, "static const luaL_Reg functions[] = {", '{"softsign", new_softsign},\n', true)
 write("layers.c", net)
