@@ -34,24 +34,16 @@ local function data(_, o)
   }
 end
 
-local function read_input(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  return photo and {x = image.resize(photo, size, size), name = path, photo = photo}, message
-end
-
-local function square(size) return {3, size, size} end
 local function grey(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
 
 require("cglow.cli").main(cglow.task.define {
-  name = "binary_segmentation", title = "A toy.", predicts = "Write masks.", sizes = {8, 16}, size = 8, steps = 12,
+  name = "binary_segmentation", kind = "mask", title = "A toy.", predicts = "Write masks.", sizes = {8, 16}, steps = 12,
   defaults = {
     levels = 2, depth = 1, ["cn.channels"] = 4, ["cn.width"] = 8, ["coupling.width"] = 8, samples = 3, log_every = 2,
     valid_every = 5, checkpoint_every = 4,
   },
   recipe = {["encoder.channels"] = {4, 4, 8}, ["coupling.width"] = 8, batch = 2, warmup = 2},
-  x = square, y = square, data = data, decide = metrics.binarise, show_input = function(s) return s.x end, show = grey,
-  show_answer = function(labels) return labels - 1 end,
-  rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,
+  y = 3, data = data, show = grey, show_answer = function(labels) return labels - 1 end, head = false,
   score = function()
     local confusion = metrics.confusion(2)
     return {
@@ -60,10 +52,4 @@ require("cglow.cli").main(cglow.task.define {
     }
   end,
   baselines = function() return {{name = "nothing", predict = function(s) return s.y * 0 end}} end,
-  read_input = read_input,
-  predict_file = function(predict, path, size)
-    local input, message = read_input(path, size)
-    if not input then return nil, message end
-    return image.resize(grey(predict(input.x)), input.photo:size(2), input.photo:size(3))
-  end,
 }, arg)

@@ -104,6 +104,14 @@ describe("options.check", function()
     assert.matches("Conv2d: option 'channels' is required: an integer >= 1$", message)
   end)
 
+  it("demands all that is required at once", function()
+    local spec = {channels = {type = "integer", required = true}, data = {type = "function", required = true},
+      width = {type = "integer", min = 1, required = true}, lr = {type = "number"}}
+    local ok, message = pcall(options.check, "Conv2d", {channels = 3, lr = "no"}, spec, -1)
+    assert.is_false(ok)
+    assert.equal("Conv2d: option 'data' is required: a function; option 'width' is required: an integer >= 1", message)
+  end)
+
   it("points at the line that called the public function", function()
     local line
     local function user()
@@ -174,10 +182,14 @@ describe("options.fields", function()
 
   for _, case in ipairs {
     {{}, "field 'steps' is required: an integer >= 0"},
+    {{}, "field 'end' is required: an integer; field 'steps' is required: an integer >= 0", {
+      steps = {type = "integer", min = 0, required = true}, ["end"] = {type = "integer", required = true}}},
     {{steps = -1}, "field 'steps' must be an integer >= 0, got -1"},
     {{steps = 1, at = {x = "option"}}, "field 'at.x' must be a number, got 'option'"},
     {{steps = 1, other = 2}, "unknown field 'other' (known: at, steps)"},
   } do
-    it("gives nil and says " .. case[2], function() assert.same({nil, case[2]}, {options.fields(case[1], spec)}) end)
+    it("gives nil and says " .. case[2], function()
+      assert.same({nil, case[2]}, {options.fields(case[1], case[3] or spec)})
+    end)
   end
 end)

@@ -32,7 +32,7 @@ end
 local function answer_file(task, args, session, predict, file, path)
   local answer, how = task.predict_file(predict, file, session.size, args)
   if not answer then return how end
-  local ok, message = image.save(path, answer, how or task.save)
+  local ok, message = image.save(path, answer, how)
   return ok and "" or message
 end
 

@@ -5,7 +5,7 @@
 -- camera-intrinsics.txt, 3×3, pixels.
 -- @module cglow.data.depth
 local core = require "cglow.core"
-local image = require "cglow.image"
+local source = require "cglow.image.source"
 local files = require "cglow.data.files"
 local vision = require "cglow.image.vision"
 
@@ -22,22 +22,24 @@ function M.unit(unit) return unit or MILLIMETRE end
 
 --- A depth map in metres. Without a unit it must have 16 bits a sample: 8 bits of
 -- millimetres end at 25 cm, so they are something else.
--- @string path
+-- @tparam string|table what a path, or a source (`cglow.image.source`), whose tensor is in metres
 -- @tparam ?number unit metres that 1 in the file stands for; nil: millimetres
 -- @treturn[1] Tensor H×W, 0 = no reading
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.load(path, unit)
-  local info, message = image.info(path)
-  if not info then return nil, message end
-  if info.channels ~= 1 then return nil, path .. ": a depth map has one channel" end
+function M.load(what, unit)
+  local given = source.of(what)
+  local info, message = source.info(given)
+  if not info and not given.tensor then return nil, message end
+  local t
+  if (info and info.channels or #given.tensor) ~= 1 then return nil, given.name .. ": a depth map has one channel" end
+  t, message = source.load(given, {raw = true})
+  if not t then return nil, message end
+  if not info then return t[1] end
   if not unit and info.max <= 255 then
     return nil, ("%s: samples of 8 bits are no millimetres: what 1 stands for must be said by 'unit', in metres")
-      :format(path)
+      :format(given.name)
   end
-  local t
-  t, message = image.load(path, {raw = true})
-  if not t then return nil, message end
   return (t[1] * t[1]:lt(NO_READING)):mul(M.unit(unit))
 end
 

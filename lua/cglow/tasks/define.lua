@@ -1,94 +1,129 @@
 --- A task: what one of the example scripts says about its problem; the rest of
 -- the command line is the same for all of them.
 -- @module cglow.tasks.define
+local kinds = require "cglow.tasks.kinds"
 local options = require "cglow.util.options"
+local pipeline = require "cglow.tasks.pipeline"
 local sample_dir = require "cglow.data.sample_dir"
 local settings = require "cglow.tasks.settings"
+local shared = require "cglow.tasks.shared"
 
 local M = {}
 
 local DEFINITION = {
   name = {type = "string", required = true},
-  title = {type = "string", required = true},
-  predicts = {type = "string", required = true},
+  data = {type = "function", required = true},
+  kind = {type = "string", default = "image", one_of = {"mask", "labels", "image"}},
+  classes = {type = "integer", min = 2, max = 256}, colours = {type = "table"},
+  title = {type = "string"},
+  predicts = {type = "string"},
   samples = {type = "string"},
-  sizes = {type = "table", required = true},
-  size = {type = "integer", required = true, min = 1},
+  sizes = {type = "table", default = {32, 64, 128}},
+  size = {type = "integer", min = 1},
   sample_size = {type = "integer", min = 1},
   steps = {type = "integer", default = 4000, min = 1},
   init = {type = "string", default = "live", one_of = {"paper", "orthogonal", "live"}},
   defaults = {type = "table", default = {}}, recipe = {type = "table", default = {}},
-  augment_y = {type = "string", default = "image", one_of = {"image", "mask", "labels", "nearest"}},
-  head = {type = "table", fields = {
+  augment_y = {type = "string", one_of = {"image", "mask", "labels", "nearest"}},
+  head = {type = "table|boolean", fields = {
     outputs = {type = "integer", required = true, min = 1},
     loss = {type = "string", required = true, one_of = {"cross_entropy", "squared_error"}},
     target = {type = "function", required = true}, decide = {type = "function", required = true},
   }},
-  x = {type = "function", required = true},
-  y = {type = "function", required = true},
-  data = {type = "function", required = true},
-  decide = {type = "function", required = true},
+  x = {type = "function|integer", default = 3},
+  y = {type = "function|integer"},
+  decide = {type = "function"},
   decide_all = {type = "function"},
-  score = {type = "function", required = true},
-  show_input = {type = "function", required = true},
-  show = {type = "function", required = true},
+  score = {type = "function"},
+  show_input = {type = "function", default = function(sample) return sample.x end},
+  show = {type = "function"},
   show_answer = {type = "function"},
   rate = {type = "function"},
-  baselines = {type = "function", required = true},
-  predict_file = {type = "function", required = true},
+  baselines = {type = "function"},
+  read = {type = "function"}, map = {type = "function"}, values = {type = "function"},
+  values_all = {type = "function"}, channels = {type = "integer", min = 1}, finish = {type = "function"},
   predict_options = {type = "function"},
   options = {type = "table", default = {}},
   configure = {type = "function"},
-  save = {type = "table"},
   tiled = {type = "boolean", default = false},
   notes = {type = "string"},
-  read_input = {type = "function", required = true},
+  read_input = {type = "function"},
 }
 
---- Define a task.
+-- A number of channels as the shape of a square.
+local function shape(channels)
+  return type(channels) == "function" and channels or function(size) return {channels, size, size} end
+end
+
+-- What a definition leaves out and its kind says.
+local function complete(task)
+  task.x = shape(task.x)
+  task.y = task.y and shape(task.y)
+  local shown = task.show and task.show_answer == nil
+  if task.head == true then task.head = nil end
+  for name, value in pairs(kinds[task.kind](task)) do
+    if task[name] == nil then task[name] = value end
+  end
+  task.y = shape(task.y)
+  if shown then task.show_answer = task.show end
+end
+
+--- Define a task: `name` and `data` are required, the rest follows from `kind` unless it is given.
 -- @tparam table definition
 --
--- * `name`, `title`: for help and for the run folder; `predicts`: what `predict` does, one line
--- * `samples`: name of the embedded sample set; the task's own name when absent
--- * `sizes`, `size`: sizes worth naming, and the default; `sample_size`: the default for
---   the embedded samples, when they are smaller; `steps`, `init`: defaults
--- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones;
---   `recipe`: those that differ from the recipe "encoder"
--- * `augment_y` = "image": what augmentation shall take y for (see `transform.augment`)
--- * `head`: of an encoder: `outputs` (channels), `loss` ("cross_entropy" or "squared_error"),
---   `target`: function(sample) that gives what it shall learn from y without noise (classes
---   from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer
--- * `x`, `y`: function(size) that gives the shape {C, H, W} of the condition and of the output
+-- * `name`: for help and for the run folder
 -- * `data`: function(directory, {split =, size =, seed =}) that gives a data set, or nil
 --   and a message; "train" may be random, the others not; y is not dequantised
+-- * `kind` = what y is: "image" (numbers in [0, 1]), "mask" (0 or 1) or "labels" (one-hot; with
+--   `classes`, how many there are, and `colours`, {{red, green, blue},…} from 0 to 255 to show them in)
+-- * `x` = 3, `y` (1 for a mask, `classes` for labels, else 3): channels of the condition and of the
+--   output, or function(size) that gives the shape {C, H, W}
+-- * `title`, and `predicts`, what `predict` does: one line each
+-- * `sizes`, `size`: sizes worth naming, and the default (the first of them); `sample_size`: the
+--   default for the embedded samples, when they are smaller; `steps`, `init`: defaults
+-- * `samples`: name of the embedded sample set; the task's own name when absent
+-- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones;
+--   `recipe`: those that differ from the recipe "encoder"
+-- * `augment_y`: what augmentation shall take y for (see `transform.augment`)
+-- * `head`: of an encoder (false: none): `outputs` (channels), `loss` ("cross_entropy" or
+--   "squared_error"), `target`: function(sample) that gives what it shall learn from y without noise
+--   (classes from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer
 -- * `decide`: function(y, sample) from a mean of samples (or a true y) to the answer
 -- * `decide_all`: function(samples, sample) from all samples (M×C×H×W) to the answer, for `--consensus`
 -- * `score`: function() that gives an object with `add(self, answer, truth, sample)`
---   and `result(self)`, a table of metrics
+--   and `result(self)`, a table of metrics; `notes`: what these are, one line, when they need to be told
 -- * `rate`: function(answer, truth, sample) that gives a number for one image, higher is
 --   better, to find the best of several samples
 -- * `show_input`: function(sample), `show`: function(y, sample) and `show_answer`:
---   function(answer, sample) (as `show` when absent): images
+--   function(answer, sample) (as `show`, if only that is given): images
 -- * `baselines`: function(train) that gives a list of {name =, predict = function(sample)}
 --   with predictions of y
--- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message
--- * `predict_file`: function(predict, path, size, args) that gives an image, and options of
---   `image.save` for it when they are not `save`'s, or nil and a message; `predict(x)` is
---   the mean of samples for one x
+-- * `read`, `map`, `values`, `finish`: how a user's picture of any size is answered, see
+--   `cglow.tasks.pipeline`; `values_all(samples, sample)`: `values` by all samples, for `--consensus`;
+--   `channels`: how many numbers `values` gives at a pixel
+-- * `tiled` = false: are larger pictures answered by overlapping tiles? Else they are resized to the
+--   model's size. (With tiles, x and y have the same height and width.)
+-- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message, for `sample`
 -- * `options`: what its data need to be told, on the command line and in the run's settings: a
 --   list of {name =, argname =, kind = "number" or "integer", description =}; `data` gets
 --   their values beside the others
 -- * `configure`: function(values of `options`) that gives the task to go on with
--- * `predict_options`: function(command) that adds options of its own to `predict`;
---   `save`: options of `image.save` for its results
--- * `tiled` = false: may larger pictures be predicted by overlapping tiles? (Then x and y
---   have the same height and width.) `notes`: what its metrics are, one line, when they
---   need to be told
+-- * `predict_options`: function(command) that adds options of its own to `predict`
 -- @treturn table the task
 function M.define(definition)
   local task = options.check("task.define", definition, DEFINITION)
-  task.show_answer = task.show_answer or task.show
+  if task.kind == "labels" and not task.classes then
+    error("task.define: option 'classes' is required for kind = \"labels\": an integer >= 2", 2)
+  end
+  complete(task)
+  task.title = task.title or ("c-Glow learns the task %s."):format(task.name)
+  task.predicts = task.predicts or "Write an answer for each picture, in its own size."
+  task.size = task.size or task.sizes[1]
   task.sample_size = task.sample_size or task.size
+  task.read = task.read or function(source) return shared.read(source, task.x(task.size)[1]) end
+  task.map = task.map or task.tiled and pipeline.tiled or pipeline.whole
+  task.read_input = task.read_input or function(path, size) return shared.input(task, path, size) end
+  task.predict_file = function(...) return pipeline.predict_file(task, ...) end
   return task
 end
 

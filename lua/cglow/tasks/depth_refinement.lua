@@ -17,6 +17,7 @@ local image = require "cglow.image"
 local files = require "cglow.data.files"
 local seven_scenes = require "cglow.data.seven_scenes"
 local shared = require "cglow.tasks.shared"
+local source_of = require "cglow.image.source"
 local tiles = require "cglow.image.tiling"
 local vision = require "cglow.image.vision"
 
@@ -87,43 +88,39 @@ local function score(scale)
   }
 end
 
--- A depth map as the model wants it, and in metres with 1 where a reading lies beyond
+-- A depth map as the model wants it, `x`, and in metres with 1 where a reading lies beyond
 -- the range, which no model of that range can say anything about.
-local function read_depth(path, scale)
-  local metres, message = depth.load(path, scale.unit)
+local function read_depth(source, scale)
+  local metres, message = depth.load(source, scale.unit)
   if not metres then return nil, message end
   local share = metres / scale.range
   local beyond = share:gt(1 + 1e-6)
   share:mul(-beyond + 1)
   local known = share:gt(0)
-  if known:sum() == 0 then return nil, path .. ": no pixel has a reading within the range" end
+  if known:sum() == 0 then return nil, source.name .. ": no pixel has a reading within the range" end
   local filled = vision.fill_median(share, known)
   local function map(t) return t:reshape(1, t:size(1), t:size(2)) end
-  return core.stack {filled, known}, {metres = map(metres), beyond = map(beyond)}
+  return {x = core.stack {filled, known}, metres = map(metres), beyond = map(beyond), name = source.name}
 end
 
 local function read_input(path, size, scale)
-  local x, message = read_depth(path, scale)
-  if not x then return nil, message end
-  x, message = shared.crop_middle(x, size, path)
+  local given, message = read_depth(source_of.of(path), scale)
+  if not given then return nil, message end
+  local x
+  x, message = shared.crop_middle(given.x, size, path)
   if not x then return nil, message end
   return {x = with_detail(x, scale), name = path}
 end
 
 -- Refined within the range; beyond it the readings stay as they are, and are counted.
-local function predict_file(predict, path, size, scale)
-  local x, given = read_depth(path, scale)
-  if not x then return nil, given end
-  local refined = tiles.apply(x, {size = size}, function(t)
-    return clean_of(predict(with_detail(t, scale)), {x = t}, scale)
-  end)
-  local metres, count = refined * scale.range, given.beyond:sum() // 1 | 0
+local function finish(refined, picture, scale)
+  local metres, count = refined * scale.range, picture.beyond:sum() // 1 | 0
   if count > 0 then
-    metres = metres * (-given.beyond + 1) + given.metres * given.beyond
+    metres = metres * (-picture.beyond + 1) + picture.metres * picture.beyond
     files.notify(("%s: %d of %d pixels lie beyond the %g m that the model covers; they keep their reading"):format(
-      path, count, given.beyond:count(), scale.range))
+      picture.name, count, picture.beyond:count(), scale.range))
   end
-  return metres / (depth.unit(scale.unit) * 65535)
+  return metres, metres / (depth.unit(scale.unit) * 65535), {bits = 16}
 end
 
 local function load_data(dir, o, scale)
@@ -143,7 +140,11 @@ local function functions_of(scale)
     show = function(y, sample) return relief(decide(y, sample), scale) end,
     show_answer = function(map) return relief(map, scale) end,
     read_input = function(path, size) return read_input(path, size, scale) end,
-    predict_file = function(predict, path, size) return predict_file(predict, path, size, scale) end,
+    read = function(source) return read_depth(source, scale) end,
+    map = function(f, picture, size)
+      return tiles.apply(picture.x, {size = size}, function(t) return f(with_detail(t, scale)) end)
+    end,
+    finish = function(refined, picture) return finish(refined, picture, scale) end,
   }
 end
 
@@ -158,16 +159,12 @@ function task_with(values)
   task.sizes, task.size = {32, 96}, 96
   task.defaults = {["cn.channels"] = 8, ["cn.width"] = 32}
   task.recipe = {["augment.mirror"] = true}
-  task.head = {
-    outputs = 1, loss = "squared_error", target = function(sample) return sample.y end, decide = task.decide,
-  }
-  task.x = function(size) return {3, size, size} end
-  task.y = function(size) return {1, size, size} end
+  task.y = 1
   task.notes = ("where there is a reference: psnr: dB for a peak of %g m, averaged over the crops; error_mm: mean "
     .. "distance"):format(scale.range) .. shared.psnr_note
   task.rate = function(answer, truth, sample) return shared.psnr(answer, truth, sample.valid) or 0 end
   task.baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end
-  task.tiled, task.save = true, {bits = 16}
+  task.tiled = true
   task.options = {
     {name = "range", argname = "M", kind = "number", description = "Metres that the model covers (4)."},
     {name = "unit", argname = "M", kind = "number", description = "Metres that 1 in a depth file is (0.001)."},

@@ -67,25 +67,31 @@ local function score()
 end
 
 -- The hole of a photograph: where its alpha is below one half, or the foreground of the
--- mask file; H×W of 0 and 1.
-local function read_hole(path, mask)
-  local given, message = photo.read(path)
-  if not given then return nil, message end
+-- mask file. H×W of 0 and 1; nil and a message.
+local function hole_of(given, mask)
   local hole = given.alpha and given.alpha[1]:lt(0.5) or core.zeros(given.colour:size(2), given.colour:size(3))
   if mask then
-    local shares
-    shares, message = labels.mask(mask)
+    local shares, message = labels.mask(mask)
     if not shares then return nil, message end
     if shares:size(2) ~= given.colour:size(2) or shares:size(3) ~= given.colour:size(3) then
-      return nil, ("%s and its mask %s differ in size"):format(path, mask)
+      return nil, ("%s and its mask %s differ in size"):format(given.name, mask)
     end
     hole = shares[1]:gt(0.5)
   end
   if hole:sum() == 0 then
-    return nil, ("%s has no hole: make it transparent there, or name a mask with --mask (white = hole)"):format(path)
+    return nil, ("%s has no hole: make it transparent there, or name a mask with --mask (white = hole)"):format(
+      given.name)
   end
-  if hole:min() > 0 then return nil, ("%s is all hole: nothing is left to go on from"):format(path) end
-  return given, hole
+  if hole:min() > 0 then return nil, ("%s is all hole: nothing is left to go on from"):format(given.name) end
+  return hole
+end
+
+local function read(source, args)
+  local given, message = photo.read(source)
+  if not given then return nil, message end
+  given.hole, message = hole_of(given, args.mask)
+  if not given.hole then return nil, message end
+  return given
 end
 
 -- First and last row and column of the hole.
@@ -139,19 +145,21 @@ local function read_input(path, size)
   return {x = diffused(x), name = path}
 end
 
-local function predict_file(predict, path, size, args)
-  local given, hole = read_hole(path, args.mask)
-  if not given then return nil, hole end
-  local colour = given.colour
-  local x, place = window(colour, hole, size)
-  local block = image.resize(block_of(predict(x), {x = x}), place.side, place.side)
-  local margin = place.side
-  local canvas = image.pad(colour, {top = margin, bottom = margin, left = margin, right = margin, mode = "edge"})
+-- What the model says of the window around the hole, where that lies; 0 elsewhere.
+local function map(f, picture, size)
+  local h, w = picture.colour:size(2), picture.colour:size(3)
+  local x, place = window(picture.colour, picture.hole, size)
+  local block, margin = image.resize(f(x), place.side, place.side), place.side
+  local canvas = core.zeros(#block, h + 2 * margin, w + 2 * margin)
   image.paste(canvas, block, place.row + margin, place.column + margin)
-  local filled = image.crop(canvas, margin + 1, margin + 1, colour:size(2), colour:size(3))
-  for c = 1, 3 do colour[c] = colour[c] * (-hole + 1) + filled[c] * hole end
-  if given.alpha then given.alpha[1] = given.alpha[1] * (-hole + 1) + hole end -- what was filled is seen
-  return photo.like(colour, given)
+  return image.crop(canvas, margin + 1, margin + 1, h, w)
+end
+
+local function finish(values, picture)
+  local colour, hole, alpha = picture.colour:clone(), picture.hole, picture.alpha and picture.alpha:clone()
+  for c = 1, 3 do colour[c] = colour[c] * (-hole + 1) + values[c] * hole end
+  if alpha then alpha[1] = alpha[1] * (-hole + 1) + hole end -- what was filled is seen
+  return colour, photo.like(colour, {grey = picture.grey, alpha = alpha, bits = picture.bits})
 end
 
 return require("cglow.tasks.define").define {
@@ -164,7 +172,6 @@ return require("cglow.tasks.define").define {
     outputs = 3, loss = "squared_error", target = function(sample) return sample.y * HEAD_SCALE end,
     decide = function(said, sample) return block_of(said / HEAD_SCALE, sample) end,
   },
-  x = shared.three_channels,
   y = function(size) return {3, size // 2, size // 2} end,
   data = function(dir, o)
     local data, message = celeba(dir, {split = o.split, size = o.size, seed = o.seed, crop = o.crop, cache = "none"})
@@ -174,7 +181,6 @@ return require("cglow.tasks.define").define {
   score = score,
   notes = "psnr: of the hidden block, psnr_whole: of the picture around it as well; dB for a peak of 1"
     .. shared.psnr_note,
-  rate = function(answer, truth) return shared.psnr(answer, truth) end,
   show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,
   show = function(y, sample) return with_centre(sample.x, block_of(y, sample)) end,
   show_answer = function(block, sample) return with_centre(sample.x, block) end,
@@ -190,6 +196,5 @@ return require("cglow.tasks.define").define {
   predict_options = function(command)
     command:option("--mask"):argname "FILE":description "Mask of the hole, white, as large as the photograph."
   end,
-  read_input = read_input,
-  predict_file = predict_file,
+  read_input = read_input, read = read, map = map, finish = finish,
 }

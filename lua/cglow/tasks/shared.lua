@@ -1,14 +1,11 @@
---- What several tasks share: shapes, reading photographs, PSNR.
+--- What several tasks share: reading photographs, PSNR.
 -- @module cglow.tasks.shared
 local image = require "cglow.image"
 local metrics = require "cglow.metrics"
+local photo = require "cglow.tasks.photo"
+local source_of = require "cglow.image.source"
 
 local M = {}
-
---- The shape of a colour picture, or of whatever is given in three channels.
--- @int size
--- @treturn {int,...}
-function M.three_channels(size) return {3, size, size} end
 
 --- The middle of a picture.
 -- @tparam Tensor picture C×H×W
@@ -23,29 +20,33 @@ function M.crop_middle(picture, size, path)
   return image.crop(picture, (h - size) // 2 + 1, (w - size) // 2 + 1, size, size)
 end
 
---- A photograph as a model for the whole of it wants it.
--- @string path
--- @int size
--- @treturn[1] table `x`, 3×size×size, `name`, and the `photo` itself
+--- A user's picture as a task reads it: a photograph with `x`, what the model sees of it.
+-- @tparam table source from `cglow.image.source`
+-- @int channels of the task's x: 1 for grey
+-- @treturn[1] table
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.read_resized(path, size)
-  local photo, message = image.load(path, {channels = 3})
-  if not photo then return nil, message end
-  return {x = image.resize(photo, size, size), name = path, photo = photo}
+function M.read(source, channels)
+  local picture, message = photo.read(source)
+  if not picture then return nil, message end
+  picture.x = channels == 1 and image.grey(picture.colour) or picture.colour
+  return picture
 end
 
---- Predict for a photograph by a model of another size: an answer in the photograph's own.
--- @tparam function predict
+--- A user's picture as one x of the model: all of it, or its middle where the task takes tiles.
+-- @tparam table task
 -- @string path
--- @int size that the model was made for
--- @treturn[1] Tensor y, C×H×W
+-- @int size
+-- @treturn[1] table `x`, C×size×size, and `name`
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.predict_resized(predict, path, size)
-  local input, message = M.read_resized(path, size)
-  if not input then return nil, message end
-  return image.resize(predict(input.x), input.photo:size(2), input.photo:size(3))
+function M.input(task, path, size)
+  local picture, message = task.read(source_of.of(path), {})
+  if not picture then return nil, message end
+  local x = picture.x
+  if task.tiled then x, message = M.crop_middle(x, size, path) else x = image.resize(x, size, size) end
+  if not x then return nil, message end
+  return {x = x, name = path}
 end
 
 local MOST <const> = 100 -- dB

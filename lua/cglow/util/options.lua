@@ -181,17 +181,28 @@ local function fresh(default)
   return copy
 end
 
+-- All that is required and absent, in one message; nil when nothing is.
+local function missing(opts, spec, names, path)
+  local told = {}
+  for _, key in ipairs(names) do
+    local rule = spec[key]
+    if rule.required and opts[key] == nil and rule.default == nil then
+      told[#told + 1] = ("option '%s%s' is required: %s"):format(path, key, expectation(rule))
+    end
+  end
+  return told[1] and table.concat(told, "; ")
+end
+
 function check_fields(opts, spec, path)
   for key in pairs(opts) do
     if not spec[key] or spec[key].renamed then return nil, unknown(key, spec, path) end
   end
-  local checked = {}
-  for _, key in ipairs(names_of(spec)) do
+  local checked, names = {}, names_of(spec)
+  local absent = missing(opts, spec, names, path)
+  if absent then return nil, absent end
+  for _, key in ipairs(names) do
     local rule, value = spec[key], opts[key]
     if value == nil then value = fresh(rule.default) end
-    if value == nil and rule.required then
-      return nil, ("option '%s%s' is required: %s"):format(path, key, expectation(rule))
-    end
     if value ~= nil then
       local message
       checked[key], message = check_value(("option '%s%s'"):format(path, key), value, rule, path .. key .. ".")
@@ -229,7 +240,7 @@ end
 -- @treturn[2] string message that names the field, what was expected and what came
 function M.fields(t, spec)
   local checked, message = check_fields(t, spec, "")
-  if not checked then return nil, (message:gsub("option", "field", 1)) end
+  if not checked then return nil, (message:gsub("option", "field", 1):gsub("; option '", "; field '")) end
   return checked
 end
 
