@@ -108,24 +108,31 @@ describe("command line", function()
       end)
     end
 
-    it("predicts larger pictures by tiles where that makes sense", function()
+    it("evaluates larger pictures: whole with an encoder, else by tiles where that makes sense", function()
       local script, where = "examples/denoising.lua", ("--run '%s/run'"):format(folder)
-      assert.equal(0, (run(script, ("train --quiet --size 16 %s %s"):format(where, tiny.encoder))))
-      local code, out, err, _
-      code, out, err = run(script, ("evaluate --limit 2 --size 40 %s"):format(where))
-      assert.equal("", err)
-      assert.equal(0, code)
-      assert.matches("noisy photograph itself +%d+%.", out)
-      assert.matches("\nc%-Glow +%d+%.", out)
-      assert.matches("dB for a peak of 1", out, 1, true)
-      -- input, truth and prediction of 40 pixels, 3 times as large, with gaps of 2
-      assert.equal(2 + 3 * (3 * 40 + 2), assert(image.load(folder .. "/run/evaluation.png")):size(3))
-      code, _, err = run(script, ("evaluate --size 8 %s"):format(where))
-      assert.equal(2, code)
-      assert.matches("the model's pictures are of 16x16, not 8x8", err, 1, true)
-      code, _, err = run("examples/inpainting.lua", "evaluate --size 128")
-      assert.equal(2, code)
-      assert.matches("unknown option '--size'", err, 1, true)
+      local function refused(size, why)
+        local code, _, err = run(script, ("evaluate --size %d %s"):format(size, where))
+        assert.equal(2, code)
+        assert.matches(why, err, 1, true)
+      end
+      for _, recipe in ipairs {"encoder", "paper"} do
+        os.execute(("rm -rf '%s/run'"):format(folder))
+        assert.equal(0, (run(script, ("train --quiet --size 16 %s %s"):format(where, tiny[recipe]))))
+        local size = recipe == "encoder" and 48 or 40
+        local code, out, err = run(script, ("evaluate --limit 2 --size %d %s"):format(size, where))
+        assert.equal("", err)
+        assert.equal(0, code)
+        assert.matches("noisy photograph itself +%d+%.", out)
+        assert.matches("\nc%-Glow +%d+%.", out)
+        assert.matches("dB for a peak of 1", out, 1, true)
+        assert.equal(recipe == "encoder", out:find "bits_per_dim" ~= nil) -- tiles have no likelihood
+        if recipe == "encoder" then refused(40, "have sides that are multiples of 16, not 40")
+        else
+          -- input, truth and prediction of 40 pixels, 3 times as large, with gaps of 2
+          assert.equal(2 + 3 * (3 * 40 + 2), assert(image.load(folder .. "/run/evaluation.png")):size(3))
+          refused(8, "the model's pictures are of 16x16, not 8x8")
+        end
+      end
     end)
 
     it("answers a size that its photographs do not have with one line", function()

@@ -15,6 +15,13 @@ local M = {}
 -- Exit codes of what a signal has ended, SIGINT or SIGTERM.
 M.INTERRUPTED, M.TERMINATED = 130, 143
 
+-- What lua's own program raises when Ctrl-C comes, with the place in front. A function that
+-- turns errors into messages may have caught it.
+local function is_interrupt(e)
+  local text = failure.message(e) or e
+  return type(text) == "string" and text:find "interrupted!$" ~= nil
+end
+
 -- ---- errors of the user's, and of files ------------------------------------
 
 --- End the command with one line and exit code 2.
@@ -27,6 +34,7 @@ M.misuse = failure.raise
 -- @param ... its arguments
 function M.try(make, ...)
   local ok, result = pcall(make, ...)
+  if not ok and is_interrupt(result) then error(result, 0) end
   if not ok then M.misuse((tostring(result):gsub("^[^:]+:%d+: ", ""))) end
   return result
 end
@@ -66,9 +74,6 @@ function M.parse(name, parser, argv)
   return args
 end
 
--- What lua's own program raises when Ctrl-C comes, with the place in front.
-local function is_interrupt(e) return type(e) == "string" and e:find "interrupted!$" ~= nil end
-
 local function handle(e)
   if failure.message(e) or is_interrupt(e) then return e end
   return debug.traceback(tostring(e), 2)
@@ -94,6 +99,7 @@ end
 -- @param ... its arguments
 -- @treturn integer exit code: what `execute` returns, or 0; 1 when what it said could not be written
 function M.run(name, execute, ...)
+  notice.notify = function(text) console.tell("cglow: " .. text) end
   local code = code_of(name, xpcall(function(...)
     M.must(launch.join())
     return execute(...)

@@ -1,5 +1,6 @@
 --- Files that a command is about to write, and what must not be lost by it.
 -- @module cglow.cli.outputs
+local core = require "cglow.core"
 local lfs = require "lfs"
 local command = require "cglow.cli.command"
 
@@ -20,6 +21,26 @@ local function check_inputs(path, inputs)
         input == path and "itself" or input))
     end
   end
+end
+
+--- End the command unless a file can be made at each path: before the work whose result it is.
+-- @tparam {string,...} paths
+function M.check_writable(paths)
+  for _, path in ipairs(paths) do
+    local writer <close>, message = core.file.create(path) -- dropped again
+    if not writer then command.misuse(message) end
+  end
+end
+
+local PICTURES <const> = {png = true, jpg = true, jpeg = true, ppm = true}
+
+--- End the command unless a colour picture can be written under this name.
+-- @string option that gave it
+-- @string path
+function M.check_picture(option, path)
+  local ending = path:match "%.(%w+)$"
+  if ending and PICTURES[ending:lower()] then return end
+  command.misuse(("%s: %s must end in .png, .jpg, .jpeg or .ppm"):format(option, path))
 end
 
 --- End the command unless each path is free, or --force was given.

@@ -134,7 +134,7 @@ local function add_evaluate(parser, task)
   c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
     :description "Which part: valid, test or train (valid)."
   count(c, "--limit", "N", "Use only the first N images.")
-  if task.tiled then count(c, "--size", "N", "Their height and width: above the model's, by tiles.") end
+  count(c, "--size", "N", "Their height and width (the model's).")
   c:flag("--compare"):description "Several ways to predict, and what each of them costs."
   c:option("--sheet"):argname "FILE":description "Where the contact sheet goes (DIR/evaluation.png)."
   may_replace(c)

@@ -52,7 +52,7 @@ end
 -- @tparam table args parsed command line
 -- @treturn table `task` (as the run's own options have it), `own` (their values), `model`,
 -- `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by
--- default), `settings` of the run (or {})
+-- default), `own_folder` (is that a run's?), `settings` of the run (or {})
 function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config = run_config(task, args, folder)
@@ -63,6 +63,7 @@ function M.load(task, args)
   if args.centre and (args.samples or args.temperature) then
     command.misuse "--centre: one pass at the centre has no --samples and no --temperature"
   end
+  local results = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path
   return {
     task = task_of.configured(task, own), own = own,
     model = model, path = path, settings = saved, size = size_of(task, model, path),
@@ -72,7 +73,7 @@ function M.load(task, args)
       rng = core.Rng(args.seed or 1),
       cell_width = tonumber(metadata.cell_width),
     },
-    folder = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path,
+    folder = results, own_folder = runfolder.at(results):exists(),
   }
 end
 
@@ -100,8 +101,10 @@ end
 -- @treturn string path
 function M.sheet(args, session, name)
   local path = args.sheet or session.folder .. "/" .. name
-  local own = not args.sheet and runfolder.at(session.folder):exists()
+  local own = not args.sheet and session.own_folder
   outputs.check({path}, table.move(args.file or {}, 1, #(args.file or {}), 2, {session.path}), args.force or own)
+  outputs.check_picture("--sheet", path)
+  outputs.check_writable {path}
   return path
 end
 

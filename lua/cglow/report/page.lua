@@ -189,6 +189,35 @@ local function validation_table(run)
   return section("Validations", note, data_table(head, rows, classes))
 end
 
+-- ---- evaluation ----------------------------------------------------------
+
+-- Names and metrics as a table.
+local function metric_table(first, list)
+  local all = {}
+  for i, row in ipairs(list) do all[i] = row.metrics end
+  local names, head, rows = format.metric_names(all), {first}, {}
+  for _, name in ipairs(names) do head[#head + 1] = title_of(name) end
+  for i, row in ipairs(list) do
+    rows[i] = {row.name}
+    for _, name in ipairs(names) do table.insert(rows[i], number(row.metrics[name])) end
+  end
+  return data_table(head, rows)
+end
+
+local function evaluation(run)
+  local found = run.evaluation
+  if not found or #found.rows == 0 then return nil end
+  local notes = {}
+  if found.count then notes[1] = ("%s images of the part %s"):format(number(found.count), found.split or DASH) end
+  notes[#notes + 1] = found.source
+  notes[#notes + 1] = found.prediction and "prediction: " .. found.prediction
+  notes[#notes + 1] = found.date and found.date:gsub("T", " "):gsub("Z", " UTC")
+  return section("Evaluation", h("p", {class = "note"}, table.concat(notes, " \u{00b7} ")),
+    metric_table("prediction", found.rows),
+    #found.images > 0 and h("details", {}, h("summary", nil, "each image, as in evaluation.csv"),
+      metric_table("image", found.images)))
+end
+
 -- ---- pictures ------------------------------------------------------------
 
 local function sheet(s, caption)
@@ -295,7 +324,7 @@ function M.render(runs)
       h("title", nil, title),
       h("style", nil, html.raw(assets.style))),
     h("body", nil, one and head_of_one(one) or head_of_many(runs), curves(runs), pictures(runs),
-      one and validation_table(one), skipped(runs), configuration(runs), reproduce(runs),
+      one and evaluation(one), one and validation_table(one), skipped(runs), configuration(runs), reproduce(runs),
       h("script", nil, html.raw("//<![CDATA[\n" .. assets.script .. "//]]>"))))
   return "<!DOCTYPE html>\n" .. page.text .. "\n"
 end

@@ -3,6 +3,7 @@
 local lfs = require "lfs"
 local base64 = require "cglow.report.base64"
 local failure = require "cglow.util.failure"
+local json = require "cglow.util.json"
 local folder_names = require "cglow.util.folder_names"
 local read_file = require "cglow.util.read_file"
 local runfolder = require "cglow.run.folder"
@@ -98,12 +99,39 @@ local function load_sheets(folder, count)
   return sheets
 end
 
+local MOST_IMAGES <const> = 2000 -- of an evaluation that a page lists
+
+-- Rows of names and metrics, as far as they are such.
+local function rows_of(list, key)
+  local rows = {}
+  for _, row in ipairs(type(list) == "table" and list or {}) do
+    if type(row) == "table" and type(row[key]) == "string" and type(row.metrics) == "table" and #rows < MOST_IMAGES then
+      rows[#rows + 1] = {name = row[key], metrics = numbers_in(row.metrics)}
+    end
+  end
+  return rows
+end
+
+-- What `evaluate` has found last, if it has been asked.
+local function load_evaluation(folder)
+  local path = folder:own "evaluation.json"
+  local found = path and lfs.attributes(path, "mode") == "file" and json.read(path)
+  if type(found) ~= "table" then return nil end
+  local function text(name) return type(found[name]) == "string" and found[name] or nil end
+  return {
+    rows = rows_of(found.results, "name"), images = rows_of(found.each, "image"), source = text "source",
+    split = text "split", prediction = text "prediction", date = text "date",
+    count = type(found.images) == "number" and found.images or nil,
+  }
+end
+
 --- Read a run folder.
 -- @tparam string path
 -- @tparam integer sheets at most this many contact sheets, spread over time
 -- @treturn[1] table `name`, `path`, `config`, `train` ({step, nll} each), `valid`
 -- (`step` and `metrics` each), `skipped`, `best`, `sheets` (`step` and `base64`
--- each), `steps`, `seconds`
+-- each), `steps`, `seconds`, `evaluation` (if there was one: `rows` and `images`, `name` and
+-- `metrics` each, `source`, `split`, `prediction`, `date`, `count`)
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.read(path, sheets)
@@ -119,7 +147,7 @@ function M.read(path, sheets)
   if not loaded then return nil, message end
   local run = {
     name = folder.path:match("([^/]+)$"), path = folder.path, config = sane(config),
-    train = {}, valid = {}, skipped = {}, sheets = loaded, steps = 0,
+    train = {}, valid = {}, skipped = {}, sheets = loaded, steps = 0, evaluation = load_evaluation(folder),
   }
   for _, record in ipairs(records) do sort_in(run, record) end
   run.best = best_of(run.valid)

@@ -43,7 +43,10 @@ local function pieces(model, data, o, visit)
     local samples = kept[i] or load(i)
     local count = ys:size(1) // #samples
     kept[i] = nil
-    for k, sample in ipairs(samples) do visit(sample, mean_of(ys, (k - 1) * count + 1, count)) end
+    for k, sample in ipairs(samples) do
+      visit(sample, mean_of(ys, (k - 1) * count + 1, count))
+      if o.progress then o.progress() end
+    end
   end
 end
 
@@ -51,7 +54,8 @@ end
 -- @param model
 -- @param data
 -- @tparam table o a way to predict (see `cglow.tasks.ways`), `indices` (a list; nil: all), and
--- `world`, ranks that share the work (see `cglow.train.world`): all of them visit all samples
+-- `world`, ranks that share the work (see `cglow.train.world`): all of them visit all samples;
+-- `progress`: function called after each of them
 -- @tparam function visit called with the sample, the mean of its samples
 -- (C×H×W) and the samples (M×C×H×W); both are overwritten later
 function M.each(model, data, o, visit)
@@ -76,14 +80,22 @@ end
 
 --- Score a model, and its samples too: how much they differ, and how good the
 -- best of them is for each image.
+-- @tparam table task
+-- @param model
+-- @param data
+-- @tparam table o as for `each`, and `note`: function(sample, answer, truth, spread) called for each
+-- image; `spread`, how much its samples differ, is nil when there is one
 -- @treturn table metric → number
 function M.score_samples(task, model, data, o)
   local score, spread, best, count = task.score(), 0, 0, 0
   M.each(model, data, o, function(sample, mean, samples)
     local truth = task.decide(sample.y, sample)
-    score:add(ways.decide(task, mean, samples, sample, o), truth, sample)
-    if #samples < 2 then return end
-    count, spread = count + 1, spread + metrics.diversity(samples)
+    local answer, differ = ways.decide(task, mean, samples, sample, o), nil
+    if #samples > 1 then differ = metrics.diversity(samples) end
+    score:add(answer, truth, sample)
+    if o.note then o.note(sample, answer, truth, differ) end
+    if not differ then return end
+    count, spread = count + 1, spread + differ
     if task.rate then
       best = best + metrics.best_of(samples, truth, function(y)
         return task.rate(task.decide(y, sample), truth, sample)

@@ -24,11 +24,12 @@ end
 
 --- @tparam table o `data`, `batch`, `cell_width`, `seed`, `takes_x` (does the model?), `metrics`
 -- (function of the model and `given` that gives a table, or nil), `given` (the data set before
--- it was dequantised), `world` that shares the work (see `cglow.train.world`)
+-- it was dequantised), `world` that shares the work (see `cglow.train.world`), `progress`
+-- (function called once for each sample that this process has done)
 function M.new(o)
   return setmetatable({
     batches = batches.new(o.data, o.batch, {takes_x = o.takes_x}), data = o.data, given = o.given or o.data,
-    seed = o.seed, metrics = o.metrics, world = o.world or world.ALONE,
+    seed = o.seed, metrics = o.metrics, world = o.world or world.ALONE, progress = o.progress,
     loss_options = {cell_width = o.cell_width},
   }, Validation)
 end
@@ -42,7 +43,9 @@ local function mean_loss(self, model)
     for k = 1, n do indices[k] = (i - 1) * batch + k end
     local y, x = self.batches:load(n, core.Rng(self.seed + BATCH_STREAM * i))
     if not y then return nil, x end
-    return batch_loss(model, x, y, self.loss_options)
+    local loss = batch_loss(model, x, y, self.loss_options)
+    for _ = 1, self.progress and n or 0 do self.progress() end
+    return loss
   end)
   if not losses then return nil, message end
   local total = 0

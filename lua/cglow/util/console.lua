@@ -7,6 +7,7 @@ local bytes = require "cglow.util.bytes"
 local M = {}
 
 local silent = false
+local drawn = false -- does the error stream end with a line that will be drawn again?
 local lost -- why something could not be written, if anything could not
 
 --- A text without control characters, but for line ends and tabs: \x1b in place of
@@ -22,8 +23,15 @@ end
 -- @tparam boolean on
 function M.silence(on) silent = on end
 
+-- Take the line that is drawn in place away: what comes next may go to the same terminal.
+local function clear()
+  if drawn then io.stderr:write "\r\27[K" end
+  drawn = false
+end
+
 local function put(file, ...)
   if silent then return end
+  clear()
   local ok, message = file:write(...)
   if not ok then lost = lost or message end
 end
@@ -37,7 +45,20 @@ function M.say(text) put(io.stdout, M.harmless(text), "\n") end
 function M.tell(text)
   if silent then return end
   M.finish()
+  clear()
   io.stderr:write(M.harmless(text), "\n")
+end
+
+--- Draw a line on the error stream in place of the last one that was, if that is a terminal;
+-- whatever is said or told takes it away.
+-- @string[opt] text without a line's end; nil: take it away
+function M.live(text)
+  if silent then return end
+  clear()
+  if not text then return end
+  io.stderr:write(M.harmless(text))
+  io.stderr:flush()
+  drawn = true
 end
 
 --- Hand over all that was said.
