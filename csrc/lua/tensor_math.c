@@ -3,7 +3,7 @@
 
 #include "lua/noreturn.h"
 #include "lua/tensor_type.h"
-#include "math/elementwise.h"
+#include "math/broadcast.h"
 
 /*** @submodule cglow.Tensor */
 
@@ -12,80 +12,150 @@ static void number_or_tensor(lua_State *L, int arg) {
     luaL_typeerror(L, arg, "number or " TENSOR_TYPE);
 }
 
+/* The shape that two tensors stretch to, with its last dimension in the last place. */
+static void check_broadcast(lua_State *L, int arg, const Tensor *a, const Tensor *b,
+                            size_t all[TENSOR_MAX_DIM]) {
+  size_t adim[TENSOR_MAX_DIM], bdim[TENSOR_MAX_DIM];
+  tensor_aligned_dims(a, adim);
+  tensor_aligned_dims(b, bdim);
+  if (broadcast_shape(adim, bdim, all)) return;
+  const char *mine = tensor_push_shape(L, a->ndim, a->dim);
+  const char *got = tensor_push_shape(L, b->ndim, b->dim);
+  luaL_argerror(L, arg,
+                lua_pushfstring(L,
+                                "tensor of shape %s expected, or one that is broadcast "
+                                "with it, got %s",
+                                mine, got));
+}
+
+static void apply(const Binary *op, real *out, const Tensor *a, const Tensor *b) {
+  size_t adim[TENSOR_MAX_DIM], bdim[TENSOR_MAX_DIM];
+  tensor_aligned_dims(a, adim);
+  tensor_aligned_dims(b, bdim);
+  broadcast(op, out, a->data, adim, b->data, bdim);
+}
+
 /* args 1 and 2, of which at least one is a tensor, to a new tensor. */
 static int binary(lua_State *L, const Binary *op) {
   number_or_tensor(L, 1);
   number_or_tensor(L, 2);
   Tensor *a = tensor_test(L, 1), *b = tensor_test(L, 2);
   if (a == NULL && b == NULL) return tensor_check(L, 1) != NULL; /* raises */
-  if (a != NULL && b != NULL) tensor_check_like(L, 2, a);
-  Tensor *out = tensor_like(L, a != NULL ? a : b);
-  if (a == NULL)
-    op->number_tensor(out->data, (real)lua_tonumber(L, 1), b->data, b->count);
-  else if (b == NULL)
-    op->tensor_number(out->data, a->data, (real)lua_tonumber(L, 2), a->count);
-  else
-    op->tensor_tensor(out->data, a->data, b->data, a->count);
+  if (a == NULL) {
+    op->number_tensor(tensor_like(L, b)->data, (real)lua_tonumber(L, 1), b->data,
+                      b->count);
+  } else if (b == NULL) {
+    op->tensor_number(tensor_like(L, a)->data, a->data, (real)lua_tonumber(L, 2),
+                      a->count);
+  } else {
+    size_t all[TENSOR_MAX_DIM];
+    check_broadcast(L, 2, a, b, all);
+    int ndim = a->ndim > b->ndim ? a->ndim : b->ndim;
+    apply(op, tensor_new(L, ndim, all + TENSOR_MAX_DIM - ndim)->data, a, b);
+  }
   return 1;
 }
 
-/*** `+ - * /` and unary minus work number by number and give a new tensor:
-between a tensor and a number in either order, or two tensors of the same
-shape; nothing is broadcast.
+/*** `+ - * / ^` and unary minus work number by number and give a new tensor: between a
+tensor and a number in either order, or two tensors.
+
+Tensors of different shapes are broadcast: beginning at the last dimension, sizes must be
+equal or one of them 1, whose numbers then serve all places; missing dimensions count
+as 1. So a tensor of shape 3×1×1 gives each channel of N×3×H×W a number of its own, and `x
+- x:mean(2, true)` takes from each row its mean.
 @class field
 @name Tensor:operators */
 static int plus(lua_State *L) { return binary(L, &binary_add); }
 static int minus(lua_State *L) { return binary(L, &binary_sub); }
 static int times(lua_State *L) { return binary(L, &binary_mul); }
 static int divide(lua_State *L) { return binary(L, &binary_div); }
+static int power(lua_State *L) { return binary(L, &binary_pow); }
 
 /*** 1 where this is greater, 0 elsewhere (also where either is NaN).
 @function Tensor:gt
-@tparam number|Tensor other a tensor must have the same shape
+@tparam number|Tensor other a tensor is broadcast as with operators
 @treturn Tensor */
 static int gt(lua_State *L) { return binary(L, &binary_gt); }
 
+/*** 1 where this is greater or equal, 0 elsewhere (also where either is NaN).
+@function Tensor:ge
+@tparam number|Tensor other a tensor is broadcast as with operators
+@treturn Tensor */
+static int ge(lua_State *L) { return binary(L, &binary_ge); }
+
 /*** 1 where this is less, 0 elsewhere (also where either is NaN).
 @function Tensor:lt
-@tparam number|Tensor other a tensor must have the same shape
+@tparam number|Tensor other a tensor is broadcast as with operators
 @treturn Tensor */
 static int lt(lua_State *L) { return binary(L, &binary_lt); }
 
+/*** 1 where this is less or equal, 0 elsewhere (also where either is NaN).
+@function Tensor:le
+@tparam number|Tensor other a tensor is broadcast as with operators
+@treturn Tensor */
+static int le(lua_State *L) { return binary(L, &binary_le); }
+
 /*** 1 where both are equal, 0 elsewhere (also where either is NaN).
 @function Tensor:eq
-@tparam number|Tensor other a tensor must have the same shape
+@tparam number|Tensor other a tensor is broadcast as with operators
 @treturn Tensor */
 static int eq(lua_State *L) { return binary(L, &binary_eq); }
 
-/* The tensor at arg, of t's shape; a copy of it, pushed, when it overlaps t
- * other than number by number. */
-static const real *operand(lua_State *L, int arg, const Tensor *t) {
-  Tensor *x = tensor_check_like(L, arg, t);
-  if (x->data == t->data || !tensor_overlap(x, t)) return x->data;
-  return memcpy(tensor_like(L, x)->data, x->data, x->count * sizeof *x->data);
+/*** 1 where the two differ (also where either is NaN), 0 elsewhere.
+@function Tensor:ne
+@tparam number|Tensor other a tensor is broadcast as with operators
+@treturn Tensor */
+static int ne(lua_State *L) { return binary(L, &binary_ne); }
+
+/* The tensor at arg, which must stretch to t's shape. */
+static Tensor *check_operand(lua_State *L, int arg, const Tensor *t) {
+  Tensor *x = tensor_check(L, arg);
+  size_t all[TENSOR_MAX_DIM], dim[TENSOR_MAX_DIM];
+  tensor_aligned_dims(t, dim);
+  check_broadcast(L, arg, t, x, all);
+  if (x->ndim > t->ndim || memcmp(all, dim, sizeof dim) != 0)
+    tensor_check_like(L, arg, t);
+  return x;
+}
+
+/* x, or a copy of it, pushed, when it overlaps t other than number by number. */
+static const Tensor *apart(lua_State *L, const Tensor *x, const Tensor *t) {
+  bool same = x->data == t->data && x->count == t->count;
+  if (same || !tensor_overlap(x, t)) return x;
+  Tensor *copy = tensor_like(L, x);
+  memcpy(copy->data, x->data, x->count * sizeof *x->data);
+  return copy;
 }
 
 /*** Add in place: this + scale·other.
 @function Tensor:add
-@tparam number|Tensor other a tensor must have the same shape
+@tparam number|Tensor other a tensor is broadcast to this one's shape
 @number[opt=1] scale
 @treturn Tensor itself */
 static int add(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
   number_or_tensor(L, 2);
   lua_Number scale = luaL_optnumber(L, 3, 1);
-  if (lua_type(L, 2) == LUA_TNUMBER)
+  if (lua_type(L, 2) == LUA_TNUMBER) {
     binary_add.tensor_number(t->data, t->data, (real)(scale * lua_tonumber(L, 2)),
                              t->count);
-  else
-    axpy_range(t->data, operand(L, 2, t), (real)scale, t->count);
+  } else {
+    const Tensor *x = check_operand(L, 2, t);
+    if (tensor_same_shape(x, t)) {
+      axpy_range(t->data, apart(L, x, t)->data, (real)scale, t->count);
+    } else {
+      Tensor *scaled = tensor_like(L, x);
+      binary_mul.tensor_number(scaled->data, x->data, (real)scale, x->count);
+      apply(&binary_add, t->data, t, scaled);
+    }
+  }
   lua_settop(L, 1);
   return 1;
 }
 
 /*** Multiply in place, number by number.
 @function Tensor:mul
-@tparam number|Tensor other a tensor must have the same shape
+@tparam number|Tensor other a tensor is broadcast to this one's shape
 @treturn Tensor itself */
 static int mul(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
@@ -93,7 +163,7 @@ static int mul(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER)
     binary_mul.tensor_number(t->data, t->data, (real)lua_tonumber(L, 2), t->count);
   else
-    binary_mul.tensor_tensor(t->data, t->data, operand(L, 2, t), t->count);
+    apply(&binary_mul, t->data, t, apart(L, check_operand(L, 2, t), t));
   lua_settop(L, 1);
   return 1;
 }
@@ -115,6 +185,16 @@ static int exponential(lua_State *L) { return unary(L, unary_exp); }
 @function Tensor:log
 @treturn Tensor */
 static int logarithm(lua_State *L) { return unary(L, unary_log); }
+
+/*** Hyperbolic tangents, as a new tensor.
+@function Tensor:tanh
+@treturn Tensor */
+static int hyperbolic_tangent(lua_State *L) { return unary(L, unary_tanh); }
+
+/*** 1/(1 + e^−x), as a new tensor.
+@function Tensor:sigmoid
+@treturn Tensor */
+static int sigmoid(lua_State *L) { return unary(L, unary_sigmoid); }
 
 /*** Absolute values, as a new tensor.
 @function Tensor:abs
@@ -206,13 +286,18 @@ static int equals(lua_State *L) {
 }
 
 const luaL_Reg tensor_math_methods[] = {
-    {"add", add},       {"mul", mul},      {"gt", gt},
-    {"lt", lt},         {"eq", eq},        {"exp", exponential},
-    {"log", logarithm}, {"abs", absolute}, {"sqrt", root},
-    {"round", nearest}, {"floor", lower},  {"sign", sign},
-    {"clamp", clamp},   {"map", map},      {"isfinite", isfinite_all},
-    {"equal", equal},   {NULL, NULL}};
+    {"add", add},         {"mul", mul},
+    {"gt", gt},           {"ge", ge},
+    {"lt", lt},           {"le", le},
+    {"eq", eq},           {"ne", ne},
+    {"exp", exponential}, {"log", logarithm},
+    {"abs", absolute},    {"sqrt", root},
+    {"round", nearest},   {"floor", lower},
+    {"sign", sign},       {"tanh", hyperbolic_tangent},
+    {"clamp", clamp},     {"sigmoid", sigmoid},
+    {"map", map},         {"isfinite", isfinite_all},
+    {"equal", equal},     {NULL, NULL}};
 
 const luaL_Reg tensor_math_metamethods[] = {
-    {"__add", plus},   {"__sub", minus}, {"__mul", times}, {"__div", divide},
-    {"__unm", negate}, {"__eq", equals}, {NULL, NULL}};
+    {"__add", plus},  {"__sub", minus},  {"__mul", times}, {"__div", divide},
+    {"__pow", power}, {"__unm", negate}, {"__eq", equals}, {NULL, NULL}};

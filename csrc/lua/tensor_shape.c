@@ -8,7 +8,15 @@
 
 /*** @submodule cglow.Tensor */
 
-/*** The shape.
+void tensor_push_sizes(lua_State *L, const Tensor *t) {
+  lua_createtable(L, t->ndim, 0);
+  for (int i = 0; i < t->ndim; i++) {
+    lua_pushinteger(L, (lua_Integer)t->dim[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+}
+
+/*** The shape; all of it is `t.shape`, too.
 @function Tensor:size
 @int[opt] dim a dimension, from 1 on
 @treturn {int,...}|int all sizes as a list, or one */
@@ -18,11 +26,7 @@ static int size(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)t->dim[tensor_check_dimension(L, 2, t)]);
     return 1;
   }
-  lua_createtable(L, t->ndim, 0);
-  for (int i = 0; i < t->ndim; i++) {
-    lua_pushinteger(L, (lua_Integer)t->dim[i]);
-    lua_rawseti(L, -2, i + 1);
-  }
+  tensor_push_sizes(L, t);
   return 1;
 }
 

@@ -8,13 +8,17 @@
 #include "lua/tensor.h"
 
 /* Each file's methods, gathered by open_tensor; each table ends with a NULL. */
+extern const luaL_Reg tensor_make_functions[];
 extern const luaL_Reg tensor_shape_methods[], tensor_shape_functions[];
 extern const luaL_Reg tensor_math_methods[], tensor_math_metamethods[];
-extern const luaL_Reg tensor_reduce_methods[];
+extern const luaL_Reg tensor_reduce_methods[], tensor_matmul_methods[];
+extern const luaL_Reg tensor_bytes_methods[], tensor_bytes_functions[];
 
 /* __tostring */
 int tensor_tostring(lua_State *L);
 
+/* Push the sizes as a list. */
+void tensor_push_sizes(lua_State *L, const Tensor *t);
 /* Push a number; a NaN without a sign, which Lua would print as "-nan". */
 void tensor_push_number(lua_State *L, double v);
 /* Argument arg as a 1-based index into 1..limit; returns it 0-based. */
@@ -25,6 +29,9 @@ int tensor_check_dimension(lua_State *L, int arg, const Tensor *t);
 Tensor *tensor_check_like(lua_State *L, int arg, const Tensor *t);
 /* t's shape without dimension d; t must have another one.  Returns its ndim. */
 int tensor_dims_without(const Tensor *t, int d, size_t dim[TENSOR_MAX_DIM]);
+
+/* t's shape with its last dimension in the last place: the first ones are 1. */
+void tensor_aligned_dims(const Tensor *t, size_t dim[TENSOR_MAX_DIM]);
 
 /* Products of the dimensions before and after dimension d. */
 size_t tensor_outer(const Tensor *t, int d);

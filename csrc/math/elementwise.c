@@ -30,16 +30,33 @@
       real y = b[i];                                                                \
       out[i] = expression;                                                          \
     }                                                                               \
-  }                                                                                 \
+  }
+#define EXPORTED(name, expression) \
+  BINARY(name, expression)         \
   const Binary binary_##name = {name##_tt, name##_tn, name##_nt};
 
-BINARY(add, x + y)
-BINARY(sub, x - y)
-BINARY(mul, x *y)
-BINARY(div, x / y)
-BINARY(gt, x > y ? 1 : 0)
-BINARY(lt, x < y ? 1 : 0)
-BINARY(eq, x == y ? 1 : 0)
+EXPORTED(add, x + y)
+EXPORTED(sub, x - y)
+EXPORTED(mul, x *y)
+EXPORTED(div, x / y)
+EXPORTED(gt, x > y ? 1 : 0)
+EXPORTED(ge, x >= y ? 1 : 0)
+EXPORTED(lt, x < y ? 1 : 0)
+EXPORTED(le, x <= y ? 1 : 0)
+EXPORTED(eq, x == y ? 1 : 0)
+EXPORTED(ne, x != y ? 1 : 0)
+
+BINARY(power, F(pow)(x, y))
+
+/* Squares without libm, whose loop no compiler vectorises. */
+static void power_or_square(real *out, const real *a, real y, size_t n) {
+  if (y == 2)
+    mul_tt(out, a, a, n);
+  else
+    power_tn(out, a, y, n);
+}
+
+const Binary binary_pow = {power_tt, power_or_square, power_nt};
 
 #define UNARY(name, expression)                                  \
   CLONES void unary_##name(real *out, const real *a, size_t n) { \
@@ -61,6 +78,10 @@ UNARY(sign, x > 0 ? 1 : x < 0 ? -1 : x)
 /* No CLONES: a fused multiply-add would change the last bits of conditions. */
 void unary_tanh(real *out, const real *a, size_t n) {
   for (size_t i = 0; i < n; i++) out[i] = v_tanh(a[i]);
+}
+
+void unary_sigmoid(real *out, const real *a, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = v_sigmoid(a[i]);
 }
 
 CLONES void clamp_range(real *out, const real *a, real lo, real hi, size_t n) {
@@ -171,6 +192,36 @@ void sum_axis(real *out, const real *a, size_t outer, size_t len, size_t inner,
     for (size_t i = 0; i < inner; i += COLUMNS)
       sum_columns(out + i, a + i, len, inner, inner - i < COLUMNS ? inner - i : COLUMNS,
                   scale);
+  }
+}
+
+CLONES static void square_columns(real *out, const real *a, size_t len, size_t inner,
+                                  size_t columns, Squares s) {
+  double centre[COLUMNS] = {0}, sum[COLUMNS] = {0};
+  for (size_t l = 0; s.centred && l < len; l++)
+    for (size_t i = 0; i < columns; i++) centre[i] += a[l * inner + i];
+  for (size_t i = 0; i < columns; i++) centre[i] /= (double)len;
+  for (size_t l = 0; l < len; l++)
+    for (size_t i = 0; i < columns; i++) {
+      double d = a[l * inner + i] - centre[i];
+      sum[i] += d * d;
+    }
+  for (size_t i = 0; i < columns; i++)
+    out[i] = (real)(s.root ? sqrt(sum[i] * s.scale) : sum[i] * s.scale);
+}
+
+void squares_axis(real *out, const real *a, size_t outer, size_t len, size_t inner,
+                  Squares s) {
+  for (size_t o = 0; o < outer; o++, a += len * inner, out += inner) {
+    if (inner == 1) {
+      double centre = s.centred ? reduce_sum(a, len) / (double)len : 0;
+      double sum = reduce_squares(a, centre, len) * s.scale;
+      *out = (real)(s.root ? sqrt(sum) : sum);
+      continue;
+    }
+    for (size_t i = 0; i < inner; i += COLUMNS)
+      square_columns(out + i, a + i, len, inner,
+                     inner - i < COLUMNS ? inner - i : COLUMNS, s);
   }
 }
 

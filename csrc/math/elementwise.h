@@ -16,16 +16,17 @@ typedef struct Binary {
 } Binary;
 
 extern const Binary binary_add, binary_sub, binary_mul, binary_div;
-/* 1 where it holds and 0 where not; nothing holds for NaN. */
-extern const Binary binary_gt, binary_lt, binary_eq;
+extern const Binary binary_pow;
+/* 1 where it holds and 0 where not; nothing but ne holds for NaN. */
+extern const Binary binary_gt, binary_ge, binary_lt, binary_le, binary_eq, binary_ne;
 
 typedef void Unary(real *out, const real *a, size_t n);
 
 Unary unary_neg, unary_exp, unary_log, unary_abs, unary_sqrt;
 Unary unary_round; /* halves away from zero */
 Unary unary_floor;
-Unary unary_sign; /* −1, 0 or 1; NaN stays */
-Unary unary_tanh; /* the same bits on every processor */
+Unary unary_sign;                /* −1, 0 or 1; NaN stays */
+Unary unary_tanh, unary_sigmoid; /* the same bits on every processor */
 /* NaN stays NaN. */
 void clamp_range(real *out, const real *a, real lo, real hi, size_t n);
 
@@ -55,6 +56,14 @@ Summary summarise(const real *a, size_t n);
 /* Reductions of the middle one of outer×len×inner to outer×inner. */
 void sum_axis(real *out, const real *a, size_t outer, size_t len, size_t inner,
               double scale);
+/* The same of squares: of distances from the mean if centred, times scale, and the
+ * root of that. */
+typedef struct Squares {
+  bool centred, root;
+  double scale;
+} Squares;
+void squares_axis(real *out, const real *a, size_t outer, size_t len, size_t inner,
+                  Squares s);
 /* The extreme value and its index from 0 on: the first one when several are
  * equal; NaN counts as more extreme than any number. */
 void max_axis(real *value, real *index, const real *a, size_t outer, size_t len,

@@ -11,8 +11,8 @@ local core = require "cglow.core"
 
 local M = { _VERSION = require "cglow.util.version" }
 
-for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "cat", "stack", "seed", "rng",
-  "Rng", "threads", "Param", "stats", "flow" } do
+for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "arange", "from_bytes", "cat",
+  "stack", "seed", "rng", "Rng", "threads", "Param", "stats", "flow" } do
   M[name] = core[name]
 end
 

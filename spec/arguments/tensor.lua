@@ -9,6 +9,8 @@ end
 local matrix = t(3, 4)
 local other = K.tensor({ 3, 4 }, { { 3 }, { 4, 3 }, { 3, 4, 1 }, { 1, 3, 4 } })
 local number_or_tensor = K.also(K.also(other, "number"), "number")
+-- 1x3x4 is broadcast; 4x3 and the others are not.
+local operand = K.also(K.also(K.tensor({ 3, 4 }, { { 3 }, { 4, 3 }, { 2, 4 }, { 3, 4, 1 } }), "number"), "number")
 local axis = K.int(2, 1, 2)
 local shape = K.int(2, 1, (1 << 62) - 1)
 local rng = function() return core.Rng(1) end
@@ -38,9 +40,9 @@ local rows = {
   { "Tensor:transpose", K.int(2, 1, 2), K.int(1, 1, 2), self = matrix },
   { "Tensor:add", number_or_tensor, K.optional(K.num(2, nil, true)), self = matrix },
   { "Tensor:mul", number_or_tensor, self = matrix },
-  { "Tensor:gt", number_or_tensor, self = matrix },
-  { "Tensor:lt", number_or_tensor, self = matrix },
-  { "Tensor:eq", number_or_tensor, self = matrix },
+  { "Tensor:matmul", K.tensor({ 4, 2 }, { { 3 }, { 3, 4 }, { 2, 3, 4 } }), self = matrix },
+  { "Tensor:bytes", K.optional(K.word "F64"), self = matrix,
+    wrong = { { args = { "U8" }, label = "U8 of 0.5" } } },
   { "Tensor:equal", K.tensor { 3, 4 }, self = matrix },
   { "Tensor:isfinite", self = matrix },
   { "Tensor:map", K.fn(function(v) return v end), self = matrix,
@@ -61,10 +63,15 @@ local rows = {
   { "Param:zero_grad", self = function() return core.Param(core.zeros(2)) end },
   { "Param:gradient", self = function() return core.Param(core.zeros(2)) end },
 }
-for _, name in ipairs { "exp", "log", "abs", "sqrt", "round", "floor", "sign", "std", "norm" } do
+for _, name in ipairs { "gt", "ge", "lt", "le", "eq", "ne" } do
+  rows[#rows + 1] = { "Tensor:" .. name, operand, self = matrix }
+end
+for _, name in ipairs { "exp", "log", "abs", "sqrt", "round", "floor", "sign", "tanh", "sigmoid" } do
   rows[#rows + 1] = { "Tensor:" .. name, self = matrix }
 end
-for _, name in ipairs { "sum", "mean", "max", "min", "argmax", "argmin" } do
-  rows[#rows + 1] = { "Tensor:" .. name, K.optional(axis), self = matrix }
+for _, name in ipairs { "sum", "mean", "var", "std", "norm", "max", "min", "argmax", "argmin" } do
+  rows[#rows + 1] = { "Tensor:" .. name, axis, K.also(K.optional(K.any(true)), "boolean"), self = matrix,
+    wrong = { { args = { nil, true, n = 2 }, label = "no dimension to keep" }, { args = { 1, 1 }, label = "keep = 1" },
+      { args = { "x" }, label = "dim = 'x'" } } }
 end
 return rows

@@ -115,6 +115,7 @@ describe("documentation of", function()
     local lists = {
       {"Tensor", "tensor_type", "methods"}, {"Tensor", "tensor_shape", "tensor_shape_methods"},
       {"Tensor", "tensor_math", "tensor_math_methods"}, {"Tensor", "tensor_reduce", "tensor_reduce_methods"},
+      {"Tensor", "tensor_matmul", "tensor_matmul_methods"}, {"Tensor", "tensor_bytes", "tensor_bytes_methods"},
       {"Rng", "rng", "methods"}, {"Param", "param", "methods"}, {"Net", "net", "methods"},
       {"Split", "split", "split_methods"}, {"Prior", "split", "prior_methods"},
     }
