@@ -1,6 +1,6 @@
 #!/usr/bin/env lua5.4
 -- How fast: training steps and ten-sample predictions at the paper's sizes,
--- alone or in turns with the PyTorch peer. See --help.
+-- alone or in turns with the PyTorch peer; or steps on several ranks. See --help.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
@@ -30,16 +30,17 @@ end
 
 local parser = argparse("benchmark.lua",
   "Time training steps and predictions of conditional Glow at the paper's sizes.")
-parser:option("--sizes", "image sides", "32,64,128"):convert(numbers)
-parser:option("--batches", "batch sizes of a training step", "2,16"):convert(numbers)
+parser:option("--sizes", "image sides (32,64,128; with --ranks 64)"):convert(numbers)
+parser:option("--batches", "batch sizes of a training step (2,16; with --ranks 1)"):convert(numbers)
 parser:option("--images", "images predicted at once", "1,16"):convert(numbers)
 parser:option("--reps", "timed repetitions of each", "9"):convert(number)
-parser:option("--threads", "threads of both programs", "2"):convert(number)
+parser:option("--threads", "threads of both programs (2), or of each rank (1)"):convert(number)
 parser:option("--peer", "also run this PyTorch peer in turns, e.g. spec/oracle/peer.py"):args("?")
 parser:option("--peer-blas-threads", "threads of the peer's BLAS (PyTorch's default: one for each core)", "1")
   :convert(number)
 parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
-parser:option("--model", "networks of each layer, as published, or one encoder of x for all", "paper")
+parser:option("--model",
+  "networks of each layer, as published, or one encoder of x for all (paper; with --ranks both)")
   :choices { "paper", "encoder" }
 parser:option("--levels", "L", "3"):convert(number)
 parser:option("--cn", "n_c and n_w of the conditioning networks", "64,128"):convert(numbers)
@@ -47,6 +48,12 @@ parser:flag("--profile", "time by kind of layer")
 parser:flag("--recompute", "keep less for the backward pass")
 parser:flag("--no-train", "leave training out")
 parser:flag("--no-predict", "leave prediction out")
+parser:option("--ranks", "numbers of ranks, e.g. 1,2,4: time training steps on each, started with mpirun, and "
+  .. "simulate a cluster from the first"):convert(numbers)
+parser:option("--turns", "with --ranks: time so often, in turns, one process of as many threads and samples", "0")
+  :convert(tonumber)
+parser:option("--mpirun", "with --ranks: how to start them", "mpirun --oversubscribe --bind-to none")
+parser:flag("--one", "measure in this process, which mpirun has started"):hidden(true)
 parser:flag("--json", "print one JSON object instead of text")
 
 local function sorted(list)
@@ -93,6 +100,11 @@ end
 -- ---- what is timed ----
 
 local args = parser:parse()
+local of_ranks = args.ranks or args.one
+args.sizes = args.sizes or (of_ranks and { 64 } or { 32, 64, 128 })
+args.batches = args.batches or (of_ranks and { 1 } or { 2, 16 })
+args.threads = args.threads or (of_ranks and 1 or 2)
+if not of_ranks then args.model = args.model or "paper" end
 
 local models = {}
 
@@ -114,13 +126,17 @@ local function new_model(size, recompute)
   return cglow.Model(opts)
 end
 
+-- A step of training: `done` is told of parts of the gradients, `before` is called before
+-- the optimizer is.
 local function trainer(model, size, batch)
   local x, y = cglow.rand(batch, 3, size, size), cglow.rand(batch, 3, size, size)
   local with = { head = args.model == "encoder" and cglow.ones(batch, size, size) or nil }
   local adam = cglow.optim.Adam(model:parameters(), { lr = 2e-4, clip_value = 0.25 })
-  return function()
+  return function(done, before)
     model:zero_grad()
+    with.done = done
     assert(model:loss_and_grad(x, y, with))
+    if before then before() end
     assert(adam:step())
   end
 end
@@ -249,6 +265,34 @@ local function bench_predict(peer, size, images, quiet)
   end
   return r
 end
+
+-- ---- several ranks ----
+
+local function run_ranks()
+  local ranks = dofile(here .. "/benchmark_ranks.lua")
+  for _, kind in ipairs(args.model and { args.model } or { "paper", "encoder" }) do
+    for _, size in ipairs(args.sizes) do
+      for _, batch in ipairs(args.batches) do
+        local o = { reps = args.reps, threads = args.threads, batch = batch, turns = args.turns, mpirun = args.mpirun,
+          ranks = args.ranks }
+        function o.make(samples)
+          args.model = kind
+          local model = new_model(size, args.recompute)
+          return model, trainer(model, size, samples or batch)
+        end
+        if args.one then return ranks.measure(o) end
+        local given = "--model %s --sizes %d --batches %d --threads %d --reps %d --levels %d --cn %d,%d%s"
+        o.again = ("%s %s --one "):format(os.getenv "LUA" or "lua5.4", arg[0]) .. given:format(kind, size, batch,
+          args.threads, args.reps, args.levels, args.cn[1], args.cn[2], args.recompute and " --recompute" or "")
+        print(("%s model, %d×%d, batch %d and %d thread%s on each rank, the quickest of %d"):format(kind, size, size,
+          batch, args.threads, args.threads > 1 and "s" or "", args.reps))
+        ranks.run(o)
+      end
+    end
+  end
+end
+
+if of_ranks then return run_ranks() end
 
 cglow.threads(args.threads)
 local peak = core.peak_flops(0.5) -- before the peer starts and loads PyTorch

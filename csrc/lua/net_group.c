@@ -183,10 +183,31 @@ static int forward(lua_State *L) {
   return 1;
 }
 
+/* Networks first to last − 1. */
+typedef struct Share {
+  size_t first, last;
+} Share;
+
+/* The networks from the one at index 3 to the one at index 4, which may be left out. */
+static Share check_share(lua_State *L, const NetGroup *g) {
+  lua_Integer count = (lua_Integer)g->count;
+  lua_Integer first = luaL_optinteger(L, 3, 1), last = luaL_optinteger(L, 4, count);
+  if (first < 1 || first > count)
+    luaL_argerror(L, 3,
+                  lua_pushfstring(L, "a network from 1 to %I expected, got %I",
+                                  (LUAI_UACINT)count, (LUAI_UACINT)first));
+  if (last < first || last > count)
+    luaL_argerror(
+        L, 4,
+        lua_pushfstring(L, "a network from %I to %I expected, got %I", (LUAI_UACINT)first,
+                        (LUAI_UACINT)count, (LUAI_UACINT)last));
+  return (Share){(size_t)first - 1, (size_t)last};
+}
+
 /* Check the list at index 2 against the networks in the list at index `nets`.
  * Allocates nothing when all is well. */
-static void read_gradients(lua_State *L, NetGroup *g, int nets) {
-  for (size_t i = 0; i < g->count; i++) {
+static void read_gradients(lua_State *L, NetGroup *g, Share share, int nets) {
+  for (size_t i = share.first; i < share.last; i++) {
     Entry *e = &g->entry[i];
     lua_rawgeti(L, nets, (lua_Integer)i + 1);
     if (e->net->runs != e->runs || !e->net->ran)
@@ -214,8 +235,9 @@ static size_t take(size_t *taken) {
 
 /* One thread's share: it always has the next network too, whose weights are fetched
  * while the last convolutions of this one keep it busy. */
-static void backward_networks(const NetGroup *g, size_t *taken, real *scratch) {
-  for (size_t i = take(taken), next; i < g->count; i = next) {
+static void backward_networks(const NetGroup *g, size_t *taken, size_t last,
+                              real *scratch) {
+  for (size_t i = take(taken), next; i < last; i = next) {
     const Entry *e = &g->entry[i];
     Ranges soon = {0};
     next = take(taken);
@@ -224,20 +246,23 @@ static void backward_networks(const NetGroup *g, size_t *taken, real *scratch) {
   }
 }
 
-/*** Back-propagate through every network; their parameters' gradients grow.
+/*** Back-propagate through every network, or some; their parameters' gradients grow.
 The gradient with respect to x is not formed.
 @function NetGroup:backward
-@tparam {Tensor,...} douts gradients with respect to the outputs, in order */
+@tparam {Tensor,...} douts gradients with respect to the outputs, in order
+@tparam[opt=1] integer first network to back-propagate through
+@tparam[opt] integer last one, nil: the last of all */
 static int backward(lua_State *L) {
   NetGroup *g = group_check(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
+  Share share = check_share(L, g);
   lua_settop(L, 2);
   lua_Integer runs = guard_runs(L);
   if (!g->ran) return luaL_error(L, "backward: call forward first");
   lua_getiuservalue(L, 1, UV_NETS);
   int nets = lua_gettop(L);
-  read_gradients(L, g, nets);
-  for (size_t i = 0; i < g->count; i++) {
+  read_gradients(L, g, share, nets);
+  for (size_t i = share.first; i < share.last; i++) {
     lua_rawgeti(L, nets, (lua_Integer)i + 1);
     net_prepare_backward(L, -1);
     lua_pop(L, 1);
@@ -245,10 +270,11 @@ static int backward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
   guard_enter(L, runs, "backward");
-  read_gradients(L, g, nets); /* again: now nothing can take them from the list */
-  size_t taken = 0;
+  read_gradients(L, g, share, nets); /* again: now nothing can take them from the list */
+  size_t taken = share.first;
 #pragma omp parallel num_threads(threads)
-  backward_networks(g, &taken, scratch + (size_t)omp_get_thread_num() * g->scratch);
+  backward_networks(g, &taken, share.last,
+                    scratch + (size_t)omp_get_thread_num() * g->scratch);
   return 0;
 }
 

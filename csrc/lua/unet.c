@@ -15,17 +15,19 @@
 #define UNET_TYPE "cglow.UNet"
 
 /* FLOW_Y: x; FLOW_SAVED: activations; FLOW_Z: list of features by scale;
- * FLOW_DCOND: the gradient of x. */
+ * FLOW_DCOND: the gradient of x; FLOW_STORE: for stages. */
 enum {
   UNET_X = FLOW_Y,
   UNET_ARENA = FLOW_SAVED,
   UNET_OUT = FLOW_Z,
-  UNET_DX = FLOW_DCOND
+  UNET_DX = FLOW_DCOND,
+  UNET_ROOM = FLOW_STORE
 };
 
 typedef struct UNetObject {
   UNet net;
   bool ran;
+  size_t next; /* stage of the backward pass, when it goes stage by stage */
 } UNetObject;
 
 static UNetObject *check(lua_State *L) { return luaL_checkudata(L, 1, UNET_TYPE); }
@@ -109,14 +111,15 @@ static Tensor *check_x(lua_State *L, const UNet *u) {
   return x;
 }
 
-static Tensor *push_arena(lua_State *L, size_t count) {
-  lua_getiuservalue(L, 1, UNET_ARENA);
+/* Push the tensor in user value uv, a new one unless it has so many numbers. */
+static Tensor *push_memory(lua_State *L, int uv, size_t count) {
+  lua_getiuservalue(L, 1, uv);
   Tensor *t = tensor_test(L, -1);
   if (t != NULL && t->count >= count) return t;
   lua_pop(L, 1);
   t = tensor_new(L, 1, &count);
   lua_pushvalue(L, -1);
-  lua_setiuservalue(L, 1, UNET_ARENA);
+  lua_setiuservalue(L, 1, uv);
   return t;
 }
 
@@ -195,10 +198,11 @@ static int forward(lua_State *L) {
   UNet sizes = *u;
   unet_plan(&sizes, x->dim[0], x->dim[2], x->dim[3], NULL);
   int threads = parallel_threads();
-  real *arena = push_arena(L, sizes.arena)->data; /* index 3 */
+  real *arena = push_memory(L, UNET_ARENA, sizes.arena)->data; /* index 3 */
   int list = push_features(L, &sizes, made);
   real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
   o->ran = false;
+  o->next = 0;
   guard_enter(L, runs, "forward");
   flow_keep_value(L, UNET_X, 2);
   flow_keep_value(L, UNET_ARENA, 3);
@@ -238,24 +242,64 @@ static const real *gradient_of_pooled(lua_State *L, const UNet *u) {
   return t->data;
 }
 
+/* The stage at index 4, from 1 on, or 0: all of them. */
+static size_t check_stage(lua_State *L, const UNetObject *o) {
+  if (lua_isnoneornil(L, 4)) return 0;
+  size_t stage = flow_check_size(L, 4, "stage", 1, (lua_Integer)unet_stages(&o->net));
+  if (stage > 1 && stage != o->next + 1)
+    luaL_argerror(L, 4,
+                  lua_pushfstring(L, "stage %d expected to follow, got %d",
+                                  (int)o->next + 1, (int)stage));
+  return stage;
+}
+
+/* Where a stage, or all of them, may work: kept from stage to stage, or not. */
+static void take_room(lua_State *L, const UNet *u, const Act *x, size_t stage,
+                      int threads, real **room, real **scratch) {
+  if (stage == 0) {
+    *room = tensor_workspace(L, unet_scratch(u, x, threads));
+    *scratch = *room + unet_room(u);
+  } else {
+    *room = push_memory(L, UNET_ROOM, unet_room(u))->data;
+    *scratch = tensor_workspace(L, unet_layer_scratch(u, x, threads));
+  }
+}
+
+/*** How many stages the backward pass has: scales on the way up, the finest first, then
+scales on the way down, the coarsest first.
+@function UNet:stages
+@treturn integer
+@treturn integer scales */
+static int stages(lua_State *L) {
+  const UNet *u = &check(L)->net;
+  lua_pushinteger(L, (lua_Integer)unet_stages(u));
+  lua_pushinteger(L, (lua_Integer)u->scales);
+  return 2;
+}
+
 /*** Back-propagate through the last `forward`; parameters' gradients grow.
 @function UNet:backward
 @tparam {Tensor,...} grads gradients of the features, by the same index, and `pooled`;
 nil: 0
 @bool[opt=false] want_dx
-@treturn ?Tensor gradient with respect to x, owned by the network */
+@tparam[opt] integer stage only this one of `stages`, which must follow each other with
+the same gradients: then the gradients of its parameters are complete. nil: all
+@treturn ?Tensor gradient with respect to x, owned by the network; complete after the
+last stage */
 static int backward(lua_State *L) {
   UNetObject *o = check(L);
   UNet *u = &o->net;
   luaL_checktype(L, 2, LUA_TTABLE);
   bool want = lua_toboolean(L, 3);
-  lua_settop(L, 2);
+  lua_settop(L, 4);
   lua_Integer runs = guard_runs(L);
   if (!o->ran) return luaL_error(L, "backward: call forward first");
+  size_t stage = check_stage(L, o);
+  lua_settop(L, 2);
   Act dfeatures[UNET_SCALES] = {{0}}, dx = {0};
   luaL_checkstack(L, UNET_SCALES + 8, "too many scales");
   for (size_t s = u->made; s < u->scales; s++) dfeatures[s] = gradient_of_scale(L, u, s);
-  const real *dpooled = gradient_of_pooled(L, u);
+  UNetAsked asked = {.features = dfeatures, .pooled = gradient_of_pooled(L, u)};
   Tensor *x = flow_kept(L, UNET_X);
   if (want)
     dx = flow_act(reuse_tensor(L, 1, UNET_DX, 4, x->dim));
@@ -263,12 +307,17 @@ static int backward(lua_State *L) {
     lua_pushnil(L);
   int result = lua_gettop(L);
   lua_getiuservalue(L, 1, UNET_ARENA);
-  flow_prepare_params(L);
+  if (stage <= 1) flow_prepare_params(L);
   Act xa = flow_act(x);
+  asked.x = &xa;
+  if (want) asked.dx = &dx;
   int threads = parallel_threads();
-  real *scratch = tensor_workspace(L, unet_scratch(u, &xa, threads));
+  real *room, *scratch;
+  take_room(L, u, &xa, stage, threads, &room, &scratch);
   guard_enter(L, runs, "backward");
-  unet_backward(u, &xa, dfeatures, dpooled, want ? &dx : NULL, scratch, threads);
+  for (size_t k = stage ? stage - 1 : 0; k < (stage ? stage : unet_stages(u)); k++)
+    unet_backward_stage(u, k, &asked, room, scratch, threads);
+  o->next = stage < unet_stages(u) ? stage : 0;
   lua_settop(L, result);
   return 1;
 }
@@ -284,6 +333,7 @@ static int to_string(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"forward", forward},
                                    {"backward", backward},
+                                   {"stages", stages},
                                    {"__tostring", to_string},
                                    {NULL, NULL}};
 static const luaL_Reg functions[] = {{"unet", new_unet}, {NULL, NULL}};

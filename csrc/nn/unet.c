@@ -73,7 +73,7 @@ static size_t conv_room(const Layer *l, const Act *in, const Act *out, int threa
   return l->ops->scratch(l, in, out, threads);
 }
 
-static size_t layer_scratch(const UNet *u, const Act *x, int threads) {
+size_t unet_layer_scratch(const UNet *u, const Act *x, int threads) {
   size_t most = conv_room(&u->stem, x, &u->downs[0].in, threads);
   for (size_t s = 0; s < u->scales; s++) {
     const UNetActs *d = &u->downs[s];
@@ -89,11 +89,15 @@ static size_t layer_scratch(const UNet *u, const Act *x, int threads) {
 
 /* Forward: the sum before a block.  Backward: the gradients of what the next block puts
  * out, of what lies inside it, of its input; and of what merge read at each scale. */
-size_t unet_scratch(const UNet *u, const Act *x, int threads) {
-  size_t all = layer_scratch(u, x, threads) + 4 * u->most;
+size_t unet_room(const UNet *u) {
+  size_t all = 4 * u->most;
   for (size_t s = 0; s < u->scales; s++)
     if (has_up(u, s)) all += round_up(act_count(&u->joined[s]));
   return all;
+}
+
+size_t unet_scratch(const UNet *u, const Act *x, int threads) {
+  return unet_room(u) + unet_layer_scratch(u, x, threads);
 }
 
 /* ---- forward ---- */
@@ -246,21 +250,18 @@ static void shrink_gradient(const Act *dup, const Act *d, real *room, int thread
 /* Has the last forward made this scale on its way up? */
 static bool was_up(const UNet *u, size_t s) { return has_up(u, s) && s >= u->made; }
 
-/* Upwards, finest scale first; leaves the gradients of what merges read in joined. */
-static void back_up(UNet *u, const Act *dfeatures, real *joined[], real *scratch,
-                    real *rest, int threads) {
-  for (size_t s = u->made; s + 1 < u->scales; s++) {
-    Gradients g = gradients_like(&u->ups[s].out, u, scratch, rest, threads);
-    take(&dfeatures[s], &g.out, threads);
-    if (s > u->made) {
-      Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
-      shrink_gradient(&dup, &g.out, g.mid.data, threads);
-    }
-    block_backward(&u->up[s], &u->ups[s], &g);
-    Act d = u->joined[s];
-    d.data = joined[s];
-    conv_back(&u->merge[s], &u->joined[s], &u->ups[s].in, &g.out, &d, &g);
+/* A scale on the way up; leaves the gradient of what its merge read in joined. */
+static void back_up(UNet *u, size_t s, const UNetAsked *asked, real *joined[],
+                    const Gradients *g) {
+  take(&asked->features[s], &g->out, g->threads);
+  if (s > u->made) {
+    Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
+    shrink_gradient(&dup, &g->out, g->mid.data, g->threads);
   }
+  block_backward(&u->up[s], &u->ups[s], g);
+  Act d = u->joined[s];
+  d.data = joined[s];
+  conv_back(&u->merge[s], &u->joined[s], &u->ups[s].in, &g->out, &d, g);
 }
 
 /* d += what is asked of the mean of each plane. */
@@ -271,46 +272,56 @@ static void pool_backward(const real *dpooled, const Act *d) {
       for (size_t i = 0; i < d->h * d->w; i++) act_plane(d, n, c)[i] += *dpooled * share;
 }
 
-/* Downwards, coarsest scale first. */
-static void back_down(UNet *u, const Act *x, const Act *dfeatures, const real *dpooled,
-                      const Act *dx, real *joined[], real *scratch, real *rest,
-                      int threads) {
-  real *kept = scratch + 3 * u->most;
-  for (size_t s = u->scales; s-- > 0;) {
-    Gradients g = gradients_like(&u->downs[s].out, u, scratch, rest, threads);
-    if (s + 1 == u->scales) {
-      take(&dfeatures[s], &g.out, threads);
-      if (dpooled != NULL) pool_backward(dpooled, &g.out);
-      if (s > u->made) {
-        Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
-        shrink_gradient(&dup, &g.out, g.mid.data, threads);
-      }
-    } else {
-      memcpy(g.out.data, kept, act_count(&g.out) * sizeof *kept);
-    }
-    if (was_up(u, s)) {
-      Act d = joined_gradient(u, joined[s], s, true);
-      each_channel(&d, &g.out, add_to, threads);
-    }
-    block_backward(&u->down[s], &u->downs[s], &g);
-    Act din = s > 0 ? u->downs[s - 1].out : *x;
-    if (s > 0)
-      din = act_cnhw(kept, din.n, din.c, din.h, din.w);
-    else if (dx != NULL)
-      din = *dx;
-    conv_back(s > 0 ? &u->shrink[s] : &u->stem, s > 0 ? &u->downs[s - 1].out : x,
-              &u->downs[s].in, &g.out, s > 0 || dx != NULL ? &din : NULL, &g);
-  }
+/* What is asked of what comes out of the coarsest scale. */
+static void begin_down(const UNet *u, const UNetAsked *asked, real *joined[],
+                       const Gradients *g) {
+  size_t s = u->scales - 1;
+  take(&asked->features[s], &g->out, g->threads);
+  if (asked->pooled != NULL) pool_backward(asked->pooled, &g->out);
+  if (s == u->made) return;
+  Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
+  shrink_gradient(&dup, &g->out, g->mid.data, g->threads);
 }
 
-void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const real *dpooled,
-                   const Act *dx, real *scratch, int threads) {
-  real *joined[UNET_SCALES] = {0}, *rest = scratch + 4 * u->most;
+/* A scale on the way down; `kept` holds what the coarser one left, and is left so. */
+static void back_down(UNet *u, size_t s, const UNetAsked *asked, real *joined[],
+                      real *kept, const Gradients *g) {
+  if (s + 1 == u->scales)
+    begin_down(u, asked, joined, g);
+  else
+    memcpy(g->out.data, kept, act_count(&g->out) * sizeof *kept);
+  if (was_up(u, s)) {
+    Act d = joined_gradient(u, joined[s], s, true);
+    each_channel(&d, &g->out, add_to, g->threads);
+  }
+  block_backward(&u->down[s], &u->downs[s], g);
+  if (s == 0) {
+    conv_back(&u->stem, asked->x, &u->downs[0].in, &g->out, asked->dx, g);
+    return;
+  }
+  const Act *in = &u->downs[s - 1].out;
+  Act din = act_cnhw(kept, in->n, in->c, in->h, in->w);
+  conv_back(&u->shrink[s], in, &u->downs[s].in, &g->out, &din, g);
+}
+
+static size_t ups_count(const UNet *u) { return u->scales - 1 - u->finest; }
+
+size_t unet_stages(const UNet *u) { return ups_count(u) + u->scales; }
+
+void unet_backward_stage(UNet *u, size_t stage, const UNetAsked *asked, real *room,
+                         real *scratch, int threads) {
+  real *joined[UNET_SCALES] = {0}, *rest = room + 4 * u->most;
   for (size_t s = 0; s < u->scales; s++)
     if (was_up(u, s)) {
       joined[s] = rest;
       rest += round_up(act_count(&u->joined[s]));
     }
-  back_up(u, dfeatures, joined, scratch, rest, threads);
-  back_down(u, x, dfeatures, dpooled, dx, joined, scratch, rest, threads);
+  size_t ups = ups_count(u),
+         s = stage < ups ? u->finest + stage : u->scales - 1 - (stage - ups);
+  const Act *out = stage < ups ? &u->ups[s].out : &u->downs[s].out;
+  Gradients g = gradients_like(out, u, room, scratch, threads);
+  if (stage >= ups)
+    back_down(u, s, asked, joined, room + 3 * u->most, &g);
+  else if (was_up(u, s))
+    back_up(u, s, asked, joined, &g);
 }

@@ -52,16 +52,30 @@ static inline const Act *unet_features(const UNet *u, size_t s) {
   return s + 1 < u->scales ? &u->ups[s].out : &u->downs[s].out;
 }
 
-/* Reals of scratch for either direction. */
+/* Reals of scratch for either direction: unet_room's and unet_layer_scratch's. */
 size_t unet_scratch(const UNet *u, const Act *x, int threads);
+/* What must stay from one stage of the backward pass to the next, and what need not. */
+size_t unet_room(const UNet *u);
+size_t unet_layer_scratch(const UNet *u, const Act *x, int threads);
 
 /* made: the first scale that is wanted, finest or a later one. */
 void unet_forward(UNet *u, const Act *x, size_t made, real *scratch, int threads);
 /* The mean over pixels of the coarsest features: pooled [n, channels]. */
 void unet_pool(const UNet *u, real *pooled);
-/* From the gradients of the features, scale by scale, `data` NULL: 0, and of what is
- * pooled, NULL: 0.  dx may be NULL; parameter gradients grow. */
-void unet_backward(UNet *u, const Act *x, const Act *dfeatures, const real *dpooled,
-                   const Act *dx, real *scratch, int threads);
+
+/* What a backward pass is given: the gradients of the features, scale by scale, `data`
+ * NULL: 0, and of what is pooled, NULL: 0; where the gradient of x goes, or NULL. */
+typedef struct UNetAsked {
+  const Act *x, *features, *dx;
+  const real *pooled;
+} UNetAsked;
+
+/* The backward pass has a stage for each scale on the way up, the finest first, and then
+ * for each on the way down, the coarsest first.  After a stage the gradients of its
+ * parameters, which grow, are complete. */
+size_t unet_stages(const UNet *u);
+/* Stage 0, 1, …, in order, with what the ones before left in `room`. */
+void unet_backward_stage(UNet *u, size_t stage, const UNetAsked *asked, real *room,
+                         real *scratch, int threads);
 
 #endif

@@ -177,15 +177,17 @@ add { "UNet:forward", K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 2 }, { 2, 3, 4, 4 }
   self = unet }
 add { "UNet:backward", K.list(function() return { [0] = core.zeros(2, 2, 4, 4), core.zeros(2, 3, 2, 2) } end, {
   { "another shape", function() return { core.zeros(2, 3, 4, 4) } end },
-  { "numbers", function() return { 1 } end } }), keep, self = unet_ran,
+  { "numbers", function() return { 1 } end } }), keep, K.optional(K.int(1, 1, 3)), self = unet_ran,
   wrong = { { label = "before forward", self = unet, says = "call forward", args = { {} } } } }
 add { "UNet:parameters", prefix, self = unet }
+add { "UNet:stages", self = unet }
 local function bundle() return core.net.group { net(), net() } end
 add { "NetGroup:forward", K.tensor({ 2, 2, 4, 4 }, { { 2 }, { 2, 2 }, { 2, 3, 4, 4 } }), self = bundle }
 add { "NetGroup:backward", K.list(function() return { core.zeros(2, 3, 4, 4), core.zeros(2, 3, 4, 4) } end, {
   { "one gradient", function() return { core.zeros(2, 3, 4, 4) } end },
   { "another shape", function() return { core.zeros(2, 3, 4, 4), core.zeros(1, 3, 4, 4) } end },
-  { "numbers", function() return { 1, 2 } end } }), self = function()
+  { "numbers", function() return { 1, 2 } end } }), K.optional(K.int(1, 1, 2)), K.optional(K.int(2, 1, 2)),
+  self = function()
   local b = bundle()
   b:forward(core.zeros(2, 2, 4, 4))
   return b

@@ -262,11 +262,59 @@ local function sum_from(encoder, d)
   return sum:copy(d)
 end
 
+-- What the network's stages are called by its parameters' names, without the scale
+-- (csrc/nn/unet.h): on the way up, then on the way down.
+local UP <const>, DOWN <const> = { up = true, merge = true }, { down = true, shrink = true, stem = true }
+
+-- The stage of a U-Net's backward pass in which a parameter's gradient is formed.
+local function stage_of(name, scales, stages)
+  local kind, scale = name:match "^([a-z]+)%.?(%d*)"
+  local s = tonumber(scale) or 1
+  local finest = 2 * scales - stages -- from 1 on
+  if UP[kind] then return s - finest + 1 end
+  return DOWN[kind] and stages - s + 1
+end
+
+--- The encoder's parameters as `backward` is done with them: its readers' and the head's,
+-- then the network's, stage by stage where it has stages.
+-- @treturn {{Param,...},...}
+function Encoder:gradient_parts()
+  local parts = { {} }
+  local function add(part, object)
+    for _, p in ipairs(object:parameters()) do table.insert(part, p) end
+  end
+  if self.head then add(parts[1], self.head) end
+  for _, layer in ipairs(self.readers) do add(parts[1], layer.cn) end
+  for _, level in ipairs(self.levels) do add(parts[1], level.map) end
+  if core.type(self.net) ~= "cglow.UNet" then
+    parts[2] = {}
+    add(parts[2], self.net)
+    return parts
+  end
+  local stages, scales = self.net:stages()
+  for stage = 1, stages do parts[1 + stage] = {} end
+  for _, p in ipairs(self.net:parameters()) do
+    local name = p.name:gsub("^encoder%.", "")
+    table.insert(parts[1 + stage_of(name, scales, stages)], p)
+  end
+  return parts
+end
+
+-- Through the network; `done` is told of each stage, after the part of its readers.
+local function backward_network(net, grads, done)
+  if not done or core.type(net) ~= "cglow.UNet" then return net:backward(grads) end
+  for stage = 1, (net:stages()) do
+    net:backward(grads, false, stage)
+    done(1 + stage)
+  end
+end
+
 --- From the gradients in the places that `gradient_room` gave, and the head's, to all
 -- parameters.
 -- @tparam ?Tensor dfinest gradient of the finest features
 -- @tparam {[int]=Tensor} dconds gradients of the conditions by the index of the layer
-function Encoder:backward(dfinest, dconds)
+-- @tparam[opt] function done is called with each part of `gradient_parts` that is done
+function Encoder:backward(dfinest, dconds, done)
   local grads = self.grads
   grads[0], grads.pooled = dfinest, nil
   for _, layer in ipairs(self.readers) do
@@ -274,7 +322,8 @@ function Encoder:backward(dfinest, dconds)
     grads.pooled = grads.pooled and grads.pooled:add(d) or sum_from(self, d)
   end
   for l, level in ipairs(self.levels) do grads[l] = level.map:backward(level.room) end
-  self.net:backward(grads)
+  if done then done(1) end
+  backward_network(self.net, grads, done)
 end
 
 -- ---- head ------------------------------------------------------------------------------

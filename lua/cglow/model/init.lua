@@ -141,7 +141,8 @@ end
 
 --- The parameters in parts, in the order in which the backward pass is done with them: for
 -- programs that send gradients elsewhere while others are computed. Layers come from the
--- last to the first; what reads x is the last part.
+-- last to the first, then what reads x: a few conditioning networks at a time, or the stages
+-- of the encoder.
 -- @treturn {{Param,...},...} each parameter once; a part may be empty
 function Model:gradient_parts() return passes.gradient_parts(self) end
 

@@ -36,7 +36,7 @@ function M.loss_and_grad(model, x, y, o)
     if head_loss - head_loss ~= 0 then return nil, "loss is not finite; the first layer to blame is head" end
   end
   local dy = passes.backward(model, -1 / (n * d * LN2), o.done)
-  passes.backward_conditions(model, head_backward and head_backward())
+  passes.backward_conditions(model, head_backward and head_backward(), o.done)
   seen.note(model, x)
   return loss - math.log(o.cell_width) / LN2, dy, head_loss
 end

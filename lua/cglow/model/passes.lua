@@ -46,17 +46,37 @@ function M.conditions(model, x, finest)
   return conds
 end
 
+-- Networks of a group whose gradients are told of together, where that is asked for: the
+-- more, the fewer messages; the fewer, the sooner they set out.
+local TOGETHER <const> = 6
+-- Networks for each thread in one call: with fewer, threads wait for each other.
+local FOR_EACH_THREAD <const> = 6
+
+local function shares_of(model) return model.net_group and (#model.grouped + TOGETHER - 1) // TOGETHER or 0 end
+
+local function backward_group(model, dconds, done)
+  local group, grads, count = model.net_group, model.group_grads, #model.grouped
+  for i, at in ipairs(model.grouped) do grads[i] = dconds[at] end
+  if not done then return group:backward(grads) end
+  local each = math.max(1, FOR_EACH_THREAD * core.threads() // TOGETHER)
+  for share = 1, shares_of(model), each do
+    local last = share + each - 1
+    group:backward(grads, (share - 1) * TOGETHER + 1, math.min(last * TOGETHER, count))
+    done(math.min(last, shares_of(model)))
+  end
+end
+
 --- Gradients of the networks' parameters, from `model.condition_grads`, which
 -- `backward` has filled, or of the encoder's.
 -- @tparam Model model
 -- @tparam ?Tensor dfinest gradient of the encoder's finest features, from its head
-function M.backward_conditions(model, dfinest)
+-- @tparam[opt] function done is called with each part of `gradient_parts` that is done
+function M.backward_conditions(model, dfinest, done)
   local dconds = model.condition_grads
-  if model.encoder then return model.encoder:backward(dfinest, dconds) end
-  if model.net_group then
-    for i, at in ipairs(model.grouped) do model.group_grads[i] = dconds[at] end
-    model.net_group:backward(model.group_grads)
-  end
+  local function after_layers(part) done(#model.layers + part) end
+  local tell = done and after_layers
+  if model.encoder then return model.encoder:backward(dfinest, dconds, tell) end
+  if model.net_group then backward_group(model, dconds, tell) end
   for _, layer in ipairs(model.layers) do
     if layer.net and not is_net(layer.net) then layer.net:backward(dconds[layer.index]) end
   end
@@ -226,17 +246,32 @@ function M.backward(model, g, done)
   return walk.down(model.layers, nil, going_back, s)
 end
 
+-- The parameters of the group's networks as `backward_group` is done with them.
+local function group_parts(model)
+  local parts = {}
+  for share = 1, shares_of(model) do
+    parts[share] = {}
+    for i = (share - 1) * TOGETHER + 1, math.min(share * TOGETHER, #model.grouped) do
+      for _, p in ipairs(model.layers[model.grouped[i]].cn:parameters()) do table.insert(parts[share], p) end
+    end
+  end
+  return parts
+end
+
 --- See `Model:gradient_parts`.
 -- @tparam Model model
 -- @treturn {{Param,...},...}
 function M.gradient_parts(model)
   local parts, seen, rest = {}, {}, {}
-  for i = #model.layers, 1, -1 do
-    local layer = model.layers[i]
-    local params = layer.kind == "squeeze" and {} or layer.run:parameters(layer.name .. ".")
+  local function add(params)
     parts[#parts + 1] = params
     for _, p in ipairs(params) do seen[p] = true end
   end
+  for i = #model.layers, 1, -1 do
+    local layer = model.layers[i]
+    add(layer.kind == "squeeze" and {} or layer.run:parameters(layer.name .. "."))
+  end
+  for _, params in ipairs(model.encoder and model.encoder:gradient_parts() or group_parts(model)) do add(params) end
   local all = model:parameters()
   for i = #all, 1, -1 do
     if not seen[all[i]] then rest[#rest + 1] = all[i] end

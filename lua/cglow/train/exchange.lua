@@ -15,7 +15,7 @@ Exchange.__index = Exchange
 
 local M = {}
 
-M.BUCKET = 1 << 20 -- numbers that travel, from which on a bucket is full
+M.BUCKET = 1 << 18 -- numbers that travel, from which on a bucket is full
 
 local BYTES <const> = core.scalar == "double" and 8 or 4 -- of a number
 
