@@ -12,17 +12,24 @@ local folder_names = require "cglow.util.folder_names"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
+local task_of_run = require "cglow.cli.task_of_run"
 local version = require "cglow.util.version"
 local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
 local TASKS <const> = {
-  "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
+  "pairs", "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
 }
+
+-- Commands of a task that the program has, too: then the run or the model file says which task.
+local OF_RUNS <const> = {"evaluate", "predict", "sample"}
 
 -- Commands of the program besides the tasks and the example scripts.
 local COMMANDS <const> = {
+  {"evaluate", "Measure the model of a run, whichever task it is of (--run DIR)"},
+  {"predict", "Answers of such a model for files"},
+  {"sample", "Samples of such a model on a contact sheet"},
   {"baseline", "A feed-forward network for one of the tasks, to hold c-Glow's figures against"},
   {"report", "A report of a training run, or of several to compare, as one HTML page"},
 }
@@ -108,6 +115,18 @@ local function list()
   console.say(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
 end
 
+-- A task's command without the task's name.
+local function run_of_run(name, argv)
+  local task, where = task_of_run.find(argv)
+  if not task then command.misuse(("%s: which run? Name it with --run or --checkpoint"):format(name)) end
+  if not member(TASKS, task) then
+    command.misuse(("%s is of the task '%s', which the program does not know: call the script that made it"):format(
+      where, task))
+  end
+  table.insert(argv, 1, name)
+  return M.run(require("cglow.tasks." .. task), argv)
+end
+
 local function run_example(name, argv)
   local script = not name:find("[^%w_-]") and path.script(name)
   if not script then command.misuse(("there is no command '%s'; 'cglow' alone lists them"):format(name)) end
@@ -122,6 +141,7 @@ local function execute_program(argv)
   command.program = "cglow"
   local module = name:gsub("-", "_")
   if member(TASKS, module) then return M.run(require("cglow.tasks." .. module), argv) end
+  if member(OF_RUNS, name) then return run_of_run(name, argv) end
   if member(COMMANDS, name) then return command.run(name, require("cglow.cli." .. name), argv) end
   return run_example(name, argv)
 end

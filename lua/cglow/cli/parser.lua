@@ -77,18 +77,27 @@ local OWN = {
   integer = function(option) return integer(option, 1) end,
 }
 
+-- Which of a task's own options a command has: those `of` anything it does.
+local TRAINING <const>, DATA <const>, FILES <const> = {data = true, train = true}, {data = true}, {}
+
 -- What the task's data need to be told.
-local function own_options(command, task)
+local function own_options(command, task, does)
   for _, o in ipairs(task.options) do
-    local name = "--" .. o.name
-    command:option(name):argname(o.argname):convert(OWN[o.kind](name)):description(o.description)
+    if o.argname and (not o.of or does[o.of]) then
+      local name = "--" .. o.name
+      local option = command:option(name):argname(o.argname):description(o.description)
+      if o.choices then option:choices(o.choices) end
+      if OWN[o.kind] then option:convert(OWN[o.kind](name)) end
+    end
   end
 end
 
-local function data_choice(command, task)
-  command:option("--data"):argname "DIR"
-    :description "The full data set as published (the embedded samples)."
-  if task then own_options(command, task) end
+local function data_choice(command, task, does)
+  if not task or task.samples ~= false then
+    command:option("--data"):argname "DIR"
+      :description "The full data set as published (the embedded samples)."
+  end
+  if task then own_options(command, task, does or DATA) end
   command:flag("--skip-damaged"):description "Leave out what cannot be read; it is counted."
 end
 
@@ -108,7 +117,7 @@ end
 local function add_train(parser, task)
   local c = parser:command("train"):summary "Learn from a data set; keep all in a run folder."
   c:usage(("Usage: %s train [OPTION ...]"):format(task.name))
-  data_choice(c, task)
+  data_choice(c, task, TRAINING)
   count(c, "--size", "N", ("Height and width, as in %s."):format(sizes_of(task)))
   count(c, "--steps", "N", ("Training steps (%d)."):format(task.steps))
   c:option("--recipe"):argname "NAME":choices {"encoder", "paper"}
@@ -131,8 +140,10 @@ local function add_evaluate(parser, task)
   model_choice(c, task)
   prediction(c, task)
   data_choice(c, task)
-  c:option("--split"):argname "NAME":choices {"train", "valid", "test"}
-    :description "Which part: valid, test or train (valid)."
+  local own = task.samples == false
+  c:option("--split"):argname "NAME":choices(own and {"train", "valid", "all"} or {"train", "valid", "test"})
+    :description(own and "Which part: valid, train or all (valid; all of other folders)."
+      or "Which part: valid, test or train (valid).")
   count(c, "--limit", "N", "Use only the first N images.")
   count(c, "--size", "N", "Their height and width (the model's).")
   c:flag("--compare"):description "Several ways to predict, and what each of them costs."
@@ -149,7 +160,7 @@ local function add_predict(parser, task)
   prediction(c, task)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions)."
   may_replace(c)
-  own_options(c, task)
+  own_options(c, task, FILES)
   if task.predict_options then task.predict_options(c) end
   common(c)
 end

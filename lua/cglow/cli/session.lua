@@ -1,6 +1,7 @@
 --- A trained model, found from the command line, and what it was trained on.
 -- @module cglow.cli.session
 local core = require "cglow.core"
+local identity = require "cglow.tasks.identity"
 local Model = require "cglow.model"
 local command = require "cglow.cli.command"
 local outputs = require "cglow.cli.outputs"
@@ -28,6 +29,15 @@ local function model_path(args, folder)
   return args.checkpoint or (command.must(folder:model()))
 end
 
+-- What a model file says of its task, which must be this one.
+local function known_of(task, path, metadata)
+  local known = command.must(identity.read(metadata))
+  if known.name and known.name ~= task.name then
+    command.misuse(("%s is a model of %s, not of %s"):format(path, known.name, task.name))
+  end
+  return known
+end
+
 -- The size that the model was made for; it must be a model of this task.
 local function size_of(task, model, path)
   local x, y = model.config.x, model.config.y
@@ -50,7 +60,8 @@ end
 --- Load what the options name.
 -- @tparam table task
 -- @tparam table args parsed command line
--- @treturn table `task` (as the run's own options have it), `own` (their values), `model`,
+-- @treturn table `task` (as the run's own options have it), `own` (their values), `trained_on` (those
+-- that the run was started with), `model`,
 -- `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by
 -- default), `own_folder` (is that a run's?), `settings` of the run (or {})
 function M.load(task, args)
@@ -58,15 +69,16 @@ function M.load(task, args)
   local config = run_config(task, args, folder)
   local path = model_path(args, folder)
   local model, _, metadata = command.must(Model.load(path))
-  local saved = command.must(settings.saved(config))
+  local saved = command.must(settings.saved(args.checkpoint and known_of(task, path, metadata) or config))
   local own = task_of.own_options(task, args, saved)
+  local configured = command.try(task_of.configured, task, own)
   if args.centre and (args.samples or args.temperature) then
     command.misuse "--centre: one pass at the centre has no --samples and no --temperature"
   end
   local results = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path
   return {
-    task = task_of.configured(task, own), own = own,
-    model = model, path = path, settings = saved, size = size_of(task, model, path),
+    task = configured, own = own, trained_on = task_of.own_options(task, saved),
+    model = model, path = path, settings = saved, size = size_of(configured, model, path),
     way = {
       samples = args.samples or saved.samples or DEFAULT_SAMPLES, temperature = args.temperature,
       centre = args.centre, consensus = args.consensus, mirror = wants_mirror(args, saved),
@@ -77,6 +89,15 @@ function M.load(task, args)
   }
 end
 
+-- Folders that the model was not trained on are held out as a whole; what is learned from
+-- beside them comes from its own.
+local function part_of(args, session, split)
+  local own, before = session.own, session.trained_on
+  if not own.x or own.x == before.x and own.y == before.y then return split, own end
+  if split == "train" and before.x then return split, before end
+  return args.split or "all", own
+end
+
 --- Data for a session: from `--data`, else what the run was trained on.
 -- @tparam string split
 -- @tparam[opt] integer size by default the model's
@@ -85,11 +106,12 @@ end
 function M.data(args, session, split, size)
   local directory = args.data or session.settings.data
   if directory and not args.data then command.require_path(directory, "directory", "the run's --data") end
+  local part, own = part_of(args, session, split)
   local o = {
-    directory = directory, split = split, size = size or session.size, seed = session.settings.seed or 1,
+    directory = directory, split = part, size = size or session.size, seed = session.settings.seed or 1,
     skip_damaged = args.skip_damaged,
   }
-  for name, value in pairs(session.own) do o[name] = value end
+  for name, value in pairs(own) do o[name] = value end
   return command.must(task_of.data(session.task, o))
 end
 

@@ -4,6 +4,7 @@ local command = require "cglow.cli.command"
 local core = require "cglow.core"
 local dry_run = require "cglow.cli.dry_run"
 local evaluation = require "cglow.tasks.evaluation"
+local identity = require "cglow.tasks.identity"
 local init_from = require "cglow.cli.init_from"
 local Model = require "cglow.model"
 local runfolder = require "cglow.run.folder"
@@ -36,15 +37,15 @@ local function source_of(args, folder, config)
 end
 
 -- The task's defaults, then what the model needs whose weights are taken, then the resumed
--- run's settings, then the command line.
-local function resolve(task, args, saved, source)
+-- run's settings, then the command line and what the task has settled for its own options.
+local function resolve(task, args, saved, source, own)
   local s = settings.defaults(task, recipe_of(args, saved, source))
   s.steps, s.seed = task.steps, 1
   if source then
     for name, value in pairs(settings.of_model(source.config)) do s[name] = value end
   end
   training.settings(s, saved, args, FLAGS)
-  for name, value in pairs(task_of.own_options(task, args)) do s[name] = value end
+  for name, value in pairs(own) do s[name] = value end
   for name, value in pairs(args.config) do s[name] = value end
   s.size = s.size or (s.data and task.size or task.sample_size)
   if not s["encoder.channels"] then s.init = s.init or task.init end
@@ -92,14 +93,15 @@ return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config, saved = training.saved(args, folder, "task", task.name)
   local source = source_of(args, folder, config)
-  local s = resolve(task, args, saved, source)
-  task = task_of.configured(task, task_of.own_options(task, s))
+  local own = command.must(task_of.settle(task, task_of.own_options(task, args, saved)))
+  task = command.try(task_of.configured, task, own)
+  local s = resolve(task, args, saved, source, own)
   local sets = training.sets(task, s)
   local model = make_model(task, s, source)
   local options = trainer_options(task, args, s, model, sets)
   if args.dry_run then return dry_run(task, args, model, options) end
 
-  options.run = folder.path
+  options.run, options.metadata = folder.path, {task = identity.text(task, s)}
   options.config = training.describe({
     task = task.name, title = task.title, init_from = source and init_from.describe(source) or config.init_from,
   }, task.name, args, s, model, sets, config)

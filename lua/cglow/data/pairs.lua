@@ -4,12 +4,12 @@
 --     DIR/NAME_x.png   and   DIR/NAME_y.png       two endings
 --     DIR/train.txt, DIR/valid.txt                names, one in each line; optional
 -- @module cglow.data.pairs
-local core = require "cglow.core"
+local answers = require "cglow.data.answers"
 local image = require "cglow.image"
-local metrics = require "cglow.metrics"
 local options = require "cglow.util.options"
 local files = require "cglow.data.files"
 local labels = require "cglow.data.labels"
+local partners = require "cglow.data.partners"
 local source = require "cglow.data.source"
 
 local CHANNELS = {type = "integer", one_of = {1, 3}}
@@ -26,15 +26,19 @@ local OPTIONS = source.options {
   classes = {type = "integer", min = 2, max = 256},
   colours = {type = "table"},
   held_out = {type = "number", default = 0.2, above = 0, below = 1},
+  valid = {type = "string", path = true},
+  partial = {type = "boolean", default = false},
   seed = {type = "integer", default = 0},
 }
 
 -- ---- which pairs -----------------------------------------------------------
 
+local function path_of(dir, which) return (which:sub(1, 1) == "/" or dir == ".") and which or files.join(dir, which) end
+
 -- Each gives name → path of the x's (or y's), the names in order, and the files that
 -- are neither; nil and a message when the folder is at fault.
 local function in_folder(dir, which)
-  local folder = files.join(dir, which)
+  local folder = path_of(dir, which)
   local list, message = files.images(folder)
   if not list then return nil, message end
   local paths, names = {}, {}
@@ -57,13 +61,21 @@ local function by_ending(dir, list, which)
   return paths, names
 end
 
--- x, y (name → path) and the names of the x's.
+-- x, y (name → path), the names of the x's, and the form of their partners' names where it is another.
 local function both_folders(dir, o)
   local x, names = in_folder(dir, o.x)
   if not x then return nil, names end
-  local y, message = in_folder(dir, o.y)
-  if not y then return nil, message end
-  return x, y, names
+  local y, others = in_folder(dir, o.y)
+  if not y then return nil, others end
+  if path_of(dir, o.x) == path_of(dir, o.y) then names, others = partners.deal(names) end
+  local partner, form = partners.match(names, others)
+  if not partner then return nil, form end
+  local found, taken, single = {}, {}, {}
+  for name, other in pairs(partner) do found[name], taken[other] = y[other], true end
+  for _, other in ipairs(others) do
+    if not taken[other] then single[#single + 1] = other end
+  end
+  return x, found, names, form, single
 end
 
 local function both_endings(dir, o)
@@ -84,32 +96,45 @@ local function both_endings(dir, o)
   return x, y, names
 end
 
-local function say_single(y, x, dir, o)
+local function single_of(y, x)
   local single = {}
   for name in pairs(y) do
     if not x[name] then single[#single + 1] = name end
   end
   files.sort(single)
-  files.passed_over(("images (%s) in %s have no partner (%s)"):format(o.y, dir, o.x), single)
+  return single
+end
+
+-- What lies there without a partner: an error, or passed over and told.
+local function about_single(dir, items, missing, single, form, o)
+  if not o.partial then
+    local ok, message = files.none_missing(("partners (%s) of images (%s)"):format(o.y, o.x), missing,
+      #items + #missing)
+    if not ok then return nil, message end
+  end
+  if o.partial then partners.tell(path_of(dir, o.x), path_of(dir, o.y), #items, form, missing, single)
+  else files.passed_over(("images (%s) in %s have no partner (%s)"):format(o.y, dir, o.x), single) end
+  return items
 end
 
 local function find_all(dir, o)
-  local folders = files.is_folder(files.join(dir, o.x)) and files.is_folder(files.join(dir, o.y))
-  local x, y, names = (folders and both_folders or both_endings)(dir, o)
+  local folders = files.is_folder(path_of(dir, o.x)) and files.is_folder(path_of(dir, o.y))
+  local x, y, names, form, single = (folders and both_folders or both_endings)(dir, o)
   if not x then return nil, y end
   if #names == 0 then
     return nil, ("no pairs in %s (looked for images in %s/ and %s/, and for NAME_%s and NAME_%s)"):format(
-      dir, files.join(dir, o.x), files.join(dir, o.y), o.x, o.y)
+      dir, path_of(dir, o.x), path_of(dir, o.y), o.x, o.y)
   end
   local items, missing = {}, {}
-  for i, name in ipairs(names) do
-    if not y[name] then missing[#missing + 1] = name end
-    items[i] = {name = name, x = x[name], y = y[name]}
+  for _, name in ipairs(names) do
+    if y[name] then items[#items + 1] = {name = name, x = x[name], y = y[name]} else missing[#missing + 1] = name end
   end
-  local ok, message = files.none_missing(("partners (%s) of images (%s)"):format(o.y, o.x), missing, #names)
-  if not ok then return nil, message end
-  say_single(y, x, dir, o)
-  return items
+  single = single or single_of(y, x)
+  if #items == 0 and o.partial then
+    return nil, ("no picture of %s has a partner in %s: names there are like %s, here like %s"):format(
+      path_of(dir, o.x), path_of(dir, o.y), single[1] or "none", missing[1])
+  end
+  return about_single(dir, items, missing, single, form or {}, o)
 end
 
 local function listed(path, items)
@@ -142,16 +167,31 @@ end
 
 local function say_dealt(dir, items, o)
   local valid = math.floor(o.held_out * #items + 0.5)
-  files.notify_once(("%s has no %s.txt: of its %d pairs %d are taken for train, %d for valid, by their names"):format(
-    dir, o.split, #items, #items - valid, valid))
+  files.notify_once(("%s of the %d pairs %d are taken for train, %d for valid, by their names"):format(
+    o.partial and "there is no list of those to hold out:" or ("%s has no %s.txt:"):format(dir, o.split),
+    #items, #items - valid, valid))
+end
+
+-- The pairs that a list names are held out; all others are to learn from.
+local function by_valid(items, o)
+  local held, message = listed(o.valid, items)
+  if not held then return nil, message end
+  if o.split == "valid" then return held end
+  local is_held, rest = {}, {}
+  for _, item in ipairs(held) do is_held[item] = true end
+  for _, item in ipairs(items) do
+    if not is_held[item] then rest[#rest + 1] = item end
+  end
+  return #rest > 0 and rest or nil, ("%s names all pairs: none is left to learn from"):format(o.valid)
 end
 
 local function find_items(dir, o)
   if not files.is_folder(dir) then return nil, "there is no folder " .. dir end
   local items, message = find_all(dir, o)
   if not items or o.split == "all" then return items, message end
+  if o.valid then return by_valid(items, o) end
   local list = files.join(dir, o.split .. ".txt")
-  if files.is_file(list) then return listed(list, items) end
+  if files.is_file(list) and not o.partial then return listed(list, items) end
   local part = dealt(items, o)
   if #part == 0 then return nil, ("%d pairs are too few for a part '%s'"):format(#items, o.split) end
   say_dealt(dir, items, o)
@@ -164,41 +204,13 @@ local function resized(t, size)
   return size and image.resize(t, size[1], size[2]) or t
 end
 
--- Each gives y of a file as it is there, and y as the model wants it:
--- function(path, o) → tensor, or nil and a message; function(tensor, o) → tensor.
-local kinds = {}
-
-local function load_picture(path, o) return image.load(path, {channels = o.y_channels}) end
-
-kinds.continuous = {load = load_picture, make = function(t, o) return resized(t, o.y_size) end}
-
-kinds.image = {load = load_picture, make = function(t, o) return (resized(t, o.y_size) * 255):round() / 255 end}
-
-kinds.mask = {
-  load = labels.mask,
-  make = function(t, o)
-    local mask = resized(t, o.y_size):gt(0.5)
-    return o.y_channels == 3 and core.cat({mask, mask, mask}, 1) or mask
-  end,
-}
-
-kinds.labels = {
-  load = function(path, o)
-    local map, message = labels.map(path, o.classes, o.colours)
-    return map and metrics.one_hot(map + 1, o.classes), message
-  end,
-  make = function(t, o)
-    return o.y_size and metrics.one_hot(metrics.argmax(resized(t, o.y_size)), o.classes) or t
-  end,
-}
-
 -- Is y to have another shape than x, because the options say so?
 local function differs_on_purpose(o)
   return o.size and o.y_size and o.size[1] * o.y_size[2] ~= o.size[2] * o.y_size[1]
 end
 
 local function read(item, o)
-  local kind = kinds[o.kind]
+  local kind = answers[o.kind]
   local x, y, ok, message
   x, message = image.load(item.x, {channels = o.x_channels})
   if not x then return nil, message end
@@ -256,14 +268,15 @@ local function shown_colours(o)
   return table.concat(list, " ")
 end
 
-local CELL_WIDTH = {image = 1 / 256, mask = 1, labels = 1}
-
 --- Any folder of image pairs.
 -- @function pairs
 -- @string dir
 -- @tparam[opt] table opts
 --
--- * `x` = "x", `y` = "y": names of the two folders, or endings after an underscore
+-- * `x` = "x", `y` = "y": names of the two folders (below dir, or absolute), or endings after an
+--   underscore; in two folders a partner's name may have a word more, as in NAME_mask (`cglow.data.partners`)
+-- * `partial` = false: pass over pictures without a partner (told once) instead of refusing; lists in DIR
+--   are not looked for then
 -- * `size`: height and width of x and y, an integer or {height, width}; by default as in the
 --   files, which then must all be alike
 -- * `y_size`: of y, when it is another; unless both sizes say otherwise, the files of a pair
@@ -275,7 +288,8 @@ local CELL_WIDTH = {image = 1 / 256, mask = 1, labels = 1}
 -- * `colours`: {{red, green, blue},…} of the labels 0, 1, …, each from 0 to 255, for labels in colours
 -- * `x_channels`, `y_channels`: 1 or 3; by default as in the files (1 for a mask)
 -- * `split` = "all", "train" or "valid": by DIR/train.txt and DIR/valid.txt where there are such lists,
---   else `held_out` = 0.2 of the pairs are "valid", chosen by their names and `seed` = 0
+--   else `held_out` = 0.2 of the pairs are "valid", chosen by their names and `seed` = 0; `valid`:
+--   path of a list of the names to hold out, in place of these
 -- * `cache` = "memory", "disk" or "none"
 -- @treturn[1] Dataset
 -- @treturn[2] nil when something is missing
@@ -293,6 +307,6 @@ return function(dir, opts)
     name = ("pairs %s"):format(o.split), items = items, paths = {"x", "y"}, cache = o.cache,
     recipe = ("pairs 2 %s x %s %s y %s %s classes %s colours %s"):format(o.kind, shown(o.size), o.x_channels,
       shown(o.y_size), o.y_channels, o.classes, shown_colours(o)),
-    read = reader(dir, #items, o), info = {cell_width = CELL_WIDTH[o.kind]},
+    read = reader(dir, #items, o), info = {cell_width = answers[o.kind].cell_width},
   }
 end

@@ -17,7 +17,7 @@ local DEFINITION = {
   classes = {type = "integer", min = 2, max = 256}, colours = {type = "table"},
   title = {type = "string"},
   predicts = {type = "string"},
-  samples = {type = "string"},
+  samples = {type = "string|boolean"},
   sizes = {type = "table", default = {32, 64, 128}},
   size = {type = "integer", min = 1},
   sample_size = {type = "integer", min = 1},
@@ -44,7 +44,7 @@ local DEFINITION = {
   values_all = {type = "function"}, channels = {type = "integer", min = 1}, finish = {type = "function"},
   predict_options = {type = "function"},
   options = {type = "table", default = {}},
-  configure = {type = "function"},
+  settle = {type = "function"}, configure = {type = "function"},
   tiled = {type = "boolean", default = false},
   notes = {type = "string"},
   read_input = {type = "function"},
@@ -81,7 +81,8 @@ end
 -- * `title`, and `predicts`, what `predict` does: one line each
 -- * `sizes`, `size`: sizes worth naming, and the default (the first of them); `sample_size`: the
 --   default for the embedded samples, when they are smaller; `steps`, `init`: defaults
--- * `samples`: name of the embedded sample set; the task's own name when absent
+-- * `samples`: name of the embedded sample set; the task's own name when absent; false: `data` finds
+--   its files by the task's own options
 -- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones;
 --   `recipe`: those that differ from the recipe "encoder"
 -- * `augment_y`: what augmentation shall take y for (see `transform.augment`)
@@ -105,8 +106,12 @@ end
 --   model's size. (With tiles, x and y have the same height and width.)
 -- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message, for `sample`
 -- * `options`: what its data need to be told, on the command line and in the run's settings: a
---   list of {name =, argname =, kind = "number" or "integer", description =}; `data` gets
---   their values beside the others
+--   list of {name =, argname =, kind =, description =}; `data` gets their values beside the others.
+--   `kind` is "number", "integer", "word", "folder" or "file", `choices` a list of words; `of` = "data"
+--   or "train" for one that only commands with data, or `train` alone, should have. Without
+--   `argname` it is not on the command line (then also "string" and "boolean")
+-- * `settle`: function(values of `options`) that gives all values, those that were not given as the
+--   data have them, or nil and a message; `train` calls it
 -- * `configure`: function(values of `options`) that gives the task to go on with
 -- * `predict_options`: function(command) that adds options of its own to `predict`
 -- @treturn table the task
@@ -141,6 +146,17 @@ function M.own_options(task, ...)
   return values
 end
 
+--- All values of a task's own options, those that were not given as its data have them.
+-- @tparam table task
+-- @tparam table values
+-- @treturn[1] table
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.settle(task, values)
+  if task.settle then return task.settle(values) end
+  return values
+end
+
 --- The task for these values of its own options.
 function M.configured(task, values) return task.configure and task.configure(values) or task end
 
@@ -154,7 +170,9 @@ function M.configured(task, values) return task.configure and task.configure(val
 -- @treturn[2] string message
 function M.data(task, o)
   local directory, source = o.directory, o.directory
-  if not directory then
+  if task.samples == false then
+    source = o.x and ("%s and %s"):format(o.x, o.y) or "no folder"
+  elseif not directory then
     directory, source = sample_dir(task.samples or task.name)
     if not directory then return nil, source end
     source = "embedded samples"

@@ -118,6 +118,8 @@ local OTHERS = {
   range = "number", unit = "number", crop = "integer", skip_damaged = "boolean",
   steps = "integer", seed = "integer", size = "integer", init = "string", data = "string", recipe = "string",
   channels = "integer", lr = "number",
+  x = "string", y = "string", kind = "string", valid = "string", colours = "string", classes = "integer",
+  grey = "boolean",
 }
 
 local function is_kind(value, kind)

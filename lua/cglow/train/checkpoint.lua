@@ -22,24 +22,23 @@ local TRAINED = ".value"
 -- @param optimizer
 -- @param averaging see `cglow.train.averaging`
 -- @tparam table training_state as `cglow.train.state` wants it; NaN is not kept
+-- @tparam[opt] {[string]=string} more metadata
 -- @treturn[1] boolean true
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.save(path, model, optimizer, averaging, training_state)
+function M.save(path, model, optimizer, averaging, training_state, more)
   local moments, steps = optimizer:state()
   local tensors = {}
   for name, tensor in pairs(moments) do tensors[PREFIX .. name] = tensor end
   local _ <close> = averaging:exchange()
   local trained, updates = averaging:trained()
   for name, tensor in pairs(trained) do tensors[PREFIX .. name .. TRAINED] = tensor end
-  return model:save(path, {
-    tensors = tensors,
-    metadata = {
-      training = json.encode({optimizer_steps = steps, average_updates = updates, state = training_state},
-        {not_finite = "null"}),
-      cell_width = json.encode(training_state.cell_width), -- for those who only load the model
-    },
-  })
+  local metadata = {}
+  for key, text in pairs(more or {}) do metadata[key] = text end
+  metadata.training = json.encode({optimizer_steps = steps, average_updates = updates, state = training_state},
+    {not_finite = "null"})
+  metadata.cell_width = json.encode(training_state.cell_width) -- for those who only load the model
+  return model:save(path, {tensors = tensors, metadata = metadata})
 end
 
 local Checkpoint = {}

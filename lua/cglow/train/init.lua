@@ -102,7 +102,8 @@ local function takes_x(model) return not (model.config and model.config.x == nil
 -- * `resume` = false: go on from the newest checkpoint in `run`
 -- * `recover_after` = 100: good steps after which a halving of the step size is undone
 -- * `max_refused` = 10: refused steps in a row that end the training
--- * `config`: table written to config.json, for the report
+-- * `config`: table written to config.json, for the report; `metadata`: strings by name that all model
+--   files get beside what they have
 -- * `progress`: "bar", "lines", "json" or "quiet"; by default a bar on a terminal, else lines
 -- * `on_step`: function(trainer) called after each step, `on_validation`: function(trainer,
 --   metrics) after each validation; they may call `set_lr` and `stop`

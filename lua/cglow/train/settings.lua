@@ -24,7 +24,7 @@ local SPEC = {
   run = {type = "string", path = true}, keep = integer(1, 3), resume = {type = "boolean", default = false},
   recover_after = integer(1, 100), max_refused = integer(1, 10),
   calm = {renamed = "recover_after"}, give_up = {renamed = "max_refused"},
-  config = {type = "table"},
+  config = {type = "table"}, metadata = {type = "table", default = {}},
   progress = {type = "string", one_of = {"bar", "lines", "json", "quiet"}},
 }
 

@@ -96,6 +96,14 @@ local function first_not_finite(model)
   end
 end
 
+-- What every model file says beside its configuration.
+local function metadata_of(trainer, more)
+  local metadata = more or {}
+  for key, text in pairs(trainer.options.metadata) do metadata[key] = text end
+  metadata.cell_width = json.encode(trainer.options.cell_width)
+  return metadata
+end
+
 --- Write a checkpoint, unless this step has one.
 -- @param trainer
 -- @tparam[opt] boolean refused was the step? Then nothing changed, and its checkpoint would
@@ -108,7 +116,7 @@ function Store:save_checkpoint(trainer, refused)
   if refused then return end
   must(self.log:sync()) -- the log never lags behind the checkpoint
   must(checkpoint.save(self.folder:checkpoint(step), trainer.model, trainer.optimizer, trainer.averaging,
-    trainer:state()))
+    trainer:state(), trainer.options.metadata))
   must(self.folder:keep(step, self.count))
   self.saved = step
 end
@@ -117,9 +125,7 @@ end
 function Store:save_model(trainer)
   if not self.folder then return end
   local _ <close> = trainer.averaging:exchange()
-  must(trainer.model:save(self.folder:file("model.safetensors"), {
-    metadata = {cell_width = json.encode(trainer.options.cell_width)},
-  }))
+  must(trainer.model:save(self.folder:file("model.safetensors"), {metadata = metadata_of(trainer)}))
 end
 
 --- Write the model as the best one so far.
@@ -127,7 +133,7 @@ function Store:save_best(trainer, metrics)
   if not self.folder then return end
   local validation = json.encode({step = trainer:step_count(), metrics = metrics}, {not_finite = "null"})
   must(trainer.model:save(self.folder:file("best.safetensors"), {
-    metadata = {validation = validation, cell_width = json.encode(trainer.options.cell_width)},
+    metadata = metadata_of(trainer, {validation = validation}),
   }))
 end
 

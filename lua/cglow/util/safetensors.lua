@@ -289,8 +289,8 @@ local function read_tensors(reader, entries, origin, sums)
   return tensors
 end
 
--- Everything between opening and closing; messages do not name the file yet.
-local function load_from(reader)
+-- All but the tensors: the metadata, where they are, and what their checksums should be.
+local function read_front(reader)
   local size, message, code = reader:size()
   if not size then return nil, message, code end
   local text, origin
@@ -307,14 +307,18 @@ local function load_from(reader)
   if not entries then return nil, message end
   sums, message = read_checksums(metadata, entries)
   if not sums then return nil, message end
+  metadata[CHECKSUMS] = nil
+  return {metadata = metadata, entries = entries, sums = sums, origin = origin}
+end
+
+-- Everything between opening and closing; messages do not name the file yet.
+local function load_from(reader)
+  local front, message, code = read_front(reader)
+  if not front then return nil, message, code end
   local tensors
-  tensors, message, code = read_tensors(reader, entries, origin, sums)
+  tensors, message, code = read_tensors(reader, front.entries, front.origin, front.sums)
   if not tensors then return nil, message, code end
-  local notes = {}
-  for key, value in pairs(metadata) do
-    if key ~= CHECKSUMS then notes[key] = value end
-  end
-  return tensors, notes
+  return tensors, front.metadata
 end
 
 --- Read all tensors of a file. Those without dimensions come as shape {1}.
@@ -333,6 +337,22 @@ function M.load(path)
   tensors, metadata, code = load_from(reader)
   if not tensors then return nil, ("%s: %s"):format(path, metadata), code or file.EBADMSG end
   return tensors, metadata
+end
+
+--- What a file says of itself, without its tensors.
+-- @tparam string path
+-- @treturn[1] {[string]=string,...} metadata without the checksums
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] integer code
+function M.metadata(path)
+  options.arg("safetensors.metadata", 1, "path", path, {type = "string", path = true})
+  local reader <close>, message, code = file.open(path)
+  if not reader then return nil, message, code end
+  local front
+  front, message, code = read_front(reader)
+  if not front then return nil, ("%s: %s"):format(path, message), code or file.EBADMSG end
+  return front.metadata
 end
 
 return M
