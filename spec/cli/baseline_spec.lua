@@ -16,9 +16,7 @@ end
 local SMALL <const> = "binary_segmentation --size 8 --channels 2 --depth 1 --threads 1 --limit 5"
 
 describe("the command baseline", function()
-  local run
-  before_each(function() run = scratch.folder() end)
-  after_each(function() scratch.remove(run) end)
+  local run <const> = scratch.each(before_each, after_each)
 
   it("trains, and prints the network's score beside those of trivial answers", function()
     local out, code = baseline(("%s --steps 3 --json --run %s"):format(SMALL, run))

@@ -2,17 +2,11 @@
 local cglow = require "cglow"
 local command_line = require "spec.support.command_line"
 local json = require "cglow.util.json"
-local toy = require "spec.support.toy"
 
 local TOY <const> = command_line.TOY
 
 describe("train --init-from", function()
-  local folder, remove, run
-  before_each(function()
-    folder, remove = toy.folder()
-    run = command_line.runner(folder)
-  end)
-  after_each(function() remove() end)
+  local folder, run = command_line.each(before_each, after_each)
 
   local function train(name, options)
     return run(TOY, ("train --quiet --run '%s/%s' %s"):format(folder, name, options or ""))

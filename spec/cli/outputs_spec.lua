@@ -1,29 +1,17 @@
 --- What commands write, what they leave alone, and how they go on past what cannot be read.
+local command_line = require "spec.support.command_line"
 local core = require "cglow.core"
 local image = require "cglow.image"
 local json = require "cglow.util.json"
 local lfs = require "lfs"
 local png = require "spec.fixtures.image.png"
 local sets = require "spec.support.sets"
-local toy = require "spec.support.toy"
 
-local TOY <const> = "spec/support/toy_task.lua"
+local TOY <const> = command_line.TOY
 local TINY <const> = "--recipe paper --config depth=1 --config levels=2 --config cn.channels=2 --config cn.width=4 "
   .. "--config coupling.width=4 --config valid_images=0 --config samples=2 --steps 2 --size 16"
 
-local folder, remove
-before_each(function() folder, remove = toy.folder() end)
-after_each(function() remove() end)
-
--- Run a script; gives its exit code, standard output and error output.
-local function run(script, arguments, out)
-  local err = folder .. "/.err"
-  out = out or folder .. "/.out"
-  local setting = ("LUA_PATH='%s' LUA_CPATH='%s' OMP_NUM_THREADS=1 CGLOW_CACHE='%s/.cache'"):format(
-    package.path, package.cpath, folder)
-  local _, _, code = os.execute(("%s lua5.4 %s %s >'%s' 2>'%s'"):format(setting, script, arguments, out, err))
-  return code, out == "/dev/full" and "" or toy.read(out), toy.read(err)
-end
+local folder, run = command_line.each(before_each, after_each)
 
 local function train() assert.equal(0, (run(TOY, ("train --quiet --run '%s/run'"):format(folder)))) end
 
@@ -146,7 +134,7 @@ it("a command whose output cannot be written fails", function()
     with_run "evaluate --limit 2 --json", with_run "evaluate --limit 2", with_run "sample --images 1 --json",
     "train --config help",
   } do
-    local code, _, err = run(TOY, command, "/dev/full")
+    local code, _, err = run(TOY, command, nil, "/dev/full")
     assert.equal(1, code, command)
     assert.matches("standard output: No space left on device", err)
   end

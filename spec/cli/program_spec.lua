@@ -1,20 +1,12 @@
 -- The program `cglow` as it is called in a checkout; spec/docs/install_spec.lua
 -- calls it where it was installed.
+local command_line = require "spec.support.command_line"
 local json = require "cglow.util.json"
-local toy = require "spec.support.toy"
 
 describe("the program cglow", function()
-  local folder, remove
-  before_each(function() folder, remove = toy.folder() end)
-  after_each(function() remove() end)
+  local folder, run = command_line.each(before_each, after_each)
 
-  -- Its exit code, standard output and error output.
-  local function cglow(arguments)
-    local out, err = folder .. "/.out", folder .. "/.err"
-    local _, _, code = os.execute(("OMP_NUM_THREADS=1 %s lua/cglow/cli/program.lua %s >'%s' 2>'%s'"):format(
-      os.getenv "LUA" or "lua5.4", arguments, out, err))
-    return code, toy.read(out), toy.read(err)
-  end
+  local function cglow(arguments) return run("lua/cglow/cli/program.lua", arguments) end
 
   it("lists the tasks, its commands and the examples, each once", function()
     for _, how in ipairs {"", "--help"} do

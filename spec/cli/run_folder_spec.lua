@@ -1,4 +1,5 @@
 --- Runs on poor file systems, in folders from strangers, and under signals that come twice.
+local command_line = require "spec.support.command_line"
 local core = require "cglow.core"
 local json = require "cglow.util.json"
 local lfs = require "lfs"
@@ -7,23 +8,9 @@ local report = require "cglow.report"
 local sets = require "spec.support.sets"
 local toy = require "spec.support.toy"
 
-local TOY <const> = "spec/support/toy_task.lua"
+local folder, run_script, train = command_line.each(before_each, after_each)
 
-local folder, remove
-before_each(function() folder, remove = toy.folder() end)
-after_each(function() remove() end)
-
-local function run(arguments, environment)
-  local out, err = folder .. "/.out", folder .. "/.err"
-  local setting = ("LUA_PATH='%s' LUA_CPATH='%s' OMP_NUM_THREADS=1 %s"):format(package.path, package.cpath,
-    environment or "")
-  local _, _, code = os.execute(("%s lua5.4 %s %s >'%s' 2>'%s'"):format(setting, TOY, arguments, out, err))
-  return code, toy.read(out), toy.read(err)
-end
-
-local function train(more, environment)
-  return run(("train --quiet --run '%s/run' %s"):format(folder, more or ""), environment)
-end
+local function run(arguments, environment) return run_script(command_line.TOY, arguments, environment) end
 
 local function file(name) return folder .. "/run/" .. name end
 local function link(to, name) assert(lfs.link(to, file(name), true)) end

@@ -1,4 +1,5 @@
 -- Data sets: samples, batches, parts, caches.
+local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local data = require "cglow.data"
 local safetensors = require "cglow.util.safetensors"
@@ -151,9 +152,7 @@ describe("data.Dataset", function()
 end)
 
 describe("Dataset:disk_cache", function()
-  local dir, remove
-  before_each(function() dir, remove = sets.folder() end)
-  after_each(function() remove() end)
+  local dir <const> = scratch.each(before_each, after_each)
 
   local function the_file()
     local found

@@ -1,4 +1,5 @@
 -- Depth frames, their fused references, and the reader of 7-Scenes.
+local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local baselines = require "cglow.tasks.baselines"
 local data = require "cglow.data"
@@ -40,9 +41,7 @@ local function write_sequence(dir, n)
 end
 
 describe("data.depth", function()
-  local dir, remove
-  before_each(function() dir, remove = sets.folder() end)
-  after_each(function() remove() end)
+  local dir <const> = scratch.each(before_each, after_each)
 
   it("reads millimetres as metres, 0 and 65535 as no reading", function()
     sets.save(dir .. "/d.png", core.tensor {{0, 65535, 1, 2500}}, {bits = 16, raw = true})

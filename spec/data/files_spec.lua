@@ -1,13 +1,12 @@
 --- Which files of a folder are taken, and what is said of the others.
+local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local data = require "cglow.data"
 local files = require "cglow.data.files"
 local image = require "cglow.image"
 local sets = require "spec.support.sets"
 
-local dir, remove
-before_each(function() dir, remove = sets.folder() end)
-after_each(function() remove() end)
+local dir <const> = scratch.each(before_each, after_each)
 
 local picture = core.full(3, 4, 6, 0.5)
 

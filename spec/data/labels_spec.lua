@@ -1,4 +1,5 @@
 --- What masks and label maps mean, and which pictures belong together.
+local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local data = require "cglow.data"
 local image = require "cglow.image"
@@ -6,9 +7,7 @@ local labels = require "cglow.data.labels"
 local png = require "spec.fixtures.image.png"
 local sets = require "spec.support.sets"
 
-local dir, remove
-before_each(function() dir, remove = sets.folder() end)
-after_each(function() remove() end)
+local dir <const> = scratch.each(before_each, after_each)
 
 -- A row of samples as a file; o: `bits`, `colour` (PNG's type), `palette` ({{r, g, b}, …}).
 local function write(name, samples, o)

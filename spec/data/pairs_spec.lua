@@ -1,4 +1,5 @@
 -- Any two folders of pictures as a data set.
+local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local data = require "cglow.data"
 local sets = require "spec.support.sets"
@@ -6,9 +7,7 @@ local sets = require "spec.support.sets"
 local function grey(value) return core.full(1, 6, 8, value) end
 
 describe("data.pairs", function()
-  local dir, remove
-  before_each(function() dir, remove = sets.folder() end)
-  after_each(function() remove() end)
+  local dir <const> = scratch.each(before_each, after_each)
 
   local function write_folders(n)
     for i = 1, n do

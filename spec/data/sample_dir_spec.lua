@@ -1,14 +1,12 @@
 -- Where the embedded sample sets are found.
+local scratch = require "spec.fixtures.scratch"
 local data = require "cglow.data"
 local lfs = require "lfs"
-local sets = require "spec.support.sets"
 
 local TASKS = {"binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting"}
 
 describe("data.sample_dir", function()
-  local dir, remove
-  before_each(function() dir, remove = sets.folder() end)
-  after_each(function() remove() end)
+  local dir <const> = scratch.each(before_each, after_each)
 
   local here = lfs.currentdir()
 

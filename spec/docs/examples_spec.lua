@@ -1,17 +1,11 @@
 --- The example scripts that compare and show things, on the embedded samples.
 local cglow = require "cglow"
-local sets = require "spec.support.sets"
+local command_line = require "spec.support.command_line"
 
 describe("example", function()
-  local folder, remove
-  before_each(function() folder, remove = sets.folder() end)
-  after_each(function() remove() end)
+  local folder, run_script = command_line.each(before_each, after_each)
 
-  local function run(command)
-    local _, _, code = os.execute(("OMP_NUM_THREADS=1 lua5.4 examples/%s >'%s/out' 2>'%s/err'"):format(
-      command, folder, folder))
-    return code, sets.read(folder .. "/out"), sets.read(folder .. "/err")
-  end
+  local function run(command) return run_script("examples/" .. command, "") end
 
   it("show_fusion draws noisy and fused depth and their difference", function()
     local code, out, err = run(("show_fusion.lua --frames 2 --size 64 --sheet '%s/f.png'"):format(folder))

@@ -1,10 +1,10 @@
 -- Installs in each way that the README promises, and uses what was installed
 -- from another folder.  Nothing is fetched: the rocks that cglow needs come from
 -- the system's packages here, so LuaRocks is told not to look at them.
+local scratch = require "spec.fixtures.scratch"
 local lfs = require "lfs"
 local cglow = require "cglow"
 local path = require "cglow.util.path"
-local toy = require "spec.support.toy"
 
 local checkout <const> = lfs.currentdir()
 local LUAROCKS <const> = "luarocks --lua-version=5.4 "
@@ -31,9 +31,7 @@ local function count_files(folder)
 end
 
 describe("an installed cglow", function()
-  local folder, remove
-  before_each(function() folder, remove = toy.folder() end)
-  after_each(function() remove() end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   -- Every way ends with a command; with it, train from a folder of one's own.
   local function use(command)

@@ -2,15 +2,11 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local lfs = require "lfs"
+local scratch = require "spec.fixtures.scratch"
 local png = require "spec.fixtures.image.png"
 local tools = require "spec.fixtures.image.tools"
 
-local function read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read("a")
-end
-
-local function fixture(name) return read("spec/fixtures/image/" .. name) end
+local function fixture(name) return scratch.read("spec/fixtures/image/" .. name) end
 
 local function made_png(options)
   options.width, options.height = 5, 3

@@ -1,5 +1,6 @@
 -- model:diagnose on sound models, and on models with one layer made faulty.
 local core = require "cglow.core"
+local threads = require "spec.support.threads"
 local models = require "spec.support.models"
 
 local CONDITIONAL = {
@@ -28,9 +29,8 @@ local function row(d, name)
   end
 end
 
-local threads = core.threads()
-setup(function() core.threads(1) end) -- the quickest for layers this small
-teardown(function() core.threads(threads) end)
+setup(threads.one)
+teardown(threads.restore)
 
 -- One layer faulty, for this reason, and named in print.
 local function only_faulty(d, name, reason)

@@ -1,13 +1,13 @@
 -- Does the model depend on x? What each `init` leaves without gradient for ever
 -- (lua/README.md, starts), counted on the paper's number of layers.
 local core = require "cglow.core"
+local threads = require "spec.support.threads"
 local cglow = require "cglow"
 
 local LEVELS, DEPTH, STEPS = 3, 8, 50
 
-local threads = core.threads()
-setup(function() core.threads(1) end) -- the quickest for layers this small
-teardown(function() core.threads(threads) end)
+setup(threads.one)
+teardown(threads.restore)
 
 -- Trains on noise. Returns the model and a list of the parameters that have
 -- had no gradient in any step.

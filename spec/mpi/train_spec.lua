@@ -1,4 +1,5 @@
 -- A trainer in several processes: what happens to one of them happens to all.
+local scratch = require "spec.fixtures.scratch"
 local json = require "cglow.util.json"
 local ranks = require "spec.support.ranks"
 local safetensors = require "cglow.util.safetensors"
@@ -9,9 +10,7 @@ local LUA <const> = os.getenv "LUA" or "lua5.4"
 describe("Trainers of several ranks", function()
   if not ranks.here then return pending "needs Open MPI's mpirun and cglow.mpi (make mpi)" end
 
-  local folder, remove
-  before_each(function() folder, remove = toy.folder() end)
-  after_each(function() remove() end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   -- Runs spec/mpi/ranks/train.lua in n processes.
   -- @return what each rank says, {reason =, step =, message =, nll =, signal =, weights =},

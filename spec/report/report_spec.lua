@@ -1,4 +1,5 @@
 -- Reports: pages that are well formed, whatever a run folder holds.
+local scratch = require "spec.fixtures.scratch"
 local base64 = require "cglow.report.base64"
 local command = require "cglow.cli.command"
 local run_report = require "cglow.cli.report"
@@ -53,9 +54,7 @@ local CONFIG = {
 }
 
 describe("report", function()
-  local folder, remove
-  before_each(function() folder, remove = toy.folder() end)
-  after_each(function() remove() end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   local function page_of(o, name)
     write_run(folder .. "/" .. (name or "run"), o)

@@ -3,6 +3,7 @@
 -- spec/memory/threads_runner.c's.
 local cglow = require "cglow"
 local core = require "cglow.core"
+local threads = require "spec.support.threads"
 
 local function tiny(seed)
   cglow.seed(seed)
@@ -34,25 +35,21 @@ local function run(seed, pause)
 end
 
 local function together(seeds)
-  local threads, results, left = {}, {}, #seeds
+  local routines, results, left = {}, {}, #seeds
   for i, seed in ipairs(seeds) do
-    threads[i] = coroutine.wrap(function() results[i] = run(seed, coroutine.yield) left = left - 1 end)
+    routines[i] = coroutine.wrap(function() results[i] = run(seed, coroutine.yield) left = left - 1 end)
   end
   while left > 0 do
     for i in ipairs(seeds) do
-      if not results[i] then threads[i]() end
+      if not results[i] then routines[i]() end
     end
   end
   return results
 end
 
 describe("Coroutines", function()
-  local threads
-  setup(function()
-    threads = core.threads()
-    core.threads(1)
-  end)
-  teardown(function() core.threads(threads) end)
+  setup(threads.one)
+  teardown(threads.restore)
 
   it("that train models by turns get what each gets alone", function()
     local alone = {}

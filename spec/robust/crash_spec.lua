@@ -8,9 +8,7 @@ local toy = require "spec.support.toy"
 local train = require "cglow.train"
 
 describe("a run that is killed", function()
-  local folder, remove
-  before_each(function() folder, remove = toy.folder() end)
-  after_each(function() remove() end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   -- Train in a process that kills itself before its n-th change of a file.
   -- Gives the number of changes, or nil when it did not come to the end, and

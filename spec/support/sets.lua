@@ -1,19 +1,12 @@
 --- Tiny data sets in the published layouts, and where the real ones may be.
 local image = require "cglow.image"
 local lfs = require "lfs"
+local scratch = require "spec.fixtures.scratch"
 
-local M = {}
+local M = {folder = scratch.folder, read = scratch.read}
 
 -- What readers say once would come between the lines of the results; specs of it use `notes`.
 require("cglow.data").notify = function() end
-
---- A new empty folder and a function that removes it.
-function M.folder()
-  local path = os.tmpname()
-  os.remove(path)
-  assert(lfs.mkdir(path))
-  return path, function() os.execute("rm -rf '" .. path .. "'") end
-end
 
 local function folders_of(path)
   for at in path:gmatch("()/") do
@@ -24,19 +17,13 @@ end
 --- Write text to a file, making the folders above it.
 function M.write(path, text)
   folders_of(path)
-  local file <close> = assert(io.open(path, "wb"))
-  assert(file:write(text))
+  scratch.write(path, text)
 end
 
 --- Save an image, making the folders above it.
 function M.save(path, t, options)
   folders_of(path)
   assert(image.save(path, t, options))
-end
-
-function M.read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read("a")
 end
 
 --- A folder of real data: $CGLOW_SHARED/data/NAME or ../shared/data/NAME; nil when it is not there.

@@ -1,8 +1,9 @@
 --- A small model and a small data set for specs of training.
 local core = require "cglow.core"
 local cglow = require "cglow"
+local scratch = require "spec.fixtures.scratch"
 
-local M = {}
+local M = {folder = scratch.folder, read = scratch.read}
 
 local Data = {}
 Data.__index = Data
@@ -39,22 +40,45 @@ function M.model(seed)
   }
 end
 
---- A new empty folder for a spec, and a function that removes it.
--- It is in memory where the system has a place for that: the specs make many
--- checkpoints, and each waits for the disk.
-function M.folder()
-  local lfs = require "lfs"
-  local path = os.tmpname()
-  os.remove(path)
-  if lfs.attributes("/dev/shm", "mode") == "directory" then path = "/dev/shm/" .. path:match("[^/]+$") end
-  assert(lfs.mkdir(path))
-  return path, function() os.execute("rm -rf '" .. path .. "'") end
+--- A trainer on the toy problem.
+-- @tparam ?table options replace those below; `valid` = false: no validation
+-- @tparam ?table defaults replace them, too, where `options` does not
+function M.trainer(options, defaults)
+  local o = {
+    model = M.model(), train = M.data(7), valid = M.data(3), steps = 40, batch = 2, seed = 5,
+    optimizer = {lr = 1e-3, clip_value = 0.25}, log_every = 3, valid_every = 10, checkpoint_every = 8,
+    progress = "quiet",
+  }
+  for _, given in ipairs {defaults or {}, options or {}} do
+    for name, value in pairs(given) do o[name] = value end
+  end
+  o.valid = o.valid or nil
+  return require("cglow.train").Trainer(o)
 end
 
---- The whole text of a file.
-function M.read(path)
-  local file <close> = assert(io.open(path, "rb"))
-  return file:read("a")
+--- The steps whose checkpoints a run's folder holds.
+function M.kept_steps(path) return require("cglow.run.folder").at(path):steps() end
+
+--- A run's log without the one field that may differ after resuming.
+function M.log_of(path) return (M.read(path .. "/log.jsonl"):gsub('"seconds":[%d.]+,', "")) end
+
+--- Two checkpoints hold the same tensors and the same state of a training, but for the time.
+function M.assert_same_checkpoints(a, b)
+  local assert = require "luassert"
+  local safetensors = require "cglow.util.safetensors"
+  local ta, ma = assert(safetensors.load(a))
+  local tb, mb = assert(safetensors.load(b))
+  for name, tensor in pairs(ta) do
+    assert.is_true(tensor == tb[name], name .. " differs")
+    tb[name] = nil
+  end
+  assert.is_nil(next(tb))
+  local function state(metadata)
+    local decoded = require("cglow.util.json").decode(metadata.training)
+    decoded.state.at.seconds = nil
+    return decoded
+  end
+  assert.same(state(ma), state(mb))
 end
 
 return M

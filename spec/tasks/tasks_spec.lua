@@ -1,12 +1,11 @@
 --- The five tasks with answers that are known beforehand in place of a model's.
+local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local image = require "cglow.image"
 local task_of = require "cglow.tasks.define"
 local sets = require "spec.support.sets"
 
-local NAMES <const> = {
-  "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
-}
+local NAMES <const> = require("spec.support.command_line").tasks()
 
 local function task_named(name) return require("cglow.tasks." .. name) end
 
@@ -18,9 +17,7 @@ end
 local function difference(a, b) return (a - b):abs():max() end
 
 describe("tasks", function()
-  local folder, remove
-  before_each(function() folder, remove = sets.folder() end)
-  after_each(function() remove() end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   -- Write a picture, predict it, and read the answer as `predict` would save it.
   local function predicted(name, picture, options, predict, size, args)

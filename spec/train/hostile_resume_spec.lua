@@ -4,22 +4,17 @@ local core = require "cglow.core"
 local json = require "cglow.util.json"
 local mutate = require "spec.support.mutate"
 local safetensors = require "cglow.util.safetensors"
+local scratch = require "spec.fixtures.scratch"
 local toy = require "spec.support.toy"
-local train = require "cglow.train"
 
 describe("resuming from a checkpoint", function()
   local folder, remove, run, path, log, tensors, metadata
 
   local function trainer(steps, resume)
-    return train.Trainer {
-      model = toy.model(3), train = toy.data(5), valid = toy.data(2), steps = steps, seed = 5, log_every = 1,
-      valid_every = 3, checkpoint_every = 2, keep = 2, run = run, resume = resume, progress = "quiet",
+    return toy.trainer {
+      model = toy.model(3), train = toy.data(5), valid = toy.data(2), steps = steps, optimizer = {}, log_every = 1,
+      valid_every = 3, checkpoint_every = 2, keep = 2, run = run, resume = resume,
     }
-  end
-
-  local function write(name, bytes)
-    local file <close> = assert(io.open(name, "wb"))
-    assert(file:write(bytes))
   end
 
   setup(function()
@@ -35,7 +30,7 @@ describe("resuming from a checkpoint", function()
   -- Go on for a step from a checkpoint with this in it.
   local function resume(with_tensors, with_metadata, label)
     assert(safetensors.save(path, with_tensors, with_metadata))
-    write(run .. "/log.jsonl", log)
+    scratch.write(run .. "/log.jsonl", log)
     local ok, outcome = pcall(function() return trainer(5, true):run() end)
     os.remove(run .. "/checkpoints/step-00000005.safetensors")
     assert.is_true(ok, label .. ": " .. tostring(outcome))

@@ -1,19 +1,16 @@
 --- What a recipe may ask of the trainer: schedules, averages of the weights, accumulation,
 -- early ends, callbacks, a head's targets, and data that a density can be trained on.
+local scratch = require "spec.fixtures.scratch"
 local cglow = require "cglow"
 local core = require "cglow.core"
 local safetensors = require "cglow.util.safetensors"
+local threads = require "spec.support.threads"
 local toy = require "spec.support.toy"
-local train = require "cglow.train"
 
 local function trainer(options)
-  local o = {
-    model = toy.model(), train = toy.data(7), valid = toy.data(3), steps = 20, batch = 2, seed = 5,
-    optimizer = {lr = 1e-3, clip_norm = 1}, log_every = 3, valid_every = 5, checkpoint_every = 4, progress = "quiet",
-  }
-  for name, value in pairs(options or {}) do o[name] = value end
-  o.valid = o.valid or nil -- false: none
-  return train.Trainer(o)
+  return toy.trainer(options, {
+    steps = 20, optimizer = {lr = 1e-3, clip_norm = 1}, valid_every = 5, checkpoint_every = 4,
+  })
 end
 
 -- What a run raises, without the trace that comes after.
@@ -35,14 +32,9 @@ local function assert_same_tensors(a, b)
 end
 
 describe("a recipe", function()
-  local run, remove, threads
-  setup(function()
-    threads = core.threads()
-    core.threads(1)
-  end)
-  teardown(function() core.threads(threads) end)
-  before_each(function() run, remove = toy.folder() end)
-  after_each(function() remove() end)
+  local run <const> = scratch.each(before_each, after_each)
+  setup(threads.one)
+  teardown(threads.restore)
 
   -- The step sizes of a run, in units of the full one.
   local function step_sizes(options)

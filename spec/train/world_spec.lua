@@ -1,26 +1,16 @@
 -- A trainer's world as one process sees it: what is refused, a world of one, and gradients
 -- that another engine makes those of several processes.
 local core = require "cglow.core"
+local threads = require "spec.support.threads"
 local toy = require "spec.support.toy"
-local train = require "cglow.train"
 
--- A trainer on the toy problem; options replace others.
-local function trainer(options)
-  local o = {model = toy.model(), train = toy.data(7), steps = 6, batch = 2, seed = 5, progress = "quiet",
-    optimizer = {lr = 1e-3}}
-  for name, value in pairs(options) do o[name] = value end
-  return train.Trainer(o)
-end
+local function trainer(options) return toy.trainer(options, {valid = false, steps = 6, optimizer = {lr = 1e-3}}) end
 
 local function weights(t) return core.checksum(t.model:parameters()) end
 
 describe("A trainer's world", function()
-  local threads
-  setup(function()
-    threads = core.threads()
-    core.threads(1)
-  end)
-  teardown(function() core.threads(threads) end)
+  setup(threads.one)
+  teardown(threads.restore)
 
   it("must be a module like cglow.mpi", function()
     assert.error_matches(function() trainer {world = {}} end, "option 'world'.*rank")

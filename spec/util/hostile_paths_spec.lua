@@ -44,9 +44,7 @@ for name, case in pairs(IN_FOLDERS) do
 end
 
 describe("a path that is no file", function()
-  local folder
-  before_each(function() folder = scratch.folder() end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   local function refused(path, reason)
     for name, read in pairs(READERS) do

@@ -123,9 +123,7 @@ describe("json.decode", function()
 end)
 
 describe("json.read", function()
-  local folder
-  before_each(function() folder = scratch.folder() end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   it("reads a file", function()
     scratch.write(folder .. "/a.json", '{"a":1}\n')

@@ -201,9 +201,7 @@ describe("safetensors", function()
 end)
 
 describe("a safetensors file that cannot be", function()
-  local folder
-  before_each(function() folder = scratch.folder() end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
 
   local t = core.randn(100, 100)
 
