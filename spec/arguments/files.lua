@@ -185,6 +185,7 @@ return {
   { "cglow.load_tensors", path },
   { "safetensors.save", path, K.list(function() return { a = core.zeros(2) } end) },
   { "safetensors.load", path },
+  { "safetensors.metadata", path },
   { "json.encode", K.object({ 1 }, "nil boolean string number table", { { "NaN", function() return 0 / 0 end },
     { "a mixed table", function() return { 1, a = 2 } end }, { "a loop", function()
       local t = {}

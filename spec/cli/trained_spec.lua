@@ -49,7 +49,7 @@ describe("a trained model", function()
     file:write "no image"
     file:close()
     local code, _, err = run(TOY, ("predict --run '%s/run' --out '%s/p' '%s/bad.png'"):format(folder, folder, folder))
-    assert.equal(2, code)
+    assert.equal(1, code)
     assert.equal(1, #lines_of(err))
     assert.matches("bad.png", err, 1, true)
   end)

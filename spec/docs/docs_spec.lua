@@ -74,7 +74,7 @@ describe("documentation of", function()
   for _, path in ipairs(files "$(find lua/cglow -name '*.lua' -not -name program.lua | LC_ALL=C sort)") do
     local name = path:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
     local loaded = name ~= "cglow" and require(name)
-    local task = type(loaded) == "table" and loaded.predict_file -- its functions are those that a definition has
+    local task = type(loaded) == "table" and loaded.read_input -- its functions are those that a definition has
     if type(loaded) == "table" and not getmetatable(loaded) and not task then
       it(name, function()
         local room = path:match "^(.*/)init%.lua$"

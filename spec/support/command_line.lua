@@ -31,13 +31,13 @@ function M.each(before_each, after_each)
   return folder, run, train
 end
 
---- The names of the tasks, sorted: modules of lua/cglow/tasks that are one.
+--- The names of the tasks that have embedded samples, sorted: modules of lua/cglow/tasks that are one.
 function M.tasks()
   local names = {}
   for file in lfs.dir "lua/cglow/tasks" do
     local name = file:match "^(.*)%.lua$"
     local module = name and require("cglow.tasks." .. name)
-    if type(module) == "table" and module.name == name then names[#names + 1] = name end
+    if type(module) == "table" and module.name == name and module.samples ~= false then names[#names + 1] = name end
   end
   table.sort(names)
   return names

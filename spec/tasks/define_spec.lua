@@ -91,7 +91,7 @@ describe("a picture's way through a task", function()
   end
 
   local function look(task, o)
-    return pipeline.look(task, assert(task.read(source.of(picture), {})), 8, draw(task.y(8)[1]), o)
+    return pipeline.look(task, assert(task.read(source.of(picture), {})), {size = 8}, draw(task.y(8)[1]), o)
   end
 
   it("ends in the picture's own size, whole or by tiles", function()

@@ -2,6 +2,8 @@
 local scratch = require "spec.fixtures.scratch"
 local core = require "cglow.core"
 local image = require "cglow.image"
+local pipeline = require "cglow.tasks.pipeline"
+local source = require "cglow.image.source"
 local task_of = require "cglow.tasks.define"
 local sets = require "spec.support.sets"
 
@@ -16,6 +18,14 @@ end
 
 local function difference(a, b) return (a - b):abs():max() end
 
+-- The answer for a file of a model of one size that says this of every x.
+local function predict_file(task, predict, path, size, args)
+  local picture, message = task.read(source.of(path), args or {})
+  if not picture then return nil, message end
+  local said = pipeline.look(task, picture, {size = size}, function(x) return core.stack {predict(x)} end)
+  return said.picture, said.form
+end
+
 describe("tasks", function()
   local folder <const> = scratch.each(before_each, after_each)
 
@@ -23,7 +33,7 @@ describe("tasks", function()
   local function predicted(name, picture, options, predict, size, args)
     local task, path = task_named(name), folder .. "/in.png"
     sets.save(path, picture, options)
-    return task.predict_file(predict, path, size, args or {})
+    return predict_file(task, predict, path, size, args)
   end
 
   for _, name in ipairs(NAMES) do
@@ -239,14 +249,14 @@ describe("tasks", function()
       local function zero() return core.zeros(1, 16, 16) end
       sets.save(path, core.full({1, 20, 20}, 10000.0), RAW) -- 2 m in steps of 1/5000 m
       local fine = task.configure {unit = 1 / 5000, range = 3}
-      local refined = assert(fine.predict_file(zero, path, 16))
+      local refined = assert(predict_file(fine, zero, path, 16))
       assert.is_true(difference(refined * 65535, core.full({1, 20, 20}, 10000.0)) < 0.1)
       assert.near(2 / 3, fine.read_input(path, 16).x[1]:mean(), 1e-5)
       sets.save(path, core.full({1, 20, 20}, 100.0), {raw = true})
-      local answer, message = task.predict_file(zero, path, 16)
+      local answer, message = predict_file(task, zero, path, 16)
       assert.is_nil(answer)
       assert.matches("samples of 8 bits are no millimetres: what 1 stands for must be said by 'unit'", message)
-      refined = assert(task.configure({unit = 0.02}).predict_file(zero, path, 16))
+      refined = assert(predict_file(task.configure {unit = 0.02}, zero, path, 16))
       assert.is_true(difference(refined * 65535, core.full({1, 20, 20}, 100.0)) < 0.01)
       assert.matches("for a peak of 3 m", fine.notes)
     end)
@@ -286,6 +296,22 @@ describe("tasks", function()
         end, 32, {mask = folder .. "/mask.png"})
         check_filled(answer, hole)
         for c = 1, 3 do assert.is_true(difference(answer[c] * hole[1], hole[1]) < 1e-5) end
+      end
+    end)
+
+    it("fills the rectangle that the options name", function()
+      local answer = predicted("inpainting", photo, nil, zero, 32, {hole = {20, 30, 10, 12}})
+      check_filled(answer, hole_at(20, 30, 10, 12))
+      assert.is_true(difference(answer, photo) > 0)
+      for _, case in ipairs {
+        {{hole = {55, 1, 7, 1}}, "the hole 55,1,7,1 lies outside of its 60 rows of 80 pixels"},
+        {{hole = {1, 1, 2, 2}, mask = "m.png"}, "--hole and --mask both say where the hole is"},
+        {{hole = {1, 1, 60, 80}}, "is all hole: nothing is left to go on from"},
+        {{}, "has no hole: make it transparent there, or say where with --hole or --mask"},
+      } do
+        local none, message = predicted("inpainting", photo, nil, zero, 32, case[1])
+        assert.is_nil(none)
+        assert.matches(case[2], message, 1, true)
       end
     end)
 

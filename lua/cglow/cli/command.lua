@@ -65,7 +65,7 @@ function M.parse(name, parser, argv)
   if not ok then M.misuse(("%s ('%s --help' shows how)"):format((args:gsub("\n", ". ")), name)) end
   if args.data then M.require_path(args.data, "directory", "--data") end
   if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
-  for _, path in ipairs(args.file or {}) do M.require_path(path, "file", args.command) end
+  for _, path in ipairs(args.command ~= "predict" and args.file or {}) do M.require_path(path, "file", args.command) end
   local _, fewer = core.threads(args.threads)
   if fewer then notice.notify(fewer) end
   launch.tell(args)

@@ -160,13 +160,12 @@ local function describe(args, session, data, results, more)
     source = more.source, prediction = args.compare and "several ways" or ways.describe(session.task, session.way),
     samples = ways.count(session.way), left_out = #left_out > 0 and left_out or nil, results = results,
     sheet = more.paths.sheet, table = more.paths.csv, seed = args.seed or 1, version = version,
-    date = os.date "!%Y-%m-%dT%H:%M:%SZ",
   }
 end
 
 local function keep(session, paths, found, each)
   if each then command.must(results_of.write_csv(paths.csv, each)) end
-  local all = {each = each}
+  local all = {each = each, date = os.date "!%Y-%m-%dT%H:%M:%SZ"}
   for name, value in pairs(found) do all[name] = value end
   command.must(results_of.write_json(paths.json, all))
   if session.own_folder then command.must(report.save {session.folder}) end

@@ -155,10 +155,13 @@ end
 local function add_predict(parser, task)
   local c = parser:command("predict"):summary(task.predicts)
   c:usage(("Usage: %s predict [OPTION ...] FILE ..."):format(task.name))
-  c:argument("file"):args "+":description "Image files."
+  c:argument("file"):args "+":description "Image files, folders of them, or - for standard input."
   model_choice(c, task)
   prediction(c, task)
-  c:option("--out"):argname "DIR":description "Folder for the results (predictions)."
+  c:option("--what"):argname "WHAT":choices {"answer", "probability", "std", "samples"}
+    :description "answer, probability, std or samples (answer)."
+  count(c, "--n", "N", "How many samples to write (4).", 9999)
+  c:option("--out"):argname "DIR":description "Folder for the results (predictions; of -: none)."
   may_replace(c)
   own_options(c, task, FILES)
   if task.predict_options then task.predict_options(c) end

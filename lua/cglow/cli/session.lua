@@ -130,25 +130,18 @@ function M.sheet(args, session, name)
   return path
 end
 
---- `predict(x)` for one C×H×W condition: the mean of the session's samples, and, for a
--- consensus, they themselves.
-function M.predictor(session)
-  return function(x)
-    local ys, count = ways.draw(session.model, core.stack {x}, session.way)
-    local _, c, h, w = table.unpack(ys:size())
-    local mean = ys:reshape(count, c * h * w):mean(1):reshape(c, h, w)
-    return mean, session.way.consensus and count > 1 and ys or nil
-  end
-end
-
 --- The session's model for larger pictures, which it predicts by overlapping tiles.
 -- @treturn table with the method `predict` alone
 function M.tiled(session)
-  local predict = M.predictor(session)
+  local function mean_of(x)
+    local ys, count = ways.draw(session.model, core.stack {x}, session.way)
+    local _, c, h, w = table.unpack(ys:size())
+    return ys:reshape(count, c * h * w):mean(1):reshape(c, h, w)
+  end
   return {
     predict = function(_, x)
       local list = {}
-      for i = 1, #x do list[i] = tiles.apply(x[i], {size = session.size}, predict) end
+      for i = 1, #x do list[i] = tiles.apply(x[i], {size = session.size}, mean_of) end
       return core.stack(list)
     end,
   }

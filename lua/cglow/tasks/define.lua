@@ -41,7 +41,8 @@ local DEFINITION = {
   rate = {type = "function"},
   baselines = {type = "function"},
   read = {type = "function"}, map = {type = "function"}, values = {type = "function"},
-  values_all = {type = "function"}, channels = {type = "integer", min = 1}, finish = {type = "function"},
+  values_each = {type = "function"}, values_all = {type = "function"}, channels = {type = "integer", min = 1},
+  finish = {type = "function"},
   predict_options = {type = "function"},
   options = {type = "table", default = {}},
   settle = {type = "function"}, configure = {type = "function"},
@@ -100,10 +101,10 @@ end
 -- * `baselines`: function(train) that gives a list of {name =, predict = function(sample)}
 --   with predictions of y
 -- * `read`, `map`, `values`, `finish`: how a user's picture of any size is answered, see
---   `cglow.tasks.pipeline`; `values_all(samples, sample)`: `values` by all samples, for `--consensus`;
---   `channels`: how many numbers `values` gives at a pixel
--- * `tiled` = false: are larger pictures answered by overlapping tiles? Else they are resized to the
---   model's size. (With tiles, x and y have the same height and width.)
+--   `cglow.tasks.pipeline`; `values_each`, and `values_all(samples, sample)`: `values` by all
+--   samples, for `--consensus`; `channels`: how many numbers `values` gives at a pixel
+-- * `tiled` = false: are pictures of any size alike for the model, as noise is, so that they are answered
+--   in their own size? Else they are resized to the model's. (Then x and y have the same height and width.)
 -- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message, for `sample`
 -- * `options`: what its data need to be told, on the command line and in the run's settings: a
 --   list of {name =, argname =, kind =, description =}; `data` gets their values beside the others.
@@ -128,7 +129,6 @@ function M.define(definition)
   task.read = task.read or function(source) return shared.read(source, task.x(task.size)[1]) end
   task.map = task.map or task.tiled and pipeline.tiled or pipeline.whole
   task.read_input = task.read_input or function(path, size) return shared.input(task, path, size) end
-  task.predict_file = function(...) return pipeline.predict_file(task, ...) end
   return task
 end
 

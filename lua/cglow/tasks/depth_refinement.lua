@@ -18,7 +18,7 @@ local files = require "cglow.data.files"
 local seven_scenes = require "cglow.data.seven_scenes"
 local shared = require "cglow.tasks.shared"
 local source_of = require "cglow.image.source"
-local tiles = require "cglow.image.tiling"
+local view_of = require "cglow.tasks.view"
 local vision = require "cglow.image.vision"
 
 local RANGE <const> = 4 -- metres that 1 stands for, unless the run says otherwise
@@ -141,8 +141,8 @@ local function functions_of(scale)
     show_answer = function(map) return relief(map, scale) end,
     read_input = function(path, size) return read_input(path, size, scale) end,
     read = function(source) return read_depth(source, scale) end,
-    map = function(f, picture, size)
-      return tiles.apply(picture.x, {size = size}, function(t) return f(with_detail(t, scale)) end)
+    map = function(f, picture, view)
+      return view_of.apply(view, picture.x, function(t) return f(with_detail(t, scale)) end)
     end,
     finish = function(refined, picture) return finish(refined, picture, scale) end,
   }

@@ -66,20 +66,52 @@ local function score()
   }
 end
 
--- The hole of a photograph: where its alpha is below one half, or the foreground of the
--- mask file. H×W of 0 and 1; nil and a message.
-local function hole_of(given, mask)
-  local hole = given.alpha and given.alpha[1]:lt(0.5) or core.zeros(given.colour:size(2), given.colour:size(3))
-  if mask then
-    local shares, message = labels.mask(mask)
-    if not shares then return nil, message end
-    if shares:size(2) ~= given.colour:size(2) or shares:size(3) ~= given.colour:size(3) then
-      return nil, ("%s and its mask %s differ in size"):format(given.name, mask)
-    end
-    hole = shares[1]:gt(0.5)
+local MOST_PIXELS <const> = 65535 -- of a side
+
+-- A rectangle of --hole, rows and columns from 1, as a list.
+local function rectangle(text)
+  local numbers = {text:match "^(%d+),(%d+),(%d+),(%d+)$"}
+  for i, digits in ipairs(numbers) do
+    local n = math.tointeger(tonumber(digits))
+    numbers[i] = n and n >= 1 and n <= MOST_PIXELS and n or nil
   end
+  if #numbers == 4 then return numbers end
+  return nil, ("--hole expects TOP,LEFT,HEIGHT,WIDTH, each from 1 on, got '%s'"):format(text)
+end
+
+local function cut_out(given, place)
+  local h, w = given.colour:size(2), given.colour:size(3)
+  local top, left, height, width = table.unpack(place)
+  if top + height - 1 > h or left + width - 1 > w then
+    return nil, ("%s: the hole %s lies outside of its %d rows of %d pixels"):format(given.name,
+      table.concat(place, ","), h, w)
+  end
+  return image.paste(core.zeros(1, h, w), core.ones(1, height, width), top, left)[1]
+end
+
+local function read_mask(given, mask)
+  local shares, message = labels.mask(mask)
+  if not shares then return nil, message end
+  if shares:size(2) ~= given.colour:size(2) or shares:size(3) ~= given.colour:size(3) then
+    return nil, ("%s and its mask %s differ in size"):format(given.name, mask)
+  end
+  return shares[1]:gt(0.5)
+end
+
+-- Where a photograph has its hole: in the rectangle `hole` of the options, the foreground of their
+-- file `mask`, or where its alpha is below one half. H×W of 0 and 1; nil and a message.
+local function place_of(given, args)
+  if args.hole and args.mask then return nil, "--hole and --mask both say where the hole is: name one of them" end
+  if args.hole then return cut_out(given, args.hole) end
+  if args.mask then return read_mask(given, args.mask) end
+  return given.alpha and given.alpha[1]:lt(0.5) or core.zeros(given.colour:size(2), given.colour:size(3))
+end
+
+local function hole_of(given, args)
+  local hole, message = place_of(given, args)
+  if not hole then return nil, message end
   if hole:sum() == 0 then
-    return nil, ("%s has no hole: make it transparent there, or name a mask with --mask (white = hole)"):format(
+    return nil, ("%s has no hole: make it transparent there, or say where with --hole or --mask (white = hole)"):format(
       given.name)
   end
   if hole:min() > 0 then return nil, ("%s is all hole: nothing is left to go on from"):format(given.name) end
@@ -89,7 +121,7 @@ end
 local function read(source, args)
   local given, message = photo.read(source)
   if not given then return nil, message end
-  given.hole, message = hole_of(given, args.mask)
+  given.hole, message = hole_of(given, args)
   if not given.hole then return nil, message end
   return given
 end
@@ -146,9 +178,9 @@ local function read_input(path, size)
 end
 
 -- What the model says of the window around the hole, where that lies; 0 elsewhere.
-local function map(f, picture, size)
+local function map(f, picture, view)
   local h, w = picture.colour:size(2), picture.colour:size(3)
-  local x, place = window(picture.colour, picture.hole, size)
+  local x, place = window(picture.colour, picture.hole, view.size)
   local block, margin = image.resize(f(x), place.side, place.side), place.side
   local canvas = core.zeros(#block, h + 2 * margin, w + 2 * margin)
   image.paste(canvas, block, place.row + margin, place.column + margin)
@@ -165,7 +197,7 @@ end
 return require("cglow.tasks.define").define {
   name = "inpainting",
   title = "Inpainting: c-Glow learns what the hidden centre of a photograph shows.",
-  predicts = "Fill the hole of each photograph: transparent, or white in --mask.",
+  predicts = "Fill the hole of each photograph: transparent, --hole, or white in --mask.",
   sizes = {64}, size = 64,
   recipe = {["augment.mirror"] = true, ["head.weight"] = 1},
   head = {
@@ -194,6 +226,7 @@ return require("cglow.tasks.define").define {
     name = "crop", argname = "N", kind = "integer", description = "Side of the middle part that shows the face (108).",
   }},
   predict_options = function(command)
+    command:option("--hole"):argname "T,L,H,W":convert(rectangle):description "The hole: top, left, height, width."
     command:option("--mask"):argname "FILE":description "Mask of the hole, white, as large as the photograph."
   end,
   read_input = read_input, read = read, map = map, finish = finish,

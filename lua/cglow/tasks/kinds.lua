@@ -15,6 +15,12 @@ local kinds = {}
 -- One channel of a mask that has several equal ones, but for the noise of a sample.
 local function mask_of(y) return y:mean(1):reshape(1, y:size(2), y:size(3)) end
 
+-- A single sample's mask, 0 or 1.
+local function sharp_mask(y)
+  local labels = metrics.binarise(y)
+  return (labels - 1):reshape(1, labels:size(1), labels:size(2))
+end
+
 -- What is above one half of it is the consensus of samples (M×C×H×W), by which it overlaps best
 -- with them.
 local function soft_mask(samples)
@@ -42,7 +48,8 @@ local function show_mask(labels) return labels - 1 end
 -- @treturn table
 function kinds.mask()
   return {
-    y = 1, augment_y = "mask", decide = metrics.binarise, values = mask_of, values_all = soft_mask, channels = 1,
+    y = 1, augment_y = "mask", decide = metrics.binarise, values = mask_of, values_each = sharp_mask,
+    values_all = soft_mask, channels = 1,
     decide_all = function(samples) return metrics.binarise(soft_mask(samples)) end,
     score = mask_score,
     notes = "iou: the classes' mean, dice: of the foreground, both from the counts of all images; image_iou: the mean "
@@ -95,6 +102,13 @@ local function painter(colours)
   end
 end
 
+-- A single sample's labels, H×W, as shares of 0 or 1.
+local function one_hot(labels, classes)
+  local planes = {}
+  for k = 1, classes do planes[k] = labels:eq(k) end
+  return core.stack(planes)
+end
+
 local function label_score(classes)
   local confusion = metrics.confusion(classes)
   return {
@@ -110,6 +124,7 @@ function kinds.labels(task)
   local classes, paint = task.classes, painter(task.colours or default_colours(task.classes))
   return {
     y = classes, augment_y = "labels", decide = metrics.argmax, values = function(y) return y end, channels = classes,
+    values_each = function(y) return one_hot(metrics.argmax(y), classes) end,
     score = function() return label_score(classes) end,
     notes = "iou: the mean over the labels, from the counts of all images",
     rate = function(answer, truth) return metrics.confusion(classes):add(answer, truth):pixel_accuracy() end,

@@ -13,12 +13,20 @@ local M = {}
 
 local function mirrored(t) return core.image.flip(t, "horizontal") end
 
+-- Pixels times samples of one x that are drawn at once: more would take memory and no less time.
+local AT_ONCE <const> = 1 << 18
+
 local function draw(model, x, way)
   if way.centre then return model:mode(x) end
-  return model:sample(model:condition(x), {
-    n = way.samples, temperature = way.temperature, rng = way.rng,
-    pairs = way.pairs ~= false and way.samples % 2 == 0,
-  })
+  local cond, n, parts = model:condition(x), way.samples, {}
+  local pairs_of = way.pairs ~= false and n % 2 == 0
+  local most = x:size(1) > 1 and n or math.max(2, AT_ONCE // (x:size(3) * x:size(4)) // 2 * 2)
+  for first = 1, n, most do
+    parts[#parts + 1] = model:sample(cond, {
+      n = math.min(most, n - first + 1), temperature = way.temperature, rng = way.rng, pairs = pairs_of,
+    })
+  end
+  return #parts == 1 and parts[1] or core.cat(parts, 1)
 end
 
 -- The samples a has for each x, then those of b: both n for each.

@@ -40,6 +40,16 @@ end
 -- @string text
 function M.say(text) put(io.stdout, M.harmless(text), "\n") end
 
+--- Write bytes as they are to standard output.
+-- @string text
+-- @treturn[1] boolean true
+-- @treturn[2] nil when they cannot be written
+-- @treturn[2] string message
+function M.bytes(text)
+  put(io.stdout, text)
+  return M.finish()
+end
+
 --- Write a line to the error stream, after what was said.
 -- @string text
 function M.tell(text)
