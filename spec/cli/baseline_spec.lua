@@ -51,7 +51,18 @@ describe("the command baseline", function()
     assert.matches("the run in .* is no baseline of multiclass_segmentation", out)
   end)
 
+  it("trains the encoder of the recipe alone, as the recipe says", function()
+    local out, code = baseline(("binary_segmentation --size 16 --net unet --threads 1 --limit 5 --steps 2 -q --run %s")
+      :format(run))
+    assert.equal(0, code, out)
+    local s = assert(json.read(run .. "/config.json")).settings
+    assert.same({"unet", 8, 0.998, 0.002, true}, {s.net, s.batch, s.ema, s.lr, s["augment.mirror"]})
+    assert.equal(0, select(2, baseline(("binary_segmentation --resume --threads 1 --steps 3 -q --limit 5 --run %s")
+      :format(run))))
+  end)
+
   local MISUSE <const> = {
+    {"binary_segmentation --net unet --depth 2", "%-%-depth makes no difference beside %-%-net unet"},
     {"inpainting", "argument 'task' must be one of 'binary_segmentation'"},
     {"", "missing argument 'task'"},
     {"binary_segmentation --size 30", "with depth 3 height and width must be multiples of 8, got 30x30"},

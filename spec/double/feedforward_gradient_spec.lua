@@ -147,5 +147,10 @@ describe("gradient of", function()
       check(network_problem(residual({3, 5, 4}, {2, 5, 4}, "clean"), normal, masked))
     end)
   end
+  it("a Segmenter of a U-Net", function()
+    check(network_problem(function()
+      return feedforward.Segmenter {x = {2, 4, 8}, classes = 3, unet = {3, 4, 2}}
+    end, one_hot))
+  end)
   it("a Segmenter of masks", function() check(network_problem(segmenter({3, 4, 8}, 2), normal)) end)
 end)

@@ -19,6 +19,15 @@ local function residual(changes)
   return feedforward.Residual(o)
 end
 
+-- The same with a U-Net in place of their own networks.
+local function unet_segmenter()
+  return feedforward.Segmenter {x = {3, 8, 8}, classes = 3, unet = {4, 6, 6}, rng = core.Rng(1)}
+end
+
+local function unet_residual()
+  return feedforward.Residual {x = {3, 8, 4}, unet = {4, 6, 6}, rng = core.Rng(1)}
+end
+
 -- Gives every parameter numbers, so that no output is 0.
 local function stirred(network, seed)
   local rng = core.Rng(seed or 2)
@@ -160,7 +169,39 @@ describe("Residual", function()
   end)
 end)
 
-for name, make in pairs {Segmenter = segmenter, Residual = residual} do
+describe("a U-Net alone", function()
+  it("has the encoder of a flow, started alike, and a head", function()
+    local flow = cglow.Model {x = {3, 8, 8}, y = {3, 8, 8}, levels = 2, depth = 1, coupling = {width = 4},
+      encoder = {channels = {4, 6, 6}}, head = {outputs = 3, loss = "cross_entropy"}, rng = core.Rng(1)}
+    local function describe_all(model, prefix)
+      local list = {}
+      for _, p in ipairs(model:parameters()) do
+        local name = p.name:match("^" .. prefix .. "%.(.*)") or p.name:match "^head%..*"
+        if name then list[#list + 1] = name .. " " .. table.concat(p.value:size(), "x") end
+      end
+      table.sort(list)
+      return list
+    end
+    assert.same(describe_all(flow, "encoder"), describe_all(unet_segmenter(), "unet"))
+    for _, p in ipairs(unet_segmenter():parameters()) do
+      assert.equal(p.name:find "%.bias$" and not p.name:find "^head" or false, p.value:abs():max() == 0, p.name)
+    end
+  end)
+
+  it("refuses what makes no difference beside it, and sides that it cannot halve", function()
+    assert.error_matches(function() segmenter {unet = {4, 4}} end,
+      "feedforward.Segmenter: option 'channels' makes no difference beside 'unet'")
+    assert.error_matches(function() feedforward.Residual {x = {3, 6, 8}, unet = {4, 4, 4}} end,
+      "feedforward.Residual: with 3 scales height and width must be multiples of 4, got 6x8")
+    assert.error_matches(function() feedforward.Residual {x = {3, 8, 8}, unet = {}} end,
+      "option 'unet' must be a list of 1 to 16 numbers of channels, got 0")
+    assert.error_matches(function() feedforward.Segmenter {x = {3, 8, 8}, classes = 2, unet = {0}} end,
+      "option 'unet'")
+  end)
+end)
+
+for name, make in pairs {Segmenter = segmenter, Residual = residual, ["Segmenter of a U-Net"] = unet_segmenter,
+  ["Residual of a U-Net"] = unet_residual} do
   describe(name .. ", like any model,", function()
     it("trains each of its parameters", function()
       local network = make()
@@ -237,7 +278,8 @@ for name, make in pairs {Segmenter = segmenter, Residual = residual} do
       y[2][1][1][1] = 0
       local bad = network:parameters()[3]
       bad.value:fill(0 / 0)
-      refused("loss is not finite; the first layer to blame is " .. bad.name:match("^(%a+%.?%d)"))
+      local piece = bad.name:match "^unet" or bad.name:match "^(%a+%.?%d)"
+      refused("loss is not finite; the first layer to blame is " .. piece)
     end)
 
     it("checks its arguments", function()

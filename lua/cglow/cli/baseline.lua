@@ -13,6 +13,7 @@ local launch = require "cglow.cli.launch"
 local json = require "cglow.util.json"
 local parser = require "cglow.cli.parser"
 local runfolder = require "cglow.run.folder"
+local settings = require "cglow.tasks.settings"
 local training = require "cglow.cli.training"
 
 local SHOWN = 6         -- images on the contact sheet
@@ -35,12 +36,28 @@ local NETWORKS = {
 }
 local TASKS = {"binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement"}
 
-local FLAGS <const> = {"data", "size", "steps", "batch", "channels", "depth", "lr", "seed"}
+local FLAGS <const> = {"data", "size", "steps", "batch", "channels", "depth", "lr", "seed", "net"}
+local OF_PLAIN <const> = {"steps", "batch", "channels", "depth"}
+
+-- The U-Net is the encoder of the recipe of that name, trained as the recipe says, so that
+-- nothing but the flow is the difference to a flow with an encoder.
+local function unet_settings(task, args)
+  for _, name in ipairs {"channels", "depth"} do
+    if args[name] then command.misuse(("--%s makes no difference beside --net unet"):format(name)) end
+  end
+  local s = settings.defaults(task, "encoder")
+  s.steps, s.lr, s.depth = task.steps, s["optimizer.lr"], nil
+  return s
+end
 
 local function settings_of(task, args, saved)
-  local network = NETWORKS[task.name]
-  local s = {size = task.size, lr = 1e-3, seed = 1}
-  for _, name in ipairs {"steps", "batch", "channels", "depth"} do s[name] = network[name] end
+  local net, s = args.net or saved.net or "plain", {lr = 1e-3}
+  if net == "unet" then
+    s = unet_settings(task, args)
+  else
+    for _, name in ipairs(OF_PLAIN) do s[name] = NETWORKS[task.name][name] end
+  end
+  s.size, s.seed, s.net = task.size, 1, net
   return training.settings(s, saved, args, FLAGS)
 end
 
@@ -48,21 +65,30 @@ local function first(data, count) return data:subset(1, math.min(count, data:siz
 
 local function make_network(task, s, data)
   local options = {x = task.x(s.size), y = task.y(s.size), channels = s.channels, depth = s.depth,
-    rng = core.Rng(s.seed)}
+    unet = s["encoder.channels"], rng = core.Rng(s.seed)}
   return command.try(NETWORKS[task.name].make, options, data)
 end
 
 local function prediction(data) return {samples = 1, shown = 0, indices = evaluation.spread(data, SHOWN)} end
 
+-- The recipe's training, or a constant step size.
+local function recipe(task, s, sets)
+  if s.net ~= "unet" then
+    return {steps = s.steps, batch = s.batch, seed = s.seed, optimizer = {lr = s.lr}}, sets.train
+  end
+  local o = settings.trainer(s)
+  o.optimizer.lr = s.lr
+  return o, training.augmented(task, s, sets.train)
+end
+
 local function trainer_options(task, args, s, network, sets)
   local valid = first(sets.valid, VALID_IMAGES)
-  return {
-    model = network, train = sets.train, valid = valid, steps = s.steps, batch = s.batch, seed = s.seed,
-    optimizer = {lr = s.lr}, resume = args.resume or false,
-    progress = args.json and "json" or args.quiet and "quiet" or nil,
-    validate = function(_, _, world) return evaluation.score(task, network, valid, {samples = 1, world = world}) end,
-    picture = function() return evaluation.sheet(task, network, valid, prediction(valid)) end,
-  }
+  local o, data = recipe(task, s, sets)
+  o.model, o.train, o.valid, o.resume = network, data, valid, args.resume or false
+  o.progress = args.json and "json" or args.quiet and "quiet" or nil
+  o.validate = function(_, _, world) return evaluation.score(task, network, valid, {samples = 1, world = world}) end
+  o.picture = function() return evaluation.sheet(task, network, valid, prediction(valid)) end
+  return o
 end
 
 local function measure(task, network, data, train_data)

@@ -207,11 +207,13 @@ function M.baseline(tasks)
   p:argument("task"):choices(tasks):description(table.concat(tasks, ", ") .. ".")
   data_choice(p)
   count(p, "--size", "N", "Height and width (the task's).")
-  count(p, "--steps", "N", "Training steps (1000).")
-  count(p, "--batch", "N", "Samples in a step (segmentations 8, others 2).")
+  p:option("--net"):argname "NAME":choices {"plain", "unet"}
+    :description "A plain network, or the encoder of the recipe alone, trained as the recipe says (plain)."
+  count(p, "--steps", "N", "Training steps (1000; unet 4000).")
+  count(p, "--batch", "N", "Samples in a step (segmentations and unet 8, others 2).")
   count(p, "--channels", "N", "Channels at full size (32).", 4096)
   count(p, "--depth", "N", "Halvings (segmentations, 3) or convolutions (others, 8).", 64)
-  p:option("--lr"):argname "X":convert(positive "--lr"):description "Adam's step size (0.001)."
+  p:option("--lr"):argname "X":convert(positive "--lr"):description "Adam's step size (0.001; unet 0.002)."
   p:option("--run"):argname "DIR":description "Folder for all that is kept (runs/baseline_TASK)."
   resume(p)
   p:option("--split"):argname "NAME":choices {"valid", "test"}:description "Part for the scores: valid or test (valid)."

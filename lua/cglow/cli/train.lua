@@ -11,7 +11,6 @@ local runfolder = require "cglow.run.folder"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local training = require "cglow.cli.training"
-local transform = require "cglow.data.transform"
 
 local SHOWN <const> = 6 -- images on the contact sheets
 local FLAGS <const> = {"data", "size", "steps", "init", "seed"}
@@ -69,12 +68,9 @@ local function trainer_options(task, args, s, model, sets)
   local function prediction(indices)
     return {samples = s.samples, rng = core.Rng(s.seed), indices = indices, cell_width = valid.info.cell_width}
   end
-  local o, augment = settings.trainer(s), settings.augment(s)
-  o.model, o.train, o.valid = model, sets.train, valid -- the trainer adds noise to a discrete y
-  if augment then
-    augment.y = task.augment_y
-    o.train = o.train:map(command.try(transform.augment, augment))
-  end
+  local o = settings.trainer(s)
+  o.model, o.valid = model, valid -- the trainer adds noise to a discrete y
+  o.train = training.augmented(task, s, sets.train)
   if model.config.head then o.head = {target = task.head.target, weight = s["head.weight"]} end
   o.validate = function(_, _, world)
     local how = prediction()

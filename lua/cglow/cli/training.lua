@@ -8,6 +8,7 @@ local launch = require "cglow.cli.launch"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local train = require "cglow.train"
+local transform = require "cglow.data.transform"
 local version = require "cglow.util.version"
 local sort_by_bytes = require("cglow.util.bytes").sort
 
@@ -70,6 +71,18 @@ function M.sets(task, s)
   local sets = {}
   for _, split in ipairs {"train", "valid"} do sets[split], sets.source = M.data(task, s, split) end
   return sets
+end
+
+--- Training data, varied as the settings say.
+-- @tparam table task
+-- @tparam table s settings
+-- @tparam Dataset data
+-- @treturn Dataset
+function M.augmented(task, s, data)
+  local augment = settings.augment(s)
+  if not augment then return data end
+  augment.y = task.augment_y
+  return data:map(command.try(transform.augment, augment))
 end
 
 local function command_line(name, args)

@@ -33,6 +33,28 @@ end
 
 local function integer(default, min, max) return {type = "integer", default = default, min = min, max = max} end
 
+local UNET <const> = {type = "table", each = {type = "integer", min = 1, max = 4096}}
+
+-- A U-Net has channels and a depth of its own.
+local function check_unet(fname, given, o)
+  if not o.unet then return end
+  for _, name in ipairs {"channels", "depth"} do
+    if given[name] then error(("%s: option '%s' makes no difference beside 'unet'"):format(fname, name), 4) end
+  end
+  if #o.unet < 1 or #o.unet > 16 then
+    error(("%s: option 'unet' must be a list of 1 to 16 numbers of channels, got %d"):format(fname, #o.unet), 4)
+  end
+  o.channels, o.depth, o.unet = nil, nil, table.move(o.unet, 1, #o.unet, 1, {})
+end
+
+-- A network that halves x's sides so many times.
+local function check_sides(fname, o, halvings)
+  local unit = 1 << halvings
+  if o.x[2] % unit == 0 and o.x[3] % unit == 0 then return end
+  error(("%s: with %s height and width must be multiples of %d, got %dx%d"):format(
+    fname, o.unet and ("%d scales"):format(#o.unet) or ("depth %d"):format(o.depth), unit, o.x[2], o.x[3]), 4)
+end
+
 local function same_size(fname, o)
   if o.y[2] == o.x[2] and o.y[3] == o.x[3] then return end
   error(("%s: option 'y' must have x's height and width, %dx%d, got %dx%d"):format(
@@ -45,7 +67,7 @@ local function is_mask(config) return config.y[1] ~= config.classes end
 kinds.Segmenter = {
   options = {
     x = shape(true), y = shape(), classes = {type = "integer", required = true, min = 2, max = 4096},
-    channels = integer(32, 1, 4096), depth = integer(3, 1, 8), rng = {type = "rng"},
+    channels = integer(32, 1, 4096), depth = integer(3, 1, 8), unet = UNET, rng = {type = "rng"},
   },
 }
 
@@ -55,16 +77,12 @@ function kinds.Segmenter.check(fname, o)
   if is_mask(o) and o.classes ~= 2 then
     error(("%s: option 'y' must have one channel for each of %d classes, got %d"):format(fname, o.classes, o.y[1]), 3)
   end
-  local unit = 1 << o.depth
-  if o.x[2] % unit ~= 0 or o.x[3] % unit ~= 0 then
-    error(("%s: with depth %d height and width must be multiples of %d, got %dx%d"):format(
-      fname, o.depth, unit, o.x[2], o.x[3]), 3)
-  end
+  check_sides(fname, o, o.unet and #o.unet - 1 or o.depth)
 end
 
 function kinds.Segmenter.build(c, budget)
-  return networks.encoder_decoder {
-    inputs = c.x[1], outputs = c.classes, channels = c.channels, depth = c.depth, budget = budget,
+  return networks[c.unet and "unet" or "encoder_decoder"] {
+    inputs = c.x[1], outputs = c.classes, channels = c.unet or c.channels, depth = c.depth, budget = budget,
   }
 end
 
@@ -88,7 +106,7 @@ end
 
 kinds.Residual = {
   options = {
-    x = shape(true), y = shape(), channels = integer(32, 1, 4096), depth = integer(8, 2, 64),
+    x = shape(true), y = shape(), channels = integer(32, 1, 4096), depth = integer(8, 2, 64), unet = UNET,
     target = {type = "string", default = "residual", one_of = {"residual", "clean"}}, rng = {type = "rng"},
   },
 }
@@ -96,6 +114,7 @@ kinds.Residual = {
 function kinds.Residual.check(fname, o)
   o.y = o.y or {o.x[1], o.x[2], o.x[3]}
   same_size(fname, o)
+  if o.unet then check_sides(fname, o, #o.unet - 1) end
   if o.target == "clean" and o.y[1] > o.x[1] then
     error(("%s: option 'y' may have at most x's %d channels, from which the residual is taken, got %d"):format(
       fname, o.x[1], o.y[1]), 3)
@@ -103,8 +122,8 @@ function kinds.Residual.check(fname, o)
 end
 
 function kinds.Residual.build(c, budget)
-  return networks.stack {
-    inputs = c.x[1], outputs = c.y[1], channels = c.channels, depth = c.depth, budget = budget,
+  return networks[c.unet and "unet" or "stack"] {
+    inputs = c.x[1], outputs = c.y[1], channels = c.unet or c.channels, depth = c.depth, budget = budget,
   }
 end
 
@@ -128,6 +147,7 @@ Network.__name = "cglow.feedforward"
 local function new(kind, opts, budget)
   local fname = "feedforward." .. kind
   local o = options.check(fname, opts, kinds[kind].options)
+  check_unet(fname, opts, o)
   kinds[kind].check(fname, o)
   local rng = o.rng or core.rng()
   o.rng = nil
@@ -146,7 +166,9 @@ end
 -- * `y` = {C, H, W} of the output: a channel for each class, 1 where a pixel has
 --   that class and 0 elsewhere (the default); or, with two classes, any other number of
 --   equal channels that hold the mask of the second class
--- * `channels` (32) at full size, doubled at each of `depth` (3) halvings
+-- * `channels` (32) at full size, doubled at each of `depth` (3) halvings; or
+-- * `unet` = {c1, c2, …}: in place of that network the U-Net that a flow may have for its
+--   encoder (`cglow.Model`), with so many channels at 1, 1/2, … of the size
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Network whose `predict` gives probabilities in y's layout, and whose
 -- loss is the cross-entropy in nats per pixel
@@ -159,7 +181,8 @@ function M.Segmenter(opts) return new("Segmenter", opts) end
 -- * `x` = {C, H, W} of the image (required), `y` of the output (x's shape)
 -- * `target` = "residual": y is what is to be taken off x, such as noise; or
 --   "clean": y is x's first channels without it
--- * `channels` (32), `depth` (8): that many 3×3 convolutions
+-- * `channels` (32), `depth` (8): that many 3×3 convolutions; or
+-- * `unet` = {c1, c2, …}, as for `Segmenter`
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Network whose loss is the mean squared error per number of y
 function M.Residual(opts) return new("Residual", opts) end

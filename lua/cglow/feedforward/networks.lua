@@ -6,6 +6,7 @@
 local budget = require "cglow.nn.budget"
 local core = require "cglow.core"
 local nn = require "cglow.nn"
+local starting = require "cglow.model.networks"
 
 local M = {}
 
@@ -158,15 +159,55 @@ function Stack:trace(x, visit)
   end
 end
 
+-- ---- the U-Net that a flow may have for its encoder ------------------------
+
+local UNet = {parameters = EncoderDecoder.parameters}
+UNet.__index = UNet
+UNet.__name = "cglow.feedforward.UNet"
+
+--- A U-Net as it is the encoder of a flow, and a 3×3 convolution of its finest features.
+-- @tparam table s `inputs`, `outputs`, `channels` = list for 1, 1/2, 1/4 … of the size, `budget`
+-- @treturn UNet N×inputs×H×W to N×outputs×H×W; H and W divisible by 2^(#channels − 1)
+function M.unet(s)
+  local self = setmetatable({grads = {}}, UNet)
+  self.features = budget.unet(s.budget, s.inputs, s.channels, 1)
+  self.head = conv3(s.budget, s.channels[1], s.outputs)
+  self.pieces = {{name = "unet", net = self.features}, {name = "head", net = self.head}}
+  return self
+end
+
+function UNet:forward(x, visit)
+  visit = visit or unseen
+  local features = self.features:forward(x)[0]
+  visit("unet", features)
+  local out = self.head:forward(features)
+  visit("head", out)
+  return out
+end
+
+UNet.trace = UNet.forward
+
+function UNet:backward(dout, want_din)
+  self.grads[0] = self.head:backward(dout)
+  return self.features:backward(self.grads, want_din ~= false)
+end
+
+-- As in a flow, so that nothing but the flow is the difference.
+function UNet:start(rng)
+  starting.start_unet(self.features, rng)
+  starting.start_head(self.head, rng)
+end
+
 -- ---- starting --------------------------------------------------------------
 
 local function fan_in(weight) return weight:count() // weight:size(1) end
 
 --- Start a network: He's normal weights (every convolution reads what a ReLU
--- made), biases 0, and a head of 0, so that at first it gives out 0.
+-- made), biases 0, and a head of 0, so that at first it gives out 0; a U-Net as in a flow.
 -- @param net one of the above
 -- @tparam Rng rng
 function M.start(net, rng)
+  if net.start then return net:start(rng) end
   for _, p in ipairs(net:parameters "") do
     if p.name:find("head.", 1, true) or p.name:find "bias$" then
       p.value:fill(0)

@@ -24,21 +24,6 @@ local function halve(shape, times) return { shape[1], shape[2] >> times, shape[3
 
 -- ---- making one --------------------------------------------------------------------
 
--- Take a U-Net's convolutions off the budget (csrc/nn/unet.h).
-local function take_unet(left, inputs, channels, finest)
-  local function conv(from, to)
-    budget.take(left, to, from, 3, 3)
-    budget.take(left, to)
-  end
-  conv(inputs, channels[1])
-  for s, c in ipairs(channels) do
-    if s > 1 then conv(channels[s - 1], c) end
-    local up = s >= finest and s < #channels
-    for _ = 1, up and 4 or 2 do conv(c, c) end
-    if up then conv(channels[s + 1] + c, c) end
-  end
-end
-
 -- The standard network, started.
 local function unet(config, rng, left)
   local o = config.encoder
@@ -47,8 +32,7 @@ local function unet(config, rng, left)
       :format(config.levels, #o.channels), 0)
   end
   local finest = config.head and 1 or 2
-  take_unet(left, config.x[1], o.channels, finest)
-  local net = core.net.unet(config.x[1], o.channels, finest)
+  local net = budget.unet(left, config.x[1], o.channels, finest)
   networks.start_unet(net, rng)
   return net
 end

@@ -5,6 +5,7 @@
 -- holds for these alone: not for what a user's function, another coroutine or a
 -- finalizer makes meanwhile. Where one is expected, nil stands for any number.
 -- @module cglow.nn.budget
+local core = require "cglow.core"
 local nn = require "cglow.nn"
 
 local M = {}
@@ -41,6 +42,27 @@ function M.conv2d(budget, opts)
   M.take(budget, opts.out_channels, opts.in_channels, kernel, kernel)
   M.take(budget, opts.out_channels)
   return nn.Conv2d(opts)
+end
+
+--- A U-Net (csrc/nn/unet.h).
+-- @tparam ?Budget budget
+-- @int inputs channels of x
+-- @tparam {int,...} channels at 1, 1/2, 1/4 … of x's sides
+-- @int finest the first of these scales that it makes features of
+-- @treturn UNet
+function M.unet(budget, inputs, channels, finest)
+  local function conv(from, to)
+    M.take(budget, to, from, 3, 3)
+    M.take(budget, to)
+  end
+  conv(inputs, channels[1])
+  for s, c in ipairs(channels) do
+    if s > 1 then conv(channels[s - 1], c) end
+    local up = s >= finest and s < #channels
+    for _ = 1, up and 4 or 2 do conv(c, c) end
+    if up then conv(channels[s + 1] + c, c) end
+  end
+  return core.net.unet(inputs, channels, finest)
 end
 
 --- `nn.RConv`.

@@ -117,7 +117,7 @@ end
 local OTHERS = {
   range = "number", unit = "number", crop = "integer", skip_damaged = "boolean",
   steps = "integer", seed = "integer", size = "integer", init = "string", data = "string", recipe = "string",
-  channels = "integer", lr = "number",
+  channels = "integer", lr = "number", net = "word",
   x = "string", y = "string", kind = "string", valid = "string", colours = "string", classes = "integer",
   grey = "boolean",
 }
