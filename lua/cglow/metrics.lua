@@ -57,7 +57,7 @@ end
 -- @treturn Tensor H×W: the share of the samples that have a pixel
 -- @treturn number the share from which on a pixel is in the answer
 function M.consensus(masks)
-  options.arg("metrics.consensus", 1, "masks", masks, "tensor")
+  check.shape("metrics.consensus", "masks", masks, { "M", "H", "W" })
   local votes, least = core.vision.consensus(masks)
   local count = masks:size(1)
   return votes:gt(least - 0.5):add(1), votes / count, (least - 0.5) / count

@@ -43,7 +43,7 @@ local GROUP = { params = { type = "table", required = true }, scale = number(1),
 
 -- A list of parameters, or a list of {params = …, scale = …, decay = …}.
 local function flatten(fname, groups)
-  options.arg(fname, 1, "params", groups, "table", 2)
+  options.arg(fname, 1, "params", groups, "table", 1)
   local params, scales, decays = {}, {}, {}
   local function add(list, scale, decay_share)
     for _, p in ipairs(list) do
@@ -52,13 +52,13 @@ local function flatten(fname, groups)
   end
   if type(groups[1]) == "table" and groups[1].params then
     for i, g in ipairs(groups) do
-      local o = options.check(("%s: group %d"):format(fname, i), g, GROUP, 2)
+      local o = options.check(("%s: group %d"):format(fname, i), g, GROUP, 1)
       add(o.params, o.scale, o.decay)
     end
   else
     add(groups, 1, 1)
   end
-  if #params == 0 then error(fname .. ": params: at least one parameter expected, got none", 4) end
+  if #params == 0 then error(fname .. ": params: at least one parameter expected, got none", 3) end
   check_params(fname, params)
   return params, scales, decays
 end
@@ -69,8 +69,9 @@ local function only_weights(params, decays)
   return decays
 end
 
+-- Constructors end in a call of this, so that they are no level more for errors.
 local function new(fname, groups, opts, spec, adam)
-  local o = options.check(fname, opts, spec, 1)
+  local o = options.check(fname, opts, spec)
   local params, scales, decays = flatten(fname, groups)
   local self = setmetatable(o, Optimizer)
   self.kind = adam and "Adam" or "SGD"

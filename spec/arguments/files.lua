@@ -208,7 +208,7 @@ return {
     { "numbers", function() return { 1 } end } }) },
   { "cglow.report.save", K.list({ "/nonexistent" }, { { "empty", function() return {} end } }),
     K.optional(K.str("/nonexistent/x", nil, true)) },
-  { "options.check", K.any "check", K.optional(K.list {}), K.any { a = {} } },
+  { "options.check", inside = true, K.any "check", K.optional(K.list {}), K.any { a = {} } },
   { "options.fields", K.any { a = 1 }, K.any { a = {} } },
   { "options.arg", K.any "f", K.any(1), K.any "a", K.any(1), K.any "number" },
   { "options.show", K.any(1) },

@@ -218,8 +218,8 @@ local rows = {
   { "Model:save", K.str("/nonexistent/x", { "a\0b" }, true), K.opts { tensors = K.list({}, { { "a parameter's name",
     function() return { [m:parameters()[1].name] = core.zeros(1) } end } }), metadata = K.list {} }, self = same },
   { "cglow.load", dir, K.optional(K.list {}) },
-  { "Chain:forward", K.tensor { 2, 3 }, self = chain },
-  { "Chain:backward", K.tensor({ 2, 3 }, { { 3, 2 } }), self = function()
+  { "Chain:forward", K.tensor { 2, 3 }, self = chain, inside = true },
+  { "Chain:backward", inside = true, K.tensor({ 2, 3 }, { { 3, 2 } }), self = function()
     local c = chain()
     c:forward(core.zeros(2, 3))
     return c

@@ -129,7 +129,7 @@ describe("data.Dataset", function()
       {"'Dataset:get'.*got 1.5", function() ds:get(1.5) end},
       {"Dataset:batch.*indices must be a table, got nil", function() ds:batch() end},
       {"at least one index", function() ds:batch {} end},
-      {"Dataset:get.*i must be an integer", function() ds:batch {"a"} end},
+      {"Dataset:batch.*indices%[1%] must be an integer", function() ds:batch {"a"} end},
       {"x must be a tensor of shape 2x2x4x6 %(as n1 has it%), got 2x4x6", function()
         ds:batch({1, 2}, core.zeros(2, 4, 6))
       end},

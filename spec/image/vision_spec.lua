@@ -289,7 +289,7 @@ describe("vision.reproject", function()
         vision.reproject(depth, {camera = CAMERA, motion = {1, 2, 3}})
       end},
       {"focal lengths above 0", function() vision.reproject(depth, {camera = {0, 1, 1, 1}, motion = STILL}) end},
-      {"12x16.*got 12x15", function()
+      {"12x16.*got a tensor of shape 12x15", function()
         vision.reproject(depth, {camera = CAMERA, motion = STILL, out = core.ones(12, 15)})
       end},
       {"must not share memory", function() vision.reproject(depth, {camera = CAMERA, motion = STILL, out = depth}) end},

@@ -173,6 +173,12 @@ function M.well_said(short, message)
   return true
 end
 
+-- Does a message begin with the place of the call (by `caller`)?  Lua says of no place that
+-- memory is not to be had there.
+local function points_here(message)
+  return message:find '^%[string "return function' ~= nil or message:find "^not enough memory" ~= nil
+end
+
 local function goods(row)
   local values = { n = #row - 1 }
   for i = 1, values.n do values[i] = row[i + 1].good() end
@@ -183,7 +189,8 @@ local function own(row) return row.self and row.self() end
 
 --- Try one row of the table.
 -- @tparam table root what names start from
--- @tparam table row {name, kind, …, self = maker, as = the name that errors use, wrong = {{says = …, …}}, good = false}
+-- @tparam table row {name, kind, …, self = maker, as = the name that errors use, wrong = {{says = …, …}}, good = false,
+-- inside = true: what is wrong is seen by what the function calls, and errors point there}
 -- @treturn {string,...} what went wrong
 function M.try(root, row)
   local name = row[1]
@@ -195,6 +202,7 @@ function M.try(root, row)
       return
     end
     local fine, why = M.well_said(row.as or name:match "[^.:]+$", result)
+    if fine and not (row.inside or points_here(result)) then fine, why = false, "does not point at the call" end
     if words then fine, why = tostring(result):find(words, 1, true), "does not say: " .. words end
     if not fine then faults[#faults + 1] = ("%s: %s: %s: %s"):format(name, label, why, tostring(result)) end
   end

@@ -148,6 +148,11 @@ end
 function Dataset:batch(indices, x, y, rng, more)
   options.arg("Dataset:batch", 1, "indices", indices, "table")
   local n <const> = #indices
+  for place = 1, n do
+    options.arg("Dataset:batch", 1, ("indices[%d]"):format(place), indices[place],
+      {type = "integer", min = 1, max = self:size()})
+  end
+  rng = options.arg("Dataset:batch", 4, "rng", rng, {type = "rng", optional = true})
   if n == 0 then error("Dataset:batch: indices must be a list of at least one index, got an empty one", 2) end
   more = options.arg("Dataset:batch", 5, "more", more, {type = "table", default = {}})
   local out = {x = options.arg("Dataset:batch", 2, "x", x, {type = "tensor", optional = true}),

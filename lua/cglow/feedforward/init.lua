@@ -187,8 +187,8 @@ function M.Segmenter(opts) return new("Segmenter", opts) end
 -- @treturn Network whose loss is the mean squared error per number of y
 function M.Residual(opts) return new("Residual", opts) end
 
-local function check_x(fname, self, x)
-  check.shape(fname, "x", x, {"N", table.unpack(self.config.x)})
+local function check_x(fname, self, x, up)
+  check.shape(fname, "x", x, {"N", table.unpack(self.config.x)}, up)
 end
 
 local LOSS = {cell_width = {type = "number", default = 1, above = 0}, mask = {type = "tensor"}}
@@ -196,10 +196,10 @@ local LOSS = {cell_width = {type = "number", default = 1, above = 0}, mask = {ty
 -- The network's output, and the loss with its gradients.
 local function measure(fname, self, x, y, opts)
   local o = options.check(fname, opts, LOSS, 1)
-  check_x(fname, self, x)
-  check.shape(fname, "y", y, {x:size(1), table.unpack(self.config.y)})
+  check_x(fname, self, x, 2)
+  check.shape(fname, "y", y, {x:size(1), table.unpack(self.config.y)}, 1)
   if o.mask then
-    check.shape(fname, "option 'mask'", o.mask, {x:size(1), self.config.x[2], self.config.x[3]})
+    check.shape(fname, "option 'mask'", o.mask, {x:size(1), self.config.x[2], self.config.x[3]}, 1)
   end
   return kinds[self.kind].measure(self.config, self.net:forward(x), x, y, o)
 end
@@ -247,7 +247,7 @@ end
 -- @tparam Tensor x N×C×H×W
 -- @treturn Tensor N×C×H×W, in y's layout
 function Network:predict(x)
-  check_x("Network:predict", self, x)
+  check_x("Network:predict", self, x, 1)
   seen.tell(self, "Network:predict", x)
   return kinds[self.kind].answer(self.config, self.net:forward(x), x)
 end

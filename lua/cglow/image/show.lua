@@ -121,20 +121,25 @@ end
 
 local M = {}
 
+local function check_arguments(fname, t, opts)
+  options.arg(fname, 1, "t", t, "tensor", 1)
+  local o = options.check(fname, opts, SHOW, 1)
+  if t:dim() < 2 then
+    error(("bad argument #1 to '%s': t must be a tensor of 2 to 4 dimensions, got %d"):format(fname, t:dim()), 3)
+  end
+  if o.min >= o.max then
+    error(("%s: option 'max' must be above min, which is %g, got %g"):format(fname, o.min, o.max), 3)
+  end
+  return o
+end
+
 --- The picture as text.
 -- @tparam Tensor t H×W, 1×H×W or 3×H×W; other numbers of channels, and N×C×H×W,
 -- are laid out as a grid
 -- @tparam[opt] table opts as for `show`; without `colour`, no colour
 -- @treturn string lines, each ended by a newline
 function M.text(t, opts)
-  options.arg("show.text", 1, "t", t, "tensor")
-  local o = options.check("show.text", opts, SHOW)
-  if t:dim() < 2 then
-    error(("bad argument #1 to 'show.text': t must be a tensor of 2 to 4 dimensions, got %d"):format(t:dim()), 2)
-  end
-  if o.min >= o.max then
-    error(("show.text: option 'max' must be above min, which is %g, got %g"):format(o.min, o.max), 2)
-  end
+  local o = check_arguments("show.text", t, opts)
   local shown = image.rgb(fitted(picture(normalised(t, o.min, o.max)), o.width or COLUMNS, o.scale))
   local colour = o.colour or "none"
   local paint, finish
@@ -155,8 +160,7 @@ end
 -- * `min` = 0, `max` = 1: numbers shown as black and as white
 -- @usage cglow.show(sample.x)
 local function show(t, opts)
-  options.arg("show", 1, "t", t, "tensor")
-  local o = options.check("show", opts, SHOW)
+  local o = check_arguments("show", t, opts)
   o.colour = o.colour or terminal_colour()
   o.width = o.width or system.columns(STDOUT)
   io.stdout:write(M.text(t, o))

@@ -3,6 +3,7 @@
 -- Images are C×H×W or H×W tensors.
 -- @module cglow.image.vision
 local core = require "cglow.core"
+local check = require "cglow.util.check"
 local options = require "cglow.util.options"
 
 local kernel <const> = core.vision
@@ -26,7 +27,7 @@ local SLIC = {
 function M.slic(image, opts)
   options.arg("vision.slic", 1, "image", image, "tensor")
   local o = options.check("vision.slic", opts, SLIC)
-  return kernel.slic(image, o.segments, o.compactness, o.iterations)
+  return check.call("vision.slic", kernel.slic, image, o.segments, o.compactness, o.iterations)
 end
 
 --- Fill holes from the rim inwards, each pixel with the median of the known
@@ -39,7 +40,7 @@ function M.fill_median(image, valid, opts)
   options.arg("vision.fill_median", 1, "image", image, "tensor")
   options.arg("vision.fill_median", 2, "valid", valid, "tensor")
   local o = options.check("vision.fill_median", opts, {radius = {type = "integer", default = 2, min = 1, max = 32}})
-  return kernel.fill_median(image:clone(), valid, o.radius)
+  return check.call("vision.fill_median", kernel.fill_median, image:clone(), valid, o.radius)
 end
 
 local DIFFUSION = {
@@ -59,7 +60,7 @@ function M.fill_diffusion(image, valid, opts)
   options.arg("vision.fill_diffusion", 1, "image", image, "tensor")
   options.arg("vision.fill_diffusion", 2, "valid", valid, "tensor")
   local o = options.check("vision.fill_diffusion", opts, DIFFUSION)
-  return kernel.fill_diffusion(image:clone(), valid, o.tolerance, o.sweeps)
+  return check.call("vision.fill_diffusion", kernel.fill_diffusion, image:clone(), valid, o.tolerance, o.sweeps)
 end
 
 local REPROJECT = {
@@ -80,7 +81,9 @@ local REPROJECT = {
 function M.reproject(depth, opts)
   options.arg("vision.reproject", 1, "depth", depth, "tensor")
   local o = options.check("vision.reproject", opts, REPROJECT)
-  return kernel.reproject(depth, o.camera, o.motion, o.jump, o.out or core.empty(depth:size()))
+  if o.out then check.shape("vision.reproject", "option 'out'", o.out, depth:size()) end
+  return check.call("vision.reproject", kernel.reproject, depth, o.camera, o.motion, o.jump,
+    o.out or core.empty(depth:size()))
 end
 
 local FUSE = {
@@ -101,7 +104,7 @@ function M.fuse(stack, own, opts)
   options.arg("vision.fuse", 1, "stack", stack, "tensor")
   options.arg("vision.fuse", 2, "own", own, "tensor")
   local o = options.check("vision.fuse", opts, FUSE)
-  return kernel.fuse(stack, own, o.tolerance, o.support)
+  return check.call("vision.fuse", kernel.fuse, stack, own, o.tolerance, o.support)
 end
 
 return M

@@ -77,7 +77,8 @@ end
 local function check_encoder(o)
   if not o.x then error("cglow.Model: option 'x' must be a table with an encoder, got nil", 4) end
   must_be_absent(o, { "cn", "init" }, "with an encoder")
-  local function sub(key, spec) return options.check(("cglow.Model: option '%s'"):format(key), o[key], spec, 3) end
+  -- A tail call, so no level more for errors.
+  local function sub(key, spec) return options.check(("cglow.Model: option '%s'"):format(key), o[key], spec, 2) end
   o.encoder, o.coupling = sub("encoder", ENCODER), sub("coupling", ENCODED_COUPLING)
   o.condition = sub("condition", CONDITION)
   if o.head then o.head = sub("head", HEAD) end

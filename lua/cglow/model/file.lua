@@ -66,16 +66,16 @@ end
 -- @tparam ?table extra the caller's: `tensors` and `metadata`
 -- @return true, or nil, message, code
 function M.write(fname, object, path, config, metadata, extra)
-  options.arg(fname, 1, "path", path, { type = "string", path = true }, 2)
-  extra = options.check(fname, extra, EXTRA, 2)
+  options.arg(fname, 1, "path", path, { type = "string", path = true }, 1)
+  extra = options.check(fname, extra, EXTRA, 1)
   local params, names = by_name(object)
   if not params then
-    error(("%s: parameters with names of their own expected, got two called '%s'"):format(fname, names), 4)
+    error(("%s: parameters with names of their own expected, got two called '%s'"):format(fname, names), 3)
   end
   local tensors = {}
   for name, p in pairs(params) do tensors[name] = p.value end
   for name, t in pairs(extra.tensors or {}) do
-    if tensors[name] then error(("%s: tensor '%s' is a parameter's name"):format(fname, name), 4) end
+    if tensors[name] then error(("%s: tensor '%s' is a parameter's name"):format(fname, name), 3) end
     tensors[name] = t
   end
   metadata.config = json.encode(config)

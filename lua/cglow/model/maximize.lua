@@ -12,11 +12,12 @@ local MAXIMIZE = {
   start = { type = "tensor" },
 }
 
+-- Three functions lie between `Model:maximize` and the checks: this one, pcall and `seen.without`.
 return function(model, x, opts, shape)
-  local o = options.check("Model:maximize", opts, MAXIMIZE, 1)
+  local o = options.check("Model:maximize", opts, MAXIMIZE, 3)
   local n = x and x:size(1) or o.start and o.start:size(1) or 1
   if o.start then
-    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(shape) }, 1)
+    check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(shape) }, 3)
   end
   model.unstarted = nil -- no actnorm starts from a guess of y
   local y = core.Param(o.start or core.zeros(n, table.unpack(shape)), "y")

@@ -110,13 +110,14 @@ local RNG = { type = "rng" }
 
 local function check_pairs(fname, name, o)
   if o.pairs and o[name] % 2 ~= 0 then
-    error(("%s: option '%s' must be even for pairs, got %d"):format(fname, name, o[name]), 4)
+    error(("%s: option '%s' must be even for pairs, got %d"):format(fname, name, o[name]), 3)
   end
 end
 
 local SAMPLE = { n = count(1), pairs = { type = "boolean", default = false }, temperature = TEMPERATURE, rng = RNG }
 
---- See `Model:sample`.
+--- See `Model:sample`, which this and the next ones stand for: methods end in a call of them, so that they
+-- are no level more for errors.
 function M.sample(model, cond, opts)
   if cond.model ~= model then
     error("Model:sample: cond must come from this model's condition(x), got another model's", 2)
@@ -124,7 +125,7 @@ function M.sample(model, cond, opts)
   if cond.state ~= state_of(model) then
     error("Model:sample: cond was made before the model's parameters or layers changed: call condition(x) again", 2)
   end
-  local o = options.check("Model:sample", opts, SAMPLE, 1)
+  local o = options.check("Model:sample", opts, SAMPLE)
   check_pairs("Model:sample", "n", o)
   local _ <close> = lock.hold(model, "Model:sample")
   return draw(model, cond, o.n, o):clone()
@@ -146,7 +147,7 @@ local function mean_for(model, x, n, o)
 end
 
 local function check_mirror(fname, x, o)
-  if o.mirror and not x then error(fname .. ": option 'mirror' is for models with an x, got true in plain Glow", 4) end
+  if o.mirror and not x then error(fname .. ": option 'mirror' is for models with an x, got true in plain Glow", 3) end
 end
 
 local MIRROR = { type = "boolean", default = false }
@@ -156,7 +157,7 @@ local PREDICT = {
 
 --- See `Model:predict`.
 function M.predict(model, x, opts)
-  local o = options.check("Model:predict", opts, PREDICT, 1)
+  local o = options.check("Model:predict", opts, PREDICT)
   if o.pairs == nil then o.pairs = o.samples % 2 == 0 end
   check_pairs("Model:predict", "samples", o)
   check_mirror("Model:predict", x, o)
@@ -166,7 +167,7 @@ end
 
 --- See `Model:mode`.
 function M.mode(model, x, opts)
-  local o = options.check("Model:mode", opts, { mirror = MIRROR }, 1)
+  local o = options.check("Model:mode", opts, { mirror = MIRROR })
   check_mirror("Model:mode", x, o)
   local _ <close> = lock.hold(model, "Model:mode")
   o.temperature, o.rng = 0, core.Rng(0) -- which is multiplied by 0

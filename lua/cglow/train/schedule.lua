@@ -14,7 +14,7 @@ local CURVES = {
 }
 
 -- Errors point at whoever called the trainer's constructor.
-local function refuse(text, ...) error("Trainer: " .. text:format(...), 4) end
+local function refuse(text, ...) error("Trainer: " .. text:format(...), 5) end
 
 local function check(o)
   if type(o.schedule) == "string" and not CURVES[o.schedule] then

@@ -37,10 +37,10 @@ local DATA = {"size", "get", "batch"}
 -- @raise naming the option, what was expected and what came
 function M.check(given)
   local o = options.check("Trainer", given, SPEC, 1)
-  check.methods("Trainer", "model", o.model, MODEL)
-  check.methods("Trainer", "train", o.train, DATA)
-  if o.head then check.methods("Trainer", "train", o.train, {"map"}) end
-  if o.valid ~= nil then check.methods("Trainer", "valid", o.valid, DATA) end
+  check.methods("Trainer", "model", o.model, MODEL, 4)
+  check.methods("Trainer", "train", o.train, DATA, 4)
+  if o.head then check.methods("Trainer", "train", o.train, {"map"}, 4) end
+  if o.valid ~= nil then check.methods("Trainer", "valid", o.valid, DATA, 4) end
   o.cell_width = o.cell_width or o.train.info and o.train.info.cell_width or 1
   if o.resume and not o.run then error("Trainer: option 'resume' needs 'run', the folder to go on from", 3) end
   if o.world and o.reduce then error("Trainer: options 'world' and 'reduce' exclude each other", 3) end

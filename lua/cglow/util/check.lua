@@ -27,6 +27,21 @@ function M.shape(fname, name, v, shape, up)
   end
 end
 
+-- What a call gave, or its error one function up, which is where calls in last place lead.
+local function relay(fname, ok, ...)
+  if ok then return ... end
+  local message = (...)
+  error(type(message) == "string" and message:gsub("'%?'", function() return "'" .. fname .. "'" end, 1) or message, 2)
+end
+
+--- Call a function of the core as the last thing that a public function does: errors name that
+-- one and point at its caller.
+-- @string fname the public function
+-- @tparam function f in C
+-- @param ... its arguments, in the order of the public function's
+-- @return what it returns
+function M.call(fname, f, ...) return relay(fname, pcall(f, ...)) end
+
 --- Has v a method of this name? Some userdata raise on names they do not know.
 -- @param v
 -- @string method
