@@ -1,5 +1,6 @@
 -- Weight decay, steps by the mean of several gradients, and averages of parameters.
 local core = require "cglow.core"
+local nn = require "cglow.nn"
 local optim = require "cglow.optim"
 
 -- Single precision: a few roundings of 2^-24 in each of a handful of steps.
@@ -64,7 +65,6 @@ describe("Adam's weight decay", function()
   end)
 
   it("is part of a step that is left due, too", function()
-    local nn = require "cglow.nn"
     local function run(look)
       core.seed(2)
       local net = nn.Sequential {"fc", nn.Linear {in_features = 40, out_features = 30}}
@@ -183,7 +183,6 @@ describe("An average of parameters", function()
   end)
 
   it("takes a step that is due into account", function()
-    local nn = require "cglow.nn"
     local function run(look)
       core.seed(2)
       local net = nn.Sequential {"fc", nn.Linear {in_features = 40, out_features = 30}}
@@ -209,5 +208,22 @@ describe("An average of parameters", function()
     assert.matches("'weight' is not finite", message {weight = core.full(2, 3, 0 / 0)})
     assert.is_true(average:set_state({weight = core.ones(2, 3)}, 9))
     assert.equal(9, select(2, average:state()))
+  end)
+end)
+
+describe("The core's optimizer", function()
+  it("does not depend on the lists of moments that it hands out", function()
+    local fc = nn.Linear { in_features = 300, out_features = 300 }
+    local opt = optim.Adam(fc:parameters(), { lr = 1e-2 })
+    local m, v = opt.core:moments()
+    m[1], m[2], v[1], v[2] = nil, nil, nil, nil
+    collectgarbage()
+    collectgarbage()
+    local rubbish = {}
+    for i = 1, 20 do rubbish[i] = core.full(300, 300, 1e30) end
+    fc:backward(fc:forward(core.randn(2, 300)))
+    assert.is_true(opt:step())
+    assert.is_true(fc:parameters()[1].value:isfinite())
+    assert.are.equal(20, #rubbish)
   end)
 end)

@@ -12,8 +12,14 @@ local function sum_of(t) return core.file.crc32c(t:clone()) end
 -- ---- one call of the core ----------------------------------------------------------
 
 -- Each kind: make() gives a function that runs it on a batch of n, forward and backward
--- if it has that, and returns checksums of all that came out.
+-- if it has that, and returns checksums of all that came out, and of the gradients.
 local KINDS <const> = {}
+
+local function gradients(object)
+  local sums = {}
+  for i, p in ipairs(object:parameters()) do sums[i] = sum_of(p:gradient()) end
+  return sums
+end
 
 local function started(object)
   for _, p in ipairs(object:parameters()) do core.rng():fill_normal(p.value):mul(0.2) end
@@ -32,9 +38,8 @@ local function flow(make, cond_shape)
       local sums = { sum_of(z), table.unpack(logdet) }
       local dy, dcond = layer:backward(dz, 0.5)
       sums[#sums + 1], sums[#sums + 2] = sum_of(dy), dcond and sum_of(dcond) or 0
-      for _, p in ipairs(layer:parameters()) do sums[#sums + 1] = sum_of(p:gradient()) end
       sums[#sums + 1] = sum_of(layer:inverse(dz, cond))
-      return sums
+      return sums, gradients(layer)
     end
   end
 end
@@ -53,8 +58,7 @@ function KINDS.split()
     local z1, z2, logp = layer:forward(rng:normal(n, CHANNELS, SIDE, SIDE))
     local sums = { sum_of(z1), sum_of(z2), table.unpack(logp) }
     sums[#sums + 1] = sum_of(layer:backward(rng:normal(n, CHANNELS // 2, SIDE, SIDE), 1))
-    for _, p in ipairs(layer:parameters()) do sums[#sums + 1] = sum_of(p:gradient()) end
-    return sums
+    return sums, gradients(layer)
   end
 end
 
@@ -64,8 +68,7 @@ function KINDS.prior()
     core.zero_grad(layer:parameters())
     local sums = table.move(layer:log_prob(core.Rng(n):normal(n, CHANNELS, SIDE, SIDE)), 1, n, 1, {})
     sums[#sums + 1] = sum_of(layer:backward(1))
-    for _, p in ipairs(layer:parameters()) do sums[#sums + 1] = sum_of(p:gradient()) end
-    return sums
+    return sums, gradients(layer)
   end
 end
 
@@ -81,8 +84,7 @@ function KINDS.network()
     core.zero_grad(net:parameters())
     local sums = { sum_of(net:forward(rng:normal(n, CHANNELS, SIDE, SIDE))) }
     sums[2] = sum_of(net:backward(rng:normal(n, 5)))
-    for _, p in ipairs(net:parameters()) do sums[#sums + 1] = sum_of(p:gradient()) end
-    return sums
+    return sums, gradients(net)
   end
 end
 
@@ -94,10 +96,7 @@ KINDS["network group"] = function()
     for _, net in ipairs { a, b } do core.zero_grad(net:parameters()) end
     for i, out in ipairs(group:forward(rng:normal(n, CHANNELS, SIDE, SIDE))) do sums[i] = sum_of(out) end
     group:backward { rng:normal(n, 5), rng:normal(n, 5) }
-    for _, net in ipairs { a, b } do
-      for _, p in ipairs(net:parameters()) do sums[#sums + 1] = sum_of(p:gradient()) end
-    end
-    return sums
+    return sums, { gradients(a), gradients(b) }
   end
 end
 
@@ -125,24 +124,57 @@ end
 
 describe("A finalizer that computes, in a call of the core:", function()
   for name, make in pairs(KINDS) do
-    it(name, function()
-      local function built()
-        core.seed(5)
-        return make()
-      end
-      local run, other, twin = built(), built(), built()
-      -- The finalizer runs another object of this kind, which shares the workspace.
-      local right, want = 0, {}
-      for n = 1, 4 do want[n] = twin(n) end
+    local function built()
+      core.seed(5)
+      return make()
+    end
+
+    -- Sums of outputs and of gradients, of a twin that nobody disturbs.
+    local function wanted()
+      local twin, want = built(), {}
+      for n = 1, 4 do want[n] = table.pack(twin(n)) end
+      return want
+    end
+
+    -- Sizes change, so that memory is allocated, but not each time.
+    local function size_of(i) return 1 + i // 4 % 4 end
+
+    local function is_refusal(message)
+      assert.matches("a finalizer has run a layer or an optimizer meanwhile", message, 1, true)
+    end
+
+    it(name .. ", with another object of this kind, which shares the workspace", function()
+      local run, other, want, right = built(), built(), wanted(), 0
       local came = besieged(function() other(1 + core.rng():integer(0, 3)) end, function()
         for i = 1, 48 do
-          local n = 1 + i // 4 % 4 -- sizes change, so that memory is allocated, but not each time
-          local ok, sums = pcall(run, n)
+          local got = table.pack(pcall(run, size_of(i)))
+          if got[1] then
+            right = right + 1
+            assert.are.same(want[size_of(i)], table.pack(table.unpack(got, 2, 3)))
+          else
+            is_refusal(got[2])
+          end
+        end
+      end)
+      assert.is_true(came > 0 and right > 0)
+    end)
+
+    it(name .. ", with the object itself and the same numbers", function()
+      local run, want, n, right, within = built(), wanted(), 1, 0, 0
+      local came = besieged(function()
+        within = within + 1
+        run(n)
+      end, function()
+        for i = 1, 48 do
+          n, within = size_of(i), 0
+          local ok, sums, grads = pcall(run, n)
           if ok then
             right = right + 1
-            assert.are.same(want[n], sums)
-          else
-            assert.matches("a finalizer has run a layer or an optimizer meanwhile", sums, 1, true)
+            assert.are.same(want[n][1], sums)
+            -- a run between a call that clears gradients and one that adds to them adds its own
+            if within == 0 then assert.are.same(want[n][2], grads) end
+          elseif not sums:find "^.*backward: call forward" then
+            is_refusal(sums)
           end
         end
       end)
@@ -203,12 +235,6 @@ local function layer_with(hook)
     backward = function(_, dz) return dz, core.zeros(dz:size(1), 2 * dz:size(2)) end,
     parameters = function() return {} end,
   }
-end
-
-local function gradients(model)
-  local sums = {}
-  for i, p in ipairs(model:parameters()) do sums[i] = sum_of(p:gradient()) end
-  return sums
 end
 
 describe("A model in use", function()
