@@ -42,6 +42,7 @@ parser:option("--python", "interpreter that has torch", "/usr/bin/python3")
 parser:option("--model",
   "networks of each layer, as published, or one encoder of x for all (paper; with --ranks both)")
   :choices { "paper", "encoder" }
+parser:option("--precision", "of the networks' products", "fp32"):choices { "fp32", "bf16" }
 parser:option("--levels", "L", "3"):convert(number)
 parser:option("--cn", "n_c and n_w of the conditioning networks", "64,128"):convert(numbers)
 parser:flag("--profile", "time by kind of layer")
@@ -105,6 +106,8 @@ args.sizes = args.sizes or (of_ranks and { 64 } or { 32, 64, 128 })
 args.batches = args.batches or (of_ranks and { 1 } or { 2, 16 })
 args.threads = args.threads or (of_ranks and 1 or 2)
 if not of_ranks then args.model = args.model or "paper" end
+
+core.precision(args.precision)
 
 local models = {}
 

@@ -3,13 +3,15 @@
 
 #include <string.h>
 
-static const char *const names[] = {
-    [ISA_GENERIC] = "any", [ISA_AVX2] = "AVX2", [ISA_AVX512] = "AVX-512"};
+static const char *const names[] = {[ISA_GENERIC] = "any",
+                                    [ISA_AVX2] = "AVX2",
+                                    [ISA_AVX512] = "AVX-512",
+                                    [ISA_BF16] = "AVX512_BF16"};
 
-static Isa most = ISA_AVX512;
+static Isa most = ISA_BF16;
 
 bool isa_limit(const char *name) {
-  for (Isa i = ISA_GENERIC; i <= ISA_AVX512; i++)
+  for (Isa i = ISA_GENERIC; i <= ISA_BF16; i++)
     if (strcmp(name, names[i]) == 0) {
       most = i;
       return true;
@@ -23,6 +25,15 @@ Isa isa_in_use(void) {
   if (most >= ISA_AVX2 && __builtin_cpu_supports("x86-64-v3")) return ISA_AVX2;
 #endif
   return ISA_GENERIC;
+}
+
+Isa isa_of_bf16(void) {
+#if HAVE_AVX512_BF16
+  if (most >= ISA_BF16 && isa_in_use() == ISA_AVX512 &&
+      __builtin_cpu_supports("avx512bf16"))
+    return ISA_BF16;
+#endif
+  return isa_in_use();
 }
 
 const char *isa_name(void) { return names[isa_in_use()]; }

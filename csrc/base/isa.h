@@ -1,22 +1,49 @@
-/* Instruction sets: AVX-512 (x86-64-v4), AVX2 (x86-64-v3), or any processor's.
+/* Instruction sets: AVX-512 (x86-64-v4), with or without AVX512_BF16, AVX2 (x86-64-v3),
+ * or any processor's.
  *
  * Kernels that keep sums in registers depend on how wide and how many these are.  They
  * are compiled once for each set, in math/isa/avx512.c, avx2.c and generic.c, as
  * name_avx512, name_avx2 and name_generic, and chosen when they are called.  (Loops that
- * the compiler vectorises itself are only marked: CLONES in base/real.h.) */
+ * the compiler vectorises itself are only marked: CLONES in base/real.h.)
+ *
+ * Products of networks may have their operands rounded to bfloat16 (math/gemm.h).  Their
+ * kernels are compiled for each set a second time, as name_avx512_rounded and so on,
+ * which round and go on in float, and a third time for AVX512_BF16, which multiplies two
+ * such numbers at a time; the same numbers come of either. */
 #ifndef CGLOW_BASE_ISA_H
 #define CGLOW_BASE_ISA_H
 
 #include "base/real.h"
 
-typedef enum { ISA_GENERIC, ISA_AVX2, ISA_AVX512 } Isa;
+typedef enum { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_BF16 } Isa;
 
-/* The one that kernels use. */
+/* What becomes of a product's operands. */
+typedef enum {
+  PRECISION_FP32, /* they are taken as they are */
+  PRECISION_BF16  /* rounded to bfloat16, to nearest even */
+} Precision;
+
+/* The one that kernels use; without bfloat16, that is below ISA_BF16. */
 Isa isa_in_use(void);
-/* In words: "AVX-512", "AVX2" or "any". */
+/* The one that products of bfloat16 use: any. */
+Isa isa_of_bf16(void);
+/* That of kernels in words: "AVX-512", "AVX2" or "any". */
 const char *isa_name(void);
 /* Use none above this one, in words; false if there is none of that name. */
 bool isa_limit(const char *most);
+
+/* In double there is nothing to be gained, and no gradient of a rounding to be proved. */
+#ifdef CGLOW_DOUBLE
+#define HAVE_BF16 0
+#else
+#define HAVE_BF16 1
+#endif
+/* Can the compiler make code for AVX512_BF16? */
+#if HAVE_BF16 && HAVE_CLONES && __GNUC__ >= 10
+#define HAVE_AVX512_BF16 1
+#else
+#define HAVE_AVX512_BF16 0
+#endif
 
 #if HAVE_CLONES
 /* Declare a kernel. */
@@ -30,6 +57,31 @@ bool isa_limit(const char *most);
 #else
 #define ISA_KERNEL(type, name, args) type name##_generic args
 #define BY_ISA(name) name##_generic
+#endif
+
+/* The same for kernels that form products, of which there are some for each precision. */
+#if !HAVE_BF16
+#define PRODUCT_KERNEL(type, name, args) ISA_KERNEL(type, name, args)
+#define BY_PRECISION(how, name) ((void)(how), BY_ISA(name))
+#elif HAVE_CLONES
+#define PRODUCT_KERNEL(type, name, args)                                              \
+  ISA_KERNEL(type, name, args), name##_avx512_rounded args, name##_avx2_rounded args, \
+      name##_generic_rounded args, name##_avx512_bf16 args
+#if HAVE_AVX512_BF16
+#define BF16_OR(name, rounded) (isa_of_bf16() == ISA_BF16 ? name##_avx512_bf16 : rounded)
+#else
+#define BF16_OR(name, rounded) rounded
+#endif
+#define BY_PRECISION(how, name)                                        \
+  ((how) == PRECISION_FP32      ? BY_ISA(name)                         \
+   : isa_in_use() == ISA_AVX512 ? BF16_OR(name, name##_avx512_rounded) \
+   : isa_in_use() == ISA_AVX2   ? name##_avx2_rounded                  \
+                                : name##_generic_rounded)
+#else
+#define PRODUCT_KERNEL(type, name, args) \
+  type name##_generic args, name##_generic_rounded args
+#define BY_PRECISION(how, name) \
+  ((how) == PRECISION_FP32 ? name##_generic : name##_generic_rounded)
 #endif
 
 #endif

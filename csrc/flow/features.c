@@ -43,8 +43,8 @@ void features_forward(const Features *f, const Act *u, const Act *out, int threa
     real *to = out->data + at;
     for (size_t p = 0; p < f->parts; p++) {
       const Param *w = f->weight[p];
-      gemm(NO_TRANS, NO_TRANS, w->rows, n, f->channels, w->value, f->channels,
-           u->data + at, u->cs, NULL, to, out->cs);
+      gemm(f->precision, NO_TRANS, NO_TRANS, w->rows, n, f->channels, w->value,
+           f->channels, u->data + at, u->cs, NULL, to, out->cs);
       to += w->rows * out->cs;
     }
   }
@@ -52,14 +52,14 @@ void features_forward(const Features *f, const Act *u, const Act *out, int threa
 
 /* One part's gradient from dout's rows of that part, a panel of its columns at a time:
  * so each channel of u is turned into a column once. */
-static void weight_gradient(Param *w, const Act *u, const real *dout, size_t cs,
-                            int threads) {
+static void weight_gradient(Precision how, Param *w, const Act *u, const real *dout,
+                            size_t cs, int threads) {
   real beta, *dw = param_accumulate(w, &beta);
   size_t all = act_pixels(u), k = u->c;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t c = 0; c < k; c += PANEL) {
     real *to = dw + c;
-    gemm(NO_TRANS, TRANS, w->rows, k - c < PANEL ? k - c : PANEL, all, dout, cs,
+    gemm(how, NO_TRANS, TRANS, w->rows, k - c < PANEL ? k - c : PANEL, all, dout, cs,
          u->data + c * u->cs, u->cs, beta == 0 ? NULL : to, to, k);
   }
 }
@@ -69,7 +69,7 @@ void features_backward(const Features *f, const Act *u, const Act *dout, const A
   size_t all = act_pixels(u);
   const real *from = dout->data;
   for (size_t p = 0; p < f->parts; p++, from += f->weight[p - 1]->rows * dout->cs)
-    weight_gradient(f->weight[p], u, from, dout->cs, threads);
+    weight_gradient(f->precision, f->weight[p], u, from, dout->cs, threads);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t at = 0; at < all; at += TILE_COLUMNS) {
     size_t n = all - at < TILE_COLUMNS ? all - at : TILE_COLUMNS;
@@ -77,8 +77,8 @@ void features_backward(const Features *f, const Act *u, const Act *dout, const A
     real *to = du->data + at;
     for (size_t p = 0; p < f->parts; p++) {
       const Param *w = f->weight[p];
-      gemm(TRANS, NO_TRANS, f->channels, n, w->rows, w->value, f->channels, d, dout->cs,
-           p == 0 ? NULL : to, to, du->cs);
+      gemm(f->precision, TRANS, NO_TRANS, f->channels, n, w->rows, w->value, f->channels,
+           d, dout->cs, p == 0 ? NULL : to, to, du->cs);
       d += w->rows * dout->cs;
     }
   }

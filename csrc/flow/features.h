@@ -9,6 +9,7 @@
 #define CGLOW_FLOW_FEATURES_H
 
 #include "base/act.h"
+#include "base/isa.h"
 #include "optim/param.h"
 
 #define FEATURES_PARTS 3
@@ -16,6 +17,7 @@
 typedef struct Features {
   size_t channels, rows; /* rows of all parts */
   size_t parts;
+  Precision precision;           /* of the products */
   Param *weight[FEATURES_PARTS]; /* [rows of the part, channels] */
 } Features;
 

@@ -47,8 +47,7 @@ static void factor(const Matrices *m, size_t c, double *logabsdet, real *inverse
 #pragma omp parallel for schedule(static) num_threads(threads) if (m->count > 1)
   for (size_t i = 0; i < m->count; i++)
     factor_one(m->w + i * m->step, c, logabsdet + i, inverse ? inverse + i * c * c : NULL,
-               rcond ? rcond + i : NULL,
-               scratch + (size_t)omp_get_thread_num() * stride);
+               rcond ? rcond + i : NULL, scratch + (size_t)omp_get_thread_num() * stride);
 }
 
 /* out = W in, or out = Wᵀ in. */
@@ -59,7 +58,7 @@ static void apply(const Act *in, const Matrices *m, bool transposed, const Act *
   for (size_t n = 0; n < in->n; n++)
     for (size_t b = 0; b < blocks; b++) {
       size_t at = b * PIXEL_BLOCK, count = hw - at < PIXEL_BLOCK ? hw - at : PIXEL_BLOCK;
-      gemm(transposed ? TRANS : NO_TRANS, NO_TRANS, c, count, c,
+      gemm(PRECISION_FP32, transposed ? TRANS : NO_TRANS, NO_TRANS, c, count, c,
            m->w + n / m->repeat * m->step, c, act_plane(in, n, 0) + at, in->cs, NULL,
            act_plane(out, n, 0) + at, out->cs);
     }
@@ -75,8 +74,8 @@ static void weight_gradient(const Act *y, const Act *dz, const real *dlogdet,
     real *d = dw + n * c * c, g = dlogdet[n] * (real)hw;
     for (size_t i = 0; i < c; i++)
       for (size_t j = 0; j < c; j++) d[i * c + j] = g * inv[j * c + i];
-    gemm(NO_TRANS, TRANS, c, c, hw, act_plane(dz, n, 0), dz->cs, act_plane(y, n, 0), y->cs,
-         d, d, c);
+    gemm(PRECISION_FP32, NO_TRANS, TRANS, c, c, hw, act_plane(dz, n, 0), dz->cs,
+         act_plane(y, n, 0), y->cs, d, d, c);
   }
 }
 

@@ -16,14 +16,14 @@ static const struct {
   const char *table; /* NULL: core's own */
   void (*open)(lua_State *);
 } parts[] = {
-    {NULL, open_guard},      {NULL, open_tensor},        {NULL, open_rng},
-    {NULL, open_parallel},   {NULL, open_image},         {NULL, open_param},
-    {NULL, open_optim},      {NULL, open_average},       {NULL, open_loss},
-    {NULL, open_vision},     {NULL, open_system},        {NULL, open_shared},
-    {"file", open_file},     {"file", open_file_reader}, {"file", open_file_writer},
-    {"net", open_net},       {"net", open_layers},       {"net", open_net_group},
-    {"net", open_unet},      {"flow", open_flow_layers}, {"flow", open_split},
-    {"flow", open_features},
+    {NULL, open_guard},         {NULL, open_tensor},     {NULL, open_rng},
+    {NULL, open_parallel},      {NULL, open_precision},  {NULL, open_image},
+    {NULL, open_param},         {NULL, open_optim},      {NULL, open_average},
+    {NULL, open_loss},          {NULL, open_vision},     {NULL, open_system},
+    {NULL, open_shared},        {"file", open_file},     {"file", open_file_reader},
+    {"file", open_file_writer}, {"net", open_net},       {"net", open_layers},
+    {"net", open_net_group},    {"net", open_unet},      {"flow", open_flow_layers},
+    {"flow", open_split},       {"flow", open_features},
 #ifdef CGLOW_REFERENCE
     {NULL, open_reference},
 #endif
@@ -62,7 +62,9 @@ static void stay_loaded(void) {
 static void limit_instructions(lua_State *L) {
   const char *most = getenv("CGLOW_INSTRUCTIONS");
   if (most != NULL && !isa_limit(most))
-    luaL_error(L, "CGLOW_INSTRUCTIONS: AVX-512, AVX2 or any expected, got '%s'", most);
+    luaL_error(L,
+               "CGLOW_INSTRUCTIONS: AVX512_BF16, AVX-512, AVX2 or any expected, got '%s'",
+               most);
 }
 
 int luaopen_cglow_core(lua_State *L) {

@@ -8,6 +8,7 @@
 #include "flow/features.h"
 #include "lua/guard.h"
 #include "lua/open.h"
+#include "lua/precision.h"
 
 /*** @submodule cglow.flow */
 
@@ -117,6 +118,7 @@ static int new_features(lua_State *L) {
   }
   Features *f = flow_new(L, FEATURES_TYPE, sizeof *f);
   f->channels = channels;
+  f->precision = precision_in_force(L);
   for (f->parts = 0; f->parts < parts; f->parts++) {
     size_t i = f->parts;
     f->rows += rows[i];

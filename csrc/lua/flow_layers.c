@@ -8,6 +8,7 @@
 #include "lua/features.h"
 #include "lua/flow.h"
 #include "lua/open.h"
+#include "lua/precision.h"
 
 /*** @submodule cglow.flow */
 
@@ -157,6 +158,7 @@ static int new_coupling(lua_State *L) {
   c->width = width;
   c->bound = bound;
   c->features = features;
+  c->precision = precision_in_force(L);
   add_params(L, c);
   return 1;
 }

@@ -7,6 +7,7 @@
 #include "lua/net.h"
 #include "lua/open.h"
 #include "lua/param.h"
+#include "lua/precision.h"
 
 /* A network of one layer carries that layer behind its only node. */
 typedef struct Single {
@@ -74,7 +75,8 @@ static int new_conv2d(lua_State *L) {
   Layer *l = single_new(L, &layer_conv2d);
   l->in = v[0];
   l->out = v[1];
-  l->geometry = (ConvGeometry){v[2], v[3], v[4], v[5], v[6], v[7]};
+  l->geometry =
+      (ConvGeometry){v[2], v[3], v[4], v[5], v[6], v[7], precision_in_force(L)};
   add_param(L, l, 0, 4, (size_t[]){v[1], v[0], v[2], v[3]});
   if (bias) add_param(L, l, 1, 1, &v[1]);
   return 1;
@@ -86,6 +88,7 @@ static int new_linear(lua_State *L) {
   Layer *l = single_new(L, &layer_linear);
   l->in = in;
   l->out = out;
+  l->geometry.precision = precision_in_force(L);
   add_param(L, l, 0, 2, (size_t[]){out, in});
   add_param(L, l, 1, 1, &out);
   l->weight->defers = true;

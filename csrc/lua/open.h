@@ -14,6 +14,7 @@ void open_file(lua_State *L);
 void open_file_reader(lua_State *L);
 void open_file_writer(lua_State *L);
 void open_parallel(lua_State *L);
+void open_precision(lua_State *L);
 void open_param(lua_State *L);
 void open_net(lua_State *L);
 void open_layers(lua_State *L);

@@ -19,8 +19,8 @@ static ReferenceConv geometry(lua_State *L, int arg, const Tensor *x,
   }
   luaL_argcheck(L, x->ndim == 4 && weight->ndim == 4 && weight->dim[1] == x->dim[1], 2,
                 "weight out x in x kh x kw for x's channels expected");
-  ConvGeometry g = {weight->dim[2], weight->dim[3], (size_t)v[0],
-                    (size_t)v[1],   (size_t)v[2],   (size_t)v[3]};
+  ConvGeometry g = {weight->dim[2], weight->dim[3], (size_t)v[0],  (size_t)v[1],
+                    (size_t)v[2],   (size_t)v[3],   PRECISION_FP32};
   ReferenceConv r = {x->dim[0],
                      x->dim[1],
                      x->dim[2],

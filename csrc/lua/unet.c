@@ -9,6 +9,7 @@
 #include "lua/net.h"
 #include "lua/noreturn.h"
 #include "lua/open.h"
+#include "lua/precision.h"
 
 /*** @submodule cglow.Net */
 
@@ -88,7 +89,7 @@ static int new_unet(lua_State *L) {
   lua_settop(L, 0);
   UNetObject *o = flow_new(L, UNET_TYPE, sizeof *o);
   o->net = u;
-  unet_layers(&o->net, in);
+  unet_layers(&o->net, in, precision_in_force(L));
   add_params(L, &o->net);
   return 1;
 }

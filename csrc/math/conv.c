@@ -89,7 +89,9 @@ static inline bool same_stride1(const ConvGeometry *g) {
   return g->sh == 1 && g->sw == 1 && 2 * g->ph + 1 == g->kh && 2 * g->pw + 1 == g->kw;
 }
 
-static const ConvGeometry one_by_one = {1, 1, 1, 1, 0, 0};
+static ConvGeometry one_by_one(const ConvGeometry *g) {
+  return (ConvGeometry){1, 1, 1, 1, 0, 0, g->precision};
+}
 
 /* A convolution whose columns lie ready is one by 1×1 kernels on them. */
 static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out,
@@ -98,7 +100,8 @@ static Act columns_act(const Act *in, const ConvGeometry *g, const Act *out,
 }
 
 static bool by_winograd(const ConvGeometry *g, const Act *in, size_t out) {
-  return g->kh == 3 && g->kw == 3 && same_stride1(g) && conv_winograd_pays(in, out);
+  return g->kh == 3 && g->kw == 3 && same_stride1(g) &&
+         conv_winograd_pays(g->precision, in, out);
 }
 
 /* Many channels to a few: nine planes of each output are a product of its kernels with
@@ -109,7 +112,7 @@ static bool narrows(const ConvGeometry *g, size_t in, size_t out) {
 
 static size_t plain_scratch(const ConvGeometry *g, const Act *in, const Act *out,
                             int threads) {
-  size_t few = conv_few_pays(out) ? conv_few_scratch(g, in, out) : 0;
+  size_t few = conv_few_pays(g, out) ? conv_few_scratch(g, in, out) : 0;
   if (few > CONV_SCRATCH_MAX) return CONV_SCRATCH_MAX;
   Tiling t = tile(out), back = tile(in); /* the input's gradient is cut as in is */
   size_t tile_columns = t.rows_per_tile * t.ow;
@@ -174,7 +177,7 @@ static void input_gradient_any(const real *weight, const ConvGeometry *g, const 
     size_t n = (size_t)i / blocks, c = (size_t)i % blocks * SOME_CHANNELS;
     real *cols = scratch + (size_t)omp_get_thread_num() * SOME_CHANNELS * kk * pixels;
     Act some = act_channels(din, c, min_size(din->c - c, SOME_CHANNELS));
-    gemm(TRANS, NO_TRANS, some.c * kk, pixels, dout->c, weight + c * kk, k,
+    gemm(g->precision, TRANS, NO_TRANS, some.c * kk, pixels, dout->c, weight + c * kk, k,
          act_plane(dout, n, 0), dout->cs, NULL, cols, pixels);
     zero_planes(&some, n);
     col2im_add(cols, g, dout->h, dout->w, &some, n);
@@ -202,15 +205,16 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
                   int threads) {
   if (cols != NULL) {
     Act view = columns_act(in, g, out, cols);
-    conv_forward(&view, weight, bias, &one_by_one, out, NULL, scratch, threads);
+    ConvGeometry one = one_by_one(g);
+    conv_forward(&view, weight, bias, &one, out, NULL, scratch, threads);
     return;
   }
   if (by_winograd(g, in, out->c)) {
     Filters f = {weight, in->c * 9, 9, false};
-    conv_winograd(in, f, bias, out, scratch, threads);
+    conv_winograd(g->precision, in, f, bias, out, scratch, threads);
     return;
   }
-  if (conv_few_pays(out) && !pointwise(g)) {
+  if (conv_few_pays(g, out) && !pointwise(g)) {
     conv_few_forward(in, weight, bias, g, out, scratch, threads);
     return;
   }
@@ -228,8 +232,8 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
     size_t at = tile_at(&t, out, (size_t)i, &row0, &rows), n = rows * t.ow;
     real *buf = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? stride : 0);
     const real *b = tile_columns(in, g, out, row0, rows, buf, &ld);
-    gemm(NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, bias, out->data + at,
-         out->cs);
+    gemm(g->precision, NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, bias,
+         out->data + at, out->cs);
   }
 }
 
@@ -257,7 +261,7 @@ static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act
     size_t row0, rows, ld;
     size_t at = tile_at(t, dout, i, &row0, &rows), n = rows * t->ow;
     const real *b = tile_columns(in, g, dout, row0, rows, buf, &ld);
-    gemm(NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
+    gemm(g->precision, NO_TRANS, TRANS, dout->c, k, n, dout->data + at, dout->cs, b, ld,
          to.weight_beta == 0 ? NULL : to.dw, to.dw, to.ldw);
     for (size_t c = 0; to.db != NULL && c < dout->c; c++) {
       double s = sum_of(dout->data + c * dout->cs + at, n);
@@ -342,8 +346,8 @@ static void input_gradient_same(const real *weight, const ConvGeometry *g,
 }
 
 /* The same where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
-static void input_gradient_one(const real *weight, const Act *dout, const Act *din,
-                               int threads) {
+static void input_gradient_one(const real *weight, const ConvGeometry *g, const Act *dout,
+                               const Act *din, int threads) {
   Tiling t = tile_for(dout, threads);
   if (t.blocks == 1 && !act_batch_contiguous(din)) t = tile_for(din, threads);
   Index tiles = (Index)tile_count(&t);
@@ -353,7 +357,7 @@ static void input_gradient_one(const real *weight, const Act *dout, const Act *d
     tile_at(&t, dout, (size_t)i, &row0, &rows);
     /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there are rows, or no tile */
     size_t n = row0 / dout->h, at = row0 % dout->h * dout->w;
-    gemm(TRANS, NO_TRANS, din->c, rows * dout->w, dout->c, weight, din->c,
+    gemm(g->precision, TRANS, NO_TRANS, din->c, rows * dout->w, dout->c, weight, din->c,
          act_plane(dout, n, 0) + at, dout->cs, NULL, act_plane(din, n, 0) + at, din->cs);
   }
 }
@@ -361,8 +365,8 @@ static void input_gradient_one(const real *weight, const Act *dout, const Act *d
 static void input_gradient(const real *weight, const ConvGeometry *g, const Act *dout,
                            const Act *din, real *scratch, int threads) {
   if (pointwise(g)) {
-    input_gradient_one(weight, dout, din, threads);
-  } else if (conv_few_pays(dout)) {
+    input_gradient_one(weight, g, dout, din, threads);
+  } else if (conv_few_pays(g, dout)) {
     conv_few_backward(weight, g, dout, din, scratch, threads);
   } else if (same_stride1(g)) {
     input_gradient_same(weight, g, dout, din, scratch, threads);
@@ -376,18 +380,18 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads) {
   if (cols == NULL && by_winograd(g, in, dout->c)) {
-    conv_winograd_gradient(in, dout, dweight, weight_beta, dbias, bias_beta, scratch,
-                           threads);
+    conv_winograd_gradient(g->precision, in, dout, dweight, weight_beta, dbias, bias_beta,
+                           scratch, threads);
     Filters f = {weight, 9, in->c * 9, true};
-    if (din != NULL) conv_winograd(dout, f, NULL, din, scratch, threads);
+    if (din != NULL) conv_winograd(g->precision, dout, f, NULL, din, scratch, threads);
     return;
   }
   Act view = columns_act(in, g, dout, cols);
+  ConvGeometry one = one_by_one(g);
   GradientTarget to = {dweight, kernel_size(g, in->c), dbias, weight_beta, bias_beta};
   if (cols == NULL && narrows(g, in->c, dout->c))
     narrow_gradient(in, g, dout, to, scratch, threads);
   else
-    weight_gradient(cols ? &view : in, cols ? &one_by_one : g, dout, to, scratch,
-                    threads);
+    weight_gradient(cols ? &view : in, cols ? &one : g, dout, to, scratch, threads);
   if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
 }

@@ -10,7 +10,7 @@
 #include "math/conv_geometry.h"
 
 /* 3×3, stride 1, padding 1: the output has the size of the input. */
-static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1};
+static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1, PRECISION_FP32};
 
 /* Output size along one side; 0 when the kernel does not fit. */
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad);

@@ -13,7 +13,9 @@ typedef ptrdiff_t Index;
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
 #define CHUNK ((size_t)32)
 
-bool conv_few_pays(const Act *out) { return act_pixels(out) <= MOST_PIXELS; }
+bool conv_few_pays(const ConvGeometry *g, const Act *out) {
+  return g->precision == PRECISION_FP32 && act_pixels(out) <= MOST_PIXELS;
+}
 
 static inline size_t row_size(const ConvGeometry *g, size_t c) {
   return c * g->kh * g->kw;

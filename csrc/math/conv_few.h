@@ -6,8 +6,10 @@
 
 #include "math/conv_geometry.h"
 
-/* Are so few pixels put out? */
-bool conv_few_pays(const Act *out);
+/* Are so few pixels put out?  (Nothing is rounded here, so it is not for rounded
+ * products.)
+ */
+bool conv_few_pays(const ConvGeometry *g, const Act *out);
 
 size_t conv_few_scratch(const ConvGeometry *g, const Act *in, const Act *out);
 

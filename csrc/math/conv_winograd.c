@@ -23,9 +23,11 @@ static inline size_t squares_of(const Act *a) {
   return a->n * ((a->h + 3) / 4) * ((a->w + 3) / 4);
 }
 
-bool conv_winograd_pays(const Act *in, size_t channels) {
+bool conv_winograd_pays(Precision how, const Act *in, size_t channels) {
+  Act some = *in;
+  if (how == PRECISION_BF16) some.n = 1;
   return in->c >= FEWEST_CHANNELS && channels >= FEWEST_CHANNELS &&
-         9 * act_pixels(in) > 32 * squares_of(in) + FILTER_COST;
+         9 * act_pixels(&some) > 32 * squares_of(&some) + FILTER_COST;
 }
 
 /* ---- how work is shared out; no cut changes a bit ---- */
@@ -101,8 +103,8 @@ static void make_filters(const Filters *f, size_t out, size_t b, size_t first, s
 /* ---- convolution ---- */
 
 /* Few squares: patches of all, then block by block of output channels. */
-static void by_blocks(const Cut *t, const Act *in, const Filters *f, const real *bias,
-                      const Act *out, real *scratch, int threads) {
+static void by_blocks(Precision how, const Cut *t, const Act *in, const Filters *f,
+                      const real *bias, const Act *out, real *scratch, int threads) {
   size_t squares = t->rows * t->wide, k = blocks_of(in->c) * PANEL;
   Positions v = take(&scratch, squares * k);
   size_t own = pixel_room(t) + room(squares * PANEL) + room(in->c * PANEL);
@@ -119,7 +121,7 @@ static void by_blocks(const Cut *t, const Act *in, const Filters *f, const real 
 #pragma omp for schedule(static)
     for (Index b = 0; b < (Index)blocks_of(out->c); b++) {
       make_filters(f, out->c, (size_t)b, 0, in->c, u);
-      BY_ISA(conv_products)(squares, in->c, v, k, u, m);
+      BY_PRECISION(how, conv_products)(squares, in->c, v, k, u, m);
       squares_put(t, out, (size_t)b, 0, t->all, m, bias, pixels);
     }
   }
@@ -142,8 +144,8 @@ static inline Positions filters_of(real *filters, size_t in, size_t b) {
 }
 
 /* Many squares: all filters, then chunk by chunk. */
-static void by_chunks(const Cut *t, const Act *in, const Filters *f, const real *bias,
-                      const Act *out, real *scratch, int threads) {
+static void by_chunks(Precision how, const Cut *t, const Act *in, const Filters *f,
+                      const real *bias, const Act *out, real *scratch, int threads) {
   size_t squares = t->rows * t->wide, blocks = blocks_of(in->c), k = blocks * PANEL;
   size_t outs = blocks_of(out->c);
   real *filters = scratch;
@@ -163,7 +165,7 @@ static void by_chunks(const Cut *t, const Act *in, const Filters *f, const real 
         squares_make(t, &from, b, row, rows, pixels, (Positions){v.p + b * PANEL, v.step},
                      k, NULL);
       for (size_t b = 0; b < outs; b++) {
-        BY_ISA(conv_products)
+        BY_PRECISION(how, conv_products)
         (rows * t->wide, in->c, v, k, filters_of(filters, in->c, b), m);
         squares_put(t, out, b, row, rows, m, bias, pixels);
       }
@@ -173,8 +175,8 @@ static void by_chunks(const Cut *t, const Act *in, const Filters *f, const real 
 
 /* A row of squares and a block of output channels at a time; patches and filters of all
  * come first. */
-static void by_pieces(const Cut *t, const Act *in, const Filters *f, const real *bias,
-                      const Act *out, real *scratch, int threads) {
+static void by_pieces(Precision how, const Cut *t, const Act *in, const Filters *f,
+                      const real *bias, const Act *out, real *scratch, int threads) {
   size_t blocks = blocks_of(in->c), outs = blocks_of(out->c), k = blocks * PANEL;
   Positions v = take(&scratch, t->all * t->wide * k);
   real *filters = scratch;
@@ -197,14 +199,15 @@ static void by_pieces(const Cut *t, const Act *in, const Filters *f, const real 
     for (Index i = 0; i < (Index)(t->all * outs); i++) {
       size_t row = (size_t)i / outs, b = (size_t)i % outs;
       Positions at = {v.p + row * t->wide * k, v.step};
-      BY_ISA(conv_products)(t->wide, in->c, at, k, filters_of(filters, in->c, b), m);
+      BY_PRECISION(how, conv_products)
+      (t->wide, in->c, at, k, filters_of(filters, in->c, b), m);
       squares_put(t, out, b, row, 1, m, bias, pixels);
     }
   }
 }
 
-void conv_winograd(const Act *in, Filters filters, const real *bias, const Act *out,
-                   real *scratch, int threads) {
+void conv_winograd(Precision how, const Act *in, Filters filters, const real *bias,
+                   const Act *out, real *scratch, int threads) {
   Cut t;
   Way w = way(in, threads, &t);
   size_t padded = blocks_of(out->c) * PANEL;
@@ -212,11 +215,11 @@ void conv_winograd(const Act *in, Filters filters, const real *bias, const Act *
   memset(all, 0, padded * sizeof *all);
   if (bias != NULL) memcpy(all, bias, out->c * sizeof *all);
   if (w == BY_BLOCKS)
-    by_blocks(&t, in, &filters, all, out, scratch + padded, threads);
+    by_blocks(how, &t, in, &filters, all, out, scratch + padded, threads);
   else if (w == BY_CHUNKS)
-    by_chunks(&t, in, &filters, all, out, scratch + padded, threads);
+    by_chunks(how, &t, in, &filters, all, out, scratch + padded, threads);
   else
-    by_pieces(&t, in, &filters, all, out, scratch + padded, threads);
+    by_pieces(how, &t, in, &filters, all, out, scratch + padded, threads);
 }
 
 size_t conv_winograd_scratch(const Act *in, const Act *out, int threads) {

@@ -96,8 +96,8 @@ static void put_gradient(const Act *in, const Act *dout, const Piece *p, Positio
 }
 
 /* One piece over rows row … end−1 of squares. */
-static void sum_piece(const Sum *s, const Act *in, const Act *dout, const Piece *p,
-                      size_t row, size_t end, Target to, real *scratch) {
+static void sum_piece(Precision how, const Sum *s, const Act *in, const Act *dout,
+                      const Piece *p, size_t row, size_t end, Target to, real *scratch) {
   const Cut *t = &s->t;
   size_t wide = s->blocks * PANEL, squares = t->rows * t->wide;
   real *pixels = scratch, *rest = pixels + pixel_room(t);
@@ -114,7 +114,8 @@ static void sum_piece(const Sum *s, const Act *in, const Act *dout, const Piece 
       Positions mb = {m.p + b * PANEL, m.step},
                 ub = {u.p + b * room(wide * PANEL), u.step};
       squares_make(t, &dy, p->out + b, row, rows, pixels, mb, wide, sums + b * PANEL);
-      BY_ISA(conv_sums)(rows * t->wide, p->ins, v, wide, mb, wide, row > first, ub);
+      BY_PRECISION(how, conv_sums)
+      (rows * t->wide, p->ins, v, wide, mb, wide, row > first, ub);
     }
   }
   put_gradient(in, dout, p, u, room(wide * PANEL), to);
@@ -129,8 +130,9 @@ static Piece piece_at(const Sum *s, const Act *in, const Act *dout, size_t i) {
                  min_size(s->blocks * PANEL, in->c - c)};
 }
 
-void conv_winograd_gradient(const Act *in, const Act *dout, real *dw, real beta, real *db,
-                            real bias_beta, real *scratch, int threads) {
+void conv_winograd_gradient(Precision how, const Act *in, const Act *dout, real *dw,
+                            real beta, real *db, real bias_beta, real *scratch,
+                            int threads) {
   Sum s = sum_of_parts(in, dout, threads);
   size_t count = in->c * dout->c * FILTER_SIZE, stride = part_count(in, dout);
   size_t pieces = s.ins * s.outs, own = sum_room(&s);
@@ -143,7 +145,7 @@ void conv_winograd_gradient(const Act *in, const Act *dout, real *dw, real beta,
     if (s.parts > 1)
       to = (Target){parts + part * stride, parts + part * stride + count, 0, 0};
     if (p.in > 0) to.db = NULL;
-    sum_piece(&s, in, dout, &p, row, min_size(row + s.rows, s.t.all), to,
+    sum_piece(how, &s, in, dout, &p, row, min_size(row + s.rows, s.t.all), to,
               rest + (size_t)omp_get_thread_num() * own);
   }
   if (s.parts == 1) return;

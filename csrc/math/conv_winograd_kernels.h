@@ -43,11 +43,11 @@ ISA_KERNEL(void, conv_squares, (SQUARES_ARGS));
 /* m[squares][PANEL] = v[squares][ld]·u[channels][PANEL] at each position. */
 #define POSITION_PRODUCTS_ARGS \
   size_t squares, size_t channels, Positions v, size_t ld, Positions u, Positions m
-ISA_KERNEL(void, conv_products, (POSITION_PRODUCTS_ARGS));
+PRODUCT_KERNEL(void, conv_products, (POSITION_PRODUCTS_ARGS));
 /* u[channels][PANEL] (+)= v[squares][ld]ᵀ·m[squares][ldm] */
 #define POSITION_SUMS_ARGS                                                          \
   size_t squares, size_t channels, Positions v, size_t ld, Positions m, size_t ldm, \
       bool add, Positions u
-ISA_KERNEL(void, conv_sums, (POSITION_SUMS_ARGS));
+PRODUCT_KERNEL(void, conv_sums, (POSITION_SUMS_ARGS));
 
 #endif

@@ -3,13 +3,15 @@
 
 #include <string.h>
 
-void panel_product(PRODUCT_ARGS) { BY_ISA(product)(m, n, k, a, b, ldb, start, c, ldc); }
+void panel_product(Precision how, PRODUCT_ARGS) {
+  BY_PRECISION(how, product)(m, n, k, a, b, ldb, start, c, ldc);
+}
 
-void panel_product_prefetching(PRODUCT_ARGS, Prefetch *f) {
+void panel_product_prefetching(Precision how, PRODUCT_ARGS, Prefetch *f) {
   if (f->step > 0)
-    BY_ISA(product_prefetching)(m, n, k, a, b, ldb, start, c, ldc, f);
+    BY_PRECISION(how, product_prefetching)(m, n, k, a, b, ldb, start, c, ldc, f);
   else
-    panel_product(m, n, k, a, b, ldb, start, c, ldc);
+    panel_product(how, m, n, k, a, b, ldb, start, c, ldc);
 }
 
 /* ---- panels ---- */
@@ -52,15 +54,15 @@ static void pack_group(Trans tb, const real *b, size_t ldb, size_t k, size_t n,
   }
 }
 
-void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
-          const real *b, size_t ldb, const real *start, real *c, size_t ldc) {
+void gemm(Precision how, Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a,
+          size_t lda, const real *b, size_t ldb, const real *start, real *c, size_t ldc) {
   real panels[GROUP * PANEL_ROWS * PANEL];
   size_t step = GROUP * PANEL;
   if (tb == NO_TRANS &&
       m <= UNPACKED_ROWS) { /* straight from B, but for its last columns */
     Left left = ta == NO_TRANS ? left_rows(a, lda) : left_columns(a, lda);
     for (; n >= PANEL; n -= PANEL, b += PANEL, c += PANEL) {
-      panel_product(m, PANEL, k, left, b, ldb, start, c, ldc);
+      panel_product(how, m, PANEL, k, left, b, ldb, start, c, ldc);
       if (start == c) start += PANEL;
     }
   }
@@ -73,7 +75,7 @@ void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_
                  columns, panels);
       for (size_t at = 0; at < columns; at += PANEL) {
         real *to = c + j + at;
-        panel_product(m, columns - at < PANEL ? columns - at : PANEL, rows, left,
+        panel_product(how, m, columns - at < PANEL ? columns - at : PANEL, rows, left,
                       panels + at * rows, PANEL, i > 0 || start == c ? to : start, to,
                       ldc);
       }

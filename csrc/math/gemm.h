@@ -18,8 +18,8 @@ static inline size_t panel_columns(size_t all, size_t b) {
   return all - b * PANEL < PANEL ? all - b * PANEL : PANEL;
 }
 
-/* The left factor: element (i, k) lies at p[i·row + k·col] for k < run, and
- * another run begins every `jump` numbers. */
+/* The left factor; row or col is 1, and run even or all: element (i, k) lies at p[i·row +
+ * k·col] for k < run, and another run begins every `jump` numbers. */
 typedef struct Left {
   const real *p;
   size_t row, col, run, jump;
@@ -44,8 +44,8 @@ static inline Left left_panels(const real *p, size_t rows, size_t width) {
 #define PRODUCT_ARGS                                                                  \
   size_t m, size_t n, size_t k, Left a, const real *b, size_t ldb, const real *start, \
       real *c, size_t ldc
-void panel_product(PRODUCT_ARGS);
-ISA_KERNEL(void, product, (PRODUCT_ARGS));
+void panel_product(Precision how, PRODUCT_ARGS);
+PRODUCT_KERNEL(void, product, (PRODUCT_ARGS));
 
 /* A product of so many rows and columns has at least so many rounds. */
 static inline size_t product_rounds(size_t m, size_t n, size_t k) {
@@ -53,8 +53,8 @@ static inline size_t product_rounds(size_t m, size_t n, size_t k) {
 }
 
 /* As panel_product; f goes on by what was fetched.  A step of 0: nothing. */
-void panel_product_prefetching(PRODUCT_ARGS, Prefetch *f);
-ISA_KERNEL(void, product_prefetching, (PRODUCT_ARGS, Prefetch *f));
+void panel_product_prefetching(Precision how, PRODUCT_ARGS, Prefetch *f);
+PRODUCT_KERNEL(void, product_prefetching, (PRODUCT_ARGS, Prefetch *f));
 
 /* Panel from n ≤ PANEL columns of a row-major matrix; zeros fill it up. */
 void panel_pack(const real *src, size_t ld, size_t k, size_t n, real *panel);
@@ -67,7 +67,7 @@ typedef enum { NO_TRANS, TRANS } Trans;
 
 /* C = start + op(A)·op(B), start as above; m×k times k×n; lda, ldb, ldc are row
  * lengths. */
-void gemm(Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
-          const real *b, size_t ldb, const real *start, real *c, size_t ldc);
+void gemm(Precision how, Trans ta, Trans tb, size_t m, size_t n, size_t k, const real *a,
+          size_t lda, const real *b, size_t ldb, const real *start, real *c, size_t ldc);
 
 #endif

@@ -7,7 +7,8 @@
 
 #define GEMV_ROWS 8
 
-/* out[n·ldo + o] = Σ_j w[o·k + j]·x[n·k + j] for o < m, n < rows <= GEMV_ROWS. */
+/* out[n·ldo + o] = Σ_j w[o·k + j]·x[n·k + j] for o < m, n < rows: the same
+ * sum however many rows there are. */
 void gemv_transposed(const real *x, const real *w, size_t rows, size_t m, size_t k,
                      real *out, size_t ldo);
 

@@ -22,8 +22,8 @@ static void piece(real *out, const real *a, const real *b, const size_t size[3],
   if (n == 1)
     gemv_transposed(b, a + i * k, 1, rows, k, out + i, rows);
   else
-    gemm(NO_TRANS, NO_TRANS, rows, at_most(n - j, COLUMNS), k, a + i * k, k, b + j, n,
-         NULL, out + i * n + j, n);
+    gemm(PRECISION_FP32, NO_TRANS, NO_TRANS, rows, at_most(n - j, COLUMNS), k, a + i * k,
+         k, b + j, n, NULL, out + i * n + j, n);
 }
 
 void matmul(real *out, const real *a, const size_t adim[4], const real *b,

@@ -128,17 +128,19 @@ CLONES void winograd_overlap(const real *restrict p, size_t ld, size_t n,
 
 /* ---- the products ---- */
 
-void winograd_widen(WIDEN_ARGS) {
-  BY_ISA(widen)(u, wide, rows, few, first, count, v, n, add, out);
+void winograd_widen(Precision how, WIDEN_ARGS) {
+  BY_PRECISION(how, widen)(u, wide, rows, few, first, count, v, n, add, out);
 }
 
-void winograd_narrow(NARROW_ARGS) { BY_ISA(narrow)(u, wide, few, h, n, v); }
+void winograd_narrow(Precision how, NARROW_ARGS) {
+  BY_PRECISION(how, narrow)(u, wide, few, h, n, v);
+}
 
-void winograd_sum(const real *v, size_t few, const real *h, size_t wide, size_t b,
-                  size_t n, bool add, real *du) {
+void winograd_sum(Precision how, const real *v, size_t few, const real *h, size_t wide,
+                  size_t b, size_t n, bool add, real *du) {
   _Alignas(64) real turned[4 * PANEL * PANEL];
   for (size_t i = 0; i < 4; i++)
     panel_transpose(h + (i * wide + b * PANEL) * PANEL, PANEL, n, panel_columns(wide, b),
                     turned + i * PANEL * PANEL);
-  BY_ISA(sum)(v, few, turned, n, add, du);
+  BY_PRECISION(how, sum)(v, few, turned, n, add, du);
 }

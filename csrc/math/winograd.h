@@ -46,19 +46,19 @@ void winograd_overlap(const real *p, size_t ld, size_t n, real *dst);
 #define WIDEN_ARGS                                                                 \
   const real *u, size_t wide, size_t rows, size_t few, size_t first, size_t count, \
       const real *v, size_t n, bool add, real *out
-void winograd_widen(WIDEN_ARGS);
-ISA_KERNEL(void, widen, (WIDEN_ARGS));
+void winograd_widen(Precision how, WIDEN_ARGS);
+PRODUCT_KERNEL(void, widen, (WIDEN_ARGS));
 /* v: [16][few][PANEL] from h, four panels of `wide` rows. */
 #define NARROW_ARGS \
   const real *u, size_t wide, size_t few, const real *h, size_t n, real *v
-void winograd_narrow(NARROW_ARGS);
-ISA_KERNEL(void, narrow, (NARROW_ARGS));
+void winograd_narrow(Precision how, NARROW_ARGS);
+PRODUCT_KERNEL(void, narrow, (NARROW_ARGS));
 /* Block b of the filters' gradient: du[16][few][PANEL] (+)= products of v, as above,
  * with h's channels of the block. */
-void winograd_sum(const real *v, size_t few, const real *h, size_t wide, size_t b,
-                  size_t n, bool add, real *du);
+void winograd_sum(Precision how, const real *v, size_t few, const real *h, size_t wide,
+                  size_t b, size_t n, bool add, real *du);
 /* The sum from the block alone, squares as rows: four panels [n][PANEL]. */
 #define SUM_ARGS const real *v, size_t few, const real *h, size_t n, bool add, real *du
-ISA_KERNEL(void, sum, (SUM_ARGS));
+PRODUCT_KERNEL(void, sum, (SUM_ARGS));
 
 #endif

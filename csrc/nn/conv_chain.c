@@ -68,9 +68,9 @@ static void stage_forward(const ChainStage *s, size_t n, const real *x, real *y,
   const real *bias = s->conv->bias ? s->conv->bias->value : NULL;
   for (size_t t = 0; t < s->panels; t++, x += s->columns * PANEL) {
     real *to = output_panel(s, y, t);
-    panel_product_prefetching(s->out, whole_halves(n), s->columns,
-                              left_rows(s->conv->weight->value, s->columns), x, PANEL,
-                              bias, to, output_row(s), f);
+    panel_product_prefetching(s->conv->geometry.precision, s->out, whole_halves(n),
+                              s->columns, left_rows(s->conv->weight->value, s->columns),
+                              x, PANEL, bias, to, output_row(s), f);
     relu_panel(to, s->out, output_row(s), n, s->relu);
   }
 }

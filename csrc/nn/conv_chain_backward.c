@@ -31,8 +31,9 @@ static void turn_columns(const ChainStage *s, size_t wide, size_t t, size_t coun
     for (size_t i = 0; i < count; i++)
       panel_transpose(x + ((t + i) * k + j) * PANEL, PANEL, wide, columns,
                       turned + i * wide * PANEL);
-    panel_product_prefetching(s->out, columns, count * wide, left, turned, PANEL,
-                              to->begun ? to->dw + j : NULL, to->dw + j, k, f);
+    panel_product_prefetching(s->conv->geometry.precision, s->out, columns, count * wide,
+                              left, turned, PANEL, to->begun ? to->dw + j : NULL,
+                              to->dw + j, k, f);
   }
 }
 
@@ -46,7 +47,7 @@ static void turn_gradient(const ChainStage *s, size_t wide, size_t t, size_t cou
     for (size_t i = 0; i < count; i++)
       panel_transpose(rows + o * output_row(s) + i * PANEL, output_row(s), wide, columns,
                       turned + i * wide * PANEL);
-    panel_product_prefetching(k, columns, count * wide,
+    panel_product_prefetching(s->conv->geometry.precision, k, columns, count * wide,
                               left_panels(x + t * k * PANEL, k, wide), turned, PANEL,
                               to->begun ? to->dw + o : NULL, to->dw + o, s->out, f);
   }
@@ -67,8 +68,8 @@ static void stage_weights(const ChainStage *s, size_t n, const real *x, const re
 static void stage_columns(const ChainStage *s, size_t n, const real *d, real *dx,
                           Prefetch *f) {
   for (size_t t = 0; t < s->panels; t++, dx += s->columns * PANEL)
-    panel_product_prefetching(s->columns, whole_halves(n), s->out,
-                              left_columns(s->conv->weight->value, s->columns),
+    panel_product_prefetching(s->conv->geometry.precision, s->columns, whole_halves(n),
+                              s->out, left_columns(s->conv->weight->value, s->columns),
                               output_panel(s, (real *)d, t), output_row(s), NULL, dx,
                               PANEL, f);
 }

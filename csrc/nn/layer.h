@@ -53,7 +53,7 @@ struct Layer {
   const LayerOps *ops;
   Param *weight, *bias, *logs; /* NULL where there is none */
   size_t in, out;              /* channels or features */
-  ConvGeometry geometry;       /* conv2d; upsample */
+  ConvGeometry geometry;       /* conv2d; upsample; linear: precision of its network */
   real factor;                 /* norm */
 };
 

@@ -2,7 +2,8 @@
  *
  * With few samples this is a stream of the weight through the core, so the
  * forward pass reads it once for all samples, and the weight's gradient is
- * left as the outer product that it is (optim/param.h). */
+ * left as the outer product that it is (optim/param.h).  It is fp32 whatever other layers'
+ * products are: a number that is read once costs as much as it does to round it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -37,11 +38,12 @@ static inline size_t chunk_size(size_t n, size_t first) {
   return n - first < CHUNK ? n - first : CHUNK;
 }
 
-/* Outputs o .. o+m-1. */
+/* Outputs o .. o+m-1.  Where other layers round what they multiply, a sample's sums are
+ * formed in the same way however many there are: a rounding would make more of it. */
 static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o,
                          size_t m) {
   const real *w = l->weight->value + o * l->in;
-  if (in->n <= GEMV_ROWS)
+  if (in->n <= GEMV_ROWS || l->geometry.precision == PRECISION_BF16)
     gemv_transposed(in->data, w, in->n, m, l->in, out->data + o, l->out);
   else
     blas_gemm(NO_TRANS, TRANS, in->n, m, l->in, in->data, l->in, w, l->in, 0,

@@ -7,8 +7,6 @@
 #include "base/threads.h"
 #include "math/elementwise.h"
 
-static const ConvGeometry same = {3, 3, 1, 1, 1, 1}, halving = {3, 3, 2, 2, 1, 1};
-
 static inline size_t act_count(const Act *a) { return a->c * act_pixels(a); }
 
 /* ---- layers ---- */
@@ -20,20 +18,22 @@ static void set_conv(Layer *l, size_t in, size_t out, const ConvGeometry *g) {
   l->geometry = *g;
 }
 
-static void set_block(UNetBlock *b, size_t c) {
-  set_conv(&b->conv1, c, c, &same);
-  set_conv(&b->conv2, c, c, &same);
+static void set_block(UNetBlock *b, size_t c, const ConvGeometry *g) {
+  set_conv(&b->conv1, c, c, g);
+  set_conv(&b->conv2, c, c, g);
 }
 
-void unet_layers(UNet *u, size_t in) {
+void unet_layers(UNet *u, size_t in, Precision products) {
+  const ConvGeometry same = {3, 3, 1, 1, 1, 1, products},
+                     halving = {3, 3, 2, 2, 1, 1, products};
   const size_t *c = u->channels;
   set_conv(&u->stem, in, c[0], &same);
   for (size_t s = 0; s < u->scales; s++) {
     if (s > 0) set_conv(&u->shrink[s], c[s - 1], c[s], &halving);
-    set_block(&u->down[s], c[s]);
+    set_block(&u->down[s], c[s], &same);
     if (s + 1 == u->scales) break;
     set_conv(&u->merge[s], c[s + 1] + c[s], c[s], &same);
-    set_block(&u->up[s], c[s]);
+    set_block(&u->up[s], c[s], &same);
   }
 }
 

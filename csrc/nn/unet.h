@@ -41,7 +41,7 @@ typedef struct UNet {
 } UNet;
 
 /* The geometry of all layers; channels and finest are set.  Parameters come after. */
-void unet_layers(UNet *u, size_t in);
+void unet_layers(UNet *u, size_t in, Precision products);
 
 /* Lay out a batch of n×in×h×w, h and w multiples of 2^(scales − 1), in memory at
  * `arena` (NULL: only count). */

@@ -56,7 +56,7 @@ local encoded_options = { encoder = K.opts { channels = channel_list, make = K.o
     injector = K.object(true, "boolean"), actnorm = K.object(true, "boolean"), invconv = K.object(true, "boolean"),
     bound = K.num(1, { 0, -1, 81 }) },
   head = K.opts { ["outputs!"] = K.int(2, 1, 4096), loss = K.word "squared_error", weight = K.num(1, { -1, 1e10 }) },
-  levels = K.int(1, 1, 4), depth = K.int(1, 1, 1024) }
+  levels = K.int(1, 1, 4), depth = K.int(1, 1, 1024), precision = K.word "fp32" }
 local same = function() return m end
 local x = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 1, 8, 8 }, { 2, 2, 8, 8 }, { 2, 1, 4, 4 } })
 local x_for_y = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 3, 1, 8, 8 }, { 2, 2, 8, 8 } })
@@ -72,7 +72,7 @@ local plain = cglow.Glow { y = { 1, 4, 4 }, levels = 1, depth = 1, coupling = { 
 local cn = K.opts { channels = channels, width = channels, make = K.object(nil, "nil function") }
 local coupling = K.opts { width = channels, make = K.object(nil, "nil function") }
 local model_options = { levels = K.int(1, 1, 16), depth = K.int(1, 1, 1024), cn = cn, coupling = coupling,
-  init = K.word "live", learned_prior = boolean, recompute = boolean, rng = rng }
+  init = K.word "live", learned_prior = boolean, recompute = boolean, precision = K.word "fp32", rng = rng }
 local function with(fields)
   local all = {}
   for k, v in pairs(model_options) do all[k] = v end
@@ -217,6 +217,7 @@ local rows = {
   { "Model:diagnose", x_for_y, y, self = same },
   { "Model:save", K.str("/nonexistent/x", { "a\0b" }, true), K.opts { tensors = K.list({}, { { "a parameter's name",
     function() return { [m:parameters()[1].name] = core.zeros(1) } end } }), metadata = K.list {} }, self = same },
+  { "cglow.precision", K.optional(K.word "fp32") },
   { "cglow.load", dir, K.optional(K.list {}) },
   { "Chain:forward", K.tensor { 2, 3 }, self = chain, inside = true },
   { "Chain:backward", inside = true, K.tensor({ 2, 3 }, { { 3, 2 } }), self = function()
@@ -226,10 +227,12 @@ local rows = {
   end },
   { "Chain:parameters", K.optional(K.str("p.", nil, true)), self = chain },
 
-  { "feedforward.Segmenter", K.opts { ["x!"] = shape { 1, 8, 8 }, ["classes!"] = K.int(2, 2, 4096),
+  { "feedforward.Segmenter", K.opts { precision = K.word "fp32",
+    ["x!"] = shape { 1, 8, 8 }, ["classes!"] = K.int(2, 2, 4096),
     channels = K.int(2, 1, 4096),
     depth = K.int(1, 1, 8), rng = rng, y = shape { 2, 8, 8 } } },
-  { "feedforward.Residual", K.opts { ["x!"] = shape { 1, 8, 8 }, y = shape { 1, 8, 8 }, channels = K.int(2, 1, 4096),
+  { "feedforward.Residual", K.opts { precision = K.word "fp32",
+    ["x!"] = shape { 1, 8, 8 }, y = shape { 1, 8, 8 }, channels = K.int(2, 1, 4096),
     depth = K.int(2, 2, 64), target = K.word "clean", rng = rng } },
   { "feedforward.load", dir },
   { "Network:loss", seg_x, seg_y, seg_loss, self = function() return seg end },

@@ -103,6 +103,7 @@ local CASES = {
   { "c-Glow", config(3, false) },
   { "c-Glow with a learned prior", config(2, true) },
   { "plain Glow", { y = { 1, 2, 2 }, levels = 1, depth = 3 } },
+  { "plain Glow whose networks multiply bfloat16", { y = { 1, 2, 2 }, levels = 1, depth = 3, precision = "bf16" } },
 }
 
 local function build(case)

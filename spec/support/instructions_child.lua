@@ -3,6 +3,7 @@
 local cglow = require "cglow"
 local core = require "cglow.core"
 
+cglow.precision(arg[1])
 print(core.system.machine().instructions)
 for _, side in ipairs { 16, 32 } do
   local rng = cglow.Rng(side)

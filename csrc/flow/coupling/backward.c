@@ -175,8 +175,9 @@ static void conv2_backward(const Coupling *c, const CouplingPlan *p,
       prefetch_in(next, next_h2 ? 2 : 0, product_rounds(which.count, p->width, w));
   d1 += which.first * PANEL;
   sums += which.first;
-  panel_product_prefetching(which.count, p->width, w, conv2_rows(c, p, s, which.first),
-                            d2, PANEL, NULL, d1, PANEL, &fetch);
+  panel_product_prefetching(c->precision, which.count, p->width, w,
+                            conv2_rows(c, p, s, which.first), d2, PANEL, NULL, d1, PANEL,
+                            &fetch);
   norm_relu_backward(h1 + which.first * PANEL, d1, which.count, p->width,
                      s->scale1 + which.first, sums, sums + w);
 }
@@ -227,7 +228,7 @@ static void wave_gradient(const Coupling *c, const CouplingPlan *p,
   const real *h1 = in->hidden + hidden_offset(c, p, first);
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
   if (i < blocks) {
-    coupling_sum(p, s->da2, w, h1, w, i, count * cell_pixels(p),
+    coupling_sum(c->precision, p, s->da2, w, h1, w, i, count * cell_pixels(p),
                  later || in->dw2.beta != 0, in->dw2.g + i * PANEL, w);
     if (last)
       s->largest2[i] = gradient_largest(in->dw2.g + i * PANEL, w, panel_columns(w, i), w);

@@ -14,7 +14,8 @@ static inline bool in_squares(const CouplingPlan *p) { return p->side == 2; }
 
 CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
   size_t few = in_channels(c);
-  return (CouplingConv){.few = few,
+  return (CouplingConv){.precision = c->precision,
+                        .few = few,
                         .wide = c->width,
                         .weight = c->conv1->value,
                         .wide_step = few * FILTER_SIZE,
@@ -24,7 +25,8 @@ CouplingConv coupling_conv1(const Coupling *c, real *filters, real *dfilters) {
 }
 
 CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
-  return (CouplingConv){.few = out_channels(c),
+  return (CouplingConv){.precision = c->precision,
+                        .few = out_channels(c),
                         .wide = c->width,
                         .last = true,
                         .weight = c->conv3->value,
@@ -200,16 +202,16 @@ void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which
   size_t k = c->few * FILTER_SIZE;
   out += which.first * PANEL;
   if (in_squares(p)) {
-    winograd_widen(filters, c->wide, which.count, c->few, first, c->few - first, panel,
-                   p->width, add, out);
+    winograd_widen(c->precision, filters, c->wide, which.count, c->few, first,
+                   c->few - first, panel, p->width, add, out);
   } else if (!c->last) {
     const real *weight = c->weight + which.first * c->wide_step + first * FILTER_SIZE;
-    panel_product(which.count, p->width, k - first * FILTER_SIZE,
+    panel_product(c->precision, which.count, p->width, k - first * FILTER_SIZE,
                   left_rows(weight, c->wide_step), panel, PANEL, add ? out : NULL, out,
                   PANEL);
   } else {
     for (size_t b = 0; b * PANEL < which.count; b++)
-      panel_product(panel_columns(which.count, b), p->width, k,
+      panel_product(c->precision, panel_columns(which.count, b), p->width, k,
                     left_columns(filters + panel_offset(b, k), PANEL), panel, PANEL, NULL,
                     out + panel_offset(b, PANEL), PANEL);
   }
@@ -221,14 +223,14 @@ void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, siz
          count = panel_cells(p, n, q);
   planes += tile_offset(p, t, rows) + q * p->width;
   if (in_squares(p)) {
-    winograd_narrow(c->filters, c->wide, c->few, h, p->width, panel);
+    winograd_narrow(c->precision, c->filters, c->wide, c->few, h, p->width, panel);
     winograd_unpatch(c->few, panel);
     for (size_t k = 0; k < rows; k++)
       memcpy(planes + k * n, panel + k * PANEL, count * sizeof *planes);
     return;
   }
   Left left = c->last ? block_columns(c) : left_columns(c->weight, c->wide_step);
-  panel_product(rows, count, c->wide, left, h, PANEL, NULL, planes, n);
+  panel_product(c->precision, rows, count, c->wide, left, h, PANEL, NULL, planes, n);
 }
 
 /* ---- sums over cells ---- */
@@ -236,8 +238,9 @@ void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, siz
 /* Panels that are transposed and multiplied at a time. */
 #define SUM_PANELS ((size_t)8)
 
-void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,
-                  size_t wide, size_t b, size_t count, bool add, real *to, size_t ld) {
+void coupling_sum(Precision how, const CouplingPlan *p, const real *d, size_t rows,
+                  const real *h, size_t wide, size_t b, size_t count, bool add, real *to,
+                  size_t ld) {
   _Alignas(64) real turned[SUM_PANELS * PANEL * PANEL];
   size_t columns = panel_columns(wide, b);
   for (size_t q = 0, some; q < count; q += some, add = true) {
@@ -245,7 +248,7 @@ void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real 
     for (size_t i = 0; i < some; i++)
       panel_transpose(h + panel_offset(q + i, wide) + b * PANEL * PANEL, PANEL, p->width,
                       columns, turned + i * p->width * PANEL);
-    panel_product(rows, columns, some * p->width,
+    panel_product(how, rows, columns, some * p->width,
                   left_panels(d + panel_offset(q, rows), rows, p->width), turned, PANEL,
                   add ? to : NULL, to, ld);
   }
@@ -261,13 +264,15 @@ void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real 
   real *d = c->dfilters + panel_offset(b, rows);
   if (as_it_is(c, p)) {
     real *dw = c->dweight + b * PANEL;
-    coupling_sum(p, h, c->wide, cols, rows, b, count, later || c->beta != 0, dw, rows);
+    coupling_sum(c->precision, p, h, c->wide, cols, rows, b, count, later || c->beta != 0,
+                 dw, rows);
     if (last) c->largest[b] = gradient_largest(dw, c->wide, panel_columns(rows, b), rows);
   } else if (!in_squares(p)) {
-    coupling_sum(p, cols, rows, h, c->wide, b, count, later, d, PANEL);
+    coupling_sum(c->precision, p, cols, rows, h, c->wide, b, count, later, d, PANEL);
   } else {
     for (size_t q = 0; q < count; q++)
-      winograd_sum(cols + panel_offset(q, rows), c->few, h + panel_offset(4 * q, c->wide),
-                   c->wide, b, p->width, later || q > 0, d);
+      winograd_sum(c->precision, cols + panel_offset(q, rows), c->few,
+                   h + panel_offset(4 * q, c->wide), c->wide, b, p->width, later || q > 0,
+                   d);
   }
 }

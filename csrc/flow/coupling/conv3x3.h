@@ -16,6 +16,7 @@
 #include "flow/coupling/plan.h"
 
 typedef struct CouplingConv {
+  Precision precision;
   size_t few;         /* channels of the few planes */
   size_t wide;        /* of the hidden layer */
   bool last;          /* conv3; its filters are read backwards when it widens */
@@ -88,7 +89,8 @@ void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real 
                        const real *h, size_t b, size_t count, bool later, bool last);
 /* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of `rows` rows,
  * and of h, of `wide` rows, from row 32·b on. */
-void coupling_sum(const CouplingPlan *p, const real *d, size_t rows, const real *h,
-                  size_t wide, size_t b, size_t count, bool add, real *to, size_t ld);
+void coupling_sum(Precision how, const CouplingPlan *p, const real *d, size_t rows,
+                  const real *h, size_t wide, size_t b, size_t count, bool add, real *to,
+                  size_t ld);
 
 #endif

@@ -32,9 +32,16 @@ static bool squares_pay(size_t squares) {
   return squares >= SQUARES_WANTED || squares == PANEL;
 }
 
-CouplingPlan coupling_plan(size_t n, size_t h, size_t w) {
+/* A pixel's or a square's: a sum of rounded products is another number by either way, and
+ * then a sample has to be the same among others. */
+static size_t side_of_cells(const Coupling *c, size_t n, size_t h, size_t w) {
+  if (c->precision == PRECISION_BF16) n = 1;
+  return h % 2 == 0 && w % 2 == 0 && squares_pay(n * h * w / 4) ? 2 : 1;
+}
+
+CouplingPlan coupling_plan(const Coupling *c, size_t n, size_t h, size_t w) {
   CouplingPlan p = {.n = n, .h = h, .w = w, .pixels = n * h * w};
-  p.side = h % 2 == 0 && w % 2 == 0 && squares_pay(p.pixels / 4) ? 2 : 1;
+  p.side = side_of_cells(c, n, h, w);
   p.high = h / p.side;
   p.wide = w / p.side;
   p.split = all_cells(&p) <= PANEL;
@@ -179,7 +186,7 @@ static void norm1_panel(const Coupling *c, const CouplingPlan *p, const NetworkS
 static void conv2_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
                         Channels which, const real *h1, real *h2) {
   real *to = h2 + which.first * PANEL;
-  panel_product(which.count, p->width, c->width,
+  panel_product(c->precision, which.count, p->width, c->width,
                 left_rows(c->conv2->value + which.first * c->width, c->width), h1, PANEL,
                 NULL, to, PANEL);
   norm_relu(to, which.count, p->width, c->bias2->value + which.first,
@@ -303,7 +310,7 @@ size_t coupling_precompute_scratch(const Coupling *c, const CouplingPlan *p,
 
 void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scratch,
                          int threads) {
-  CouplingPlan p = coupling_plan(1, hx->h, hx->w);
+  CouplingPlan p = coupling_plan(c, 1, hx->h, hx->w);
   size_t k = in_channels(c) * 9, kx = c->cond * 9, hw = hx->h * hx->w;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
   for (size_t n = 0; n < hx->n; n++)
@@ -312,7 +319,7 @@ void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scra
       real *cols = scratch + (size_t)omp_get_thread_num() * pre_columns(c, &p);
       size_t row0 = t * p.rows * p.side, rows = tile_rows(&p, t) * p.side, m = rows * p.w;
       im2col(&x, &conv3x3, p.h, p.w, row0, rows, cols, m);
-      gemm(NO_TRANS, NO_TRANS, c->width, m, kx, c->conv1->value, k, cols, m, NULL,
-           pre + n * c->width * hw + row0 * p.w, hw);
+      gemm(c->precision, NO_TRANS, NO_TRANS, c->width, m, kx, c->conv1->value, k, cols, m,
+           NULL, pre + n * c->width * hw + row0 * p.w, hw);
     }
 }

@@ -13,7 +13,8 @@
  * The two hidden layers are `width` channels wide and hold nearly all of the
  * arithmetic of a model, so the work is arranged around them.  An image is made of
  * cells: squares of 2×2 pixels or, where a side is odd or cells are few, pixels; so
- * a sample's last bits may depend on how many are in its batch.  Cells of
+ * a sample's last bits may depend on how many are in its batch, unless products are of
+ * rounded numbers, which would make more of it.  Cells of
  * the whole batch, counted row by row, are cut into tiles of whole rows, and each
  * tile into panels of 32 cells; the hidden layers of a panel of cells are one panel
  * (math/gemm.h) for each pixel of a cell, and pass through products and norms while they

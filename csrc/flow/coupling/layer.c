@@ -12,8 +12,8 @@
 
 static const Coupling *self(const Flow *f) { return (const Coupling *)f; }
 
-static CouplingPlan plan_of(const FlowRun *r) {
-  return coupling_plan(r->y.n, r->y.h, r->y.w);
+static CouplingPlan plan_of(const Coupling *c, const FlowRun *r) {
+  return coupling_plan(c, r->y.n, r->y.h, r->y.w);
 }
 
 static FlowShape condition(const Flow *f, const Act *y) {
@@ -35,12 +35,15 @@ static size_t saved(const Flow *f, const FlowRun *r) {
 }
 
 static size_t hidden(const Flow *f, const FlowRun *r) {
-  CouplingPlan p = plan_of(r);
+  CouplingPlan p = plan_of(self(f), r);
   return coupling_hidden_count(self(f), &p);
 }
 
+/* Is hx's part of the first convolution computed by itself?  Where it is rounded, always:
+ * what was prepared is to be the same numbers. */
 static bool precomputes(const Coupling *c, const FlowRun *r) {
-  return c->cond > 0 && r->prepared == NULL && r->repeat > 1;
+  bool pays = r->repeat > 1 || c->precision == PRECISION_BF16;
+  return c->cond > 0 && r->prepared == NULL && pays;
 }
 
 /* conv1's part from hx of all samples of a condition. */
@@ -57,7 +60,8 @@ static size_t network_scratch(const Coupling *c, const CouplingPlan *p,
 
 static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
   const Coupling *c = self(f);
-  CouplingPlan p = pass == PASS_PREPARE ? coupling_plan(1, r->y.h, r->y.w) : plan_of(r);
+  CouplingPlan p =
+      pass == PASS_PREPARE ? coupling_plan(c, 1, r->y.h, r->y.w) : plan_of(c, r);
   if (pass == PASS_PREPARE) return coupling_precompute_scratch(c, &p, r->threads);
   size_t network = network_scratch(c, &p, r), other = 0;
   if (pass == PASS_FORWARD) other = p.n * p.h * (sizeof(double) / sizeof(real));
@@ -104,7 +108,7 @@ static Act second(const Coupling *c, const Act *a) {
 
 static void forward(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
-  CouplingPlan p = plan_of(r);
+  CouplingPlan p = plan_of(c, r);
   Act y2 = second(c, &r->y), z2 = second(c, &r->z);
   run_network(c, &p, r, &r->y, r->hidden);
   copy_first(c, &r->y, &r->z);
@@ -114,7 +118,7 @@ static void forward(Flow *f, const FlowRun *r) {
 
 static size_t inverse(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
-  CouplingPlan p = plan_of(r);
+  CouplingPlan p = plan_of(c, r);
   Act y2 = second(c, &r->y), z2 = second(c, &r->z);
   run_network(c, &p, r, &r->z, NULL);
   copy_first(c, &r->z, &r->y);
@@ -134,13 +138,13 @@ static size_t prepare(Flow *f, const FlowRun *r) {
 }
 
 static void recompute(Flow *f, const FlowRun *r) {
-  CouplingPlan p = plan_of(r);
+  CouplingPlan p = plan_of(self(f), r);
   run_network(self(f), &p, r, &r->y, r->hidden);
 }
 
 static void backward(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
-  CouplingPlan p = plan_of(r);
+  CouplingPlan p = plan_of(c, r);
   Act hx = {0}, dhx = {0}, dpre = {0};
   if (c->features) {
     dpre = cond_act(c, r, r->dcond, c->width);

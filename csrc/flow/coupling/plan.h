@@ -10,10 +10,11 @@
 
 typedef struct Coupling {
   Flow flow;
-  size_t cond;     /* of hx; 0: unconditional */
-  size_t width;    /* of the hidden layers */
-  bool features;   /* conv1's output is added to: `pre` of CouplingInput */
-  real bound;      /* α; 0: t and r through tanh and σ from a sigmoid, as published */
+  size_t cond;         /* of hx; 0: unconditional */
+  size_t width;        /* of the hidden layers */
+  bool features;       /* conv1's output is added to: `pre` of CouplingInput */
+  Precision precision; /* of the network's products */
+  real bound; /* α; 0: t and r through tanh and σ from a sigmoid, as published */
   Param *conv1, *bias1, *logs1, *conv2, *bias2, *logs2, *conv3, *bias3, *logs3;
 } Coupling;
 
@@ -30,7 +31,7 @@ typedef struct CouplingPlan {
   size_t pixels; /* n·h·w */
 } CouplingPlan;
 
-CouplingPlan coupling_plan(size_t n, size_t h, size_t w);
+CouplingPlan coupling_plan(const Coupling *c, size_t n, size_t h, size_t w);
 
 static inline size_t coupling_keep1(const Coupling *c) { return c->flow.channels / 2; }
 static inline size_t coupling_change(const Coupling *c) {

@@ -1,9 +1,9 @@
-/* The kernels of math/conv_winograd.h for one instruction set. */
+/* The transforms of math/conv_winograd.h for one instruction set. */
 #ifndef CGLOW_MATH_ISA_CONV_WINOGRAD_KERNELS_H
 #define CGLOW_MATH_ISA_CONV_WINOGRAD_KERNELS_H
 
+#include "base/simd.h"
 #include "math/conv_winograd_kernels.h"
-#include "math/isa/gemm_kernels.h"
 
 /*      1   0  −5/2   0   1  0               1    0    0
  *      0 −2r   −2    r   1  0             −2/3 −2/3r −1/3
@@ -218,20 +218,6 @@ void FOR_ISA(conv_squares)(SQUARES_ARGS) {
           if (j < columns) VECTOR_AT(to + j * PANEL) = y[j] + b;
       }
     }
-  }
-}
-
-void FOR_ISA(conv_products)(POSITION_PRODUCTS_ARGS) {
-  for (size_t p = 0; p < WINOGRAD_POSITIONS; p++)
-    product(NARROW_ROWS, 2, squares, PANEL, channels, left_rows(v.p + p * v.step, ld),
-            right_rows(u.p + p * u.step, PANEL), NULL, m.p + p * m.step, PANEL);
-}
-
-void FOR_ISA(conv_sums)(POSITION_SUMS_ARGS) {
-  for (size_t p = 0; p < WINOGRAD_POSITIONS; p++) {
-    real *to = u.p + p * u.step;
-    product(NARROW_ROWS, 2, channels, PANEL, squares, left_columns(v.p + p * v.step, ld),
-            right_rows(m.p + p * m.step, ldm), add ? to : NULL, to, PANEL);
   }
 }
 

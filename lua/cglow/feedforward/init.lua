@@ -16,6 +16,7 @@ local file = require "cglow.model.file"
 local losses = require "cglow.nn.losses"
 local networks = require "cglow.feedforward.networks"
 local options = require "cglow.util.options"
+local precision = require "cglow.util.precision"
 local seen = require "cglow.model.seen"
 
 local M = {}
@@ -68,6 +69,7 @@ kinds.Segmenter = {
   options = {
     x = shape(true), y = shape(), classes = {type = "integer", required = true, min = 2, max = 4096},
     channels = integer(32, 1, 4096), depth = integer(3, 1, 8), unet = UNET, rng = {type = "rng"},
+    precision = precision.OPTION,
   },
 }
 
@@ -108,6 +110,7 @@ kinds.Residual = {
   options = {
     x = shape(true), y = shape(), channels = integer(32, 1, 4096), depth = integer(8, 2, 64), unet = UNET,
     target = {type = "string", default = "residual", one_of = {"residual", "clean"}}, rng = {type = "rng"},
+    precision = precision.OPTION,
   },
 }
 
@@ -151,6 +154,8 @@ local function new(kind, opts, budget)
   kinds[kind].check(fname, o)
   local rng = o.rng or core.rng()
   o.rng = nil
+  o.precision = o.precision or core.precision()
+  local _ <close> = precision.during(o.precision)
   o.x, o.y = table.move(o.x, 1, 3, 1, {}), table.move(o.y, 1, 3, 1, {}) -- the caller's may change
   local self = setmetatable({kind = kind, config = o, net = kinds[kind].build(o, budget)}, Network)
   if not budget then networks.start(self.net, rng) end -- else a file has the parameters
@@ -169,6 +174,7 @@ end
 -- * `channels` (32) at full size, doubled at each of `depth` (3) halvings; or
 -- * `unet` = {c1, c2, …}: in place of that network the U-Net that a flow may have for its
 --   encoder (`cglow.Model`), with so many channels at 1, 1/2, … of the size
+-- * `precision` = "fp32" | "bf16", see `cglow.precision` (the one in force)
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Network whose `predict` gives probabilities in y's layout, and whose
 -- loss is the cross-entropy in nats per pixel
@@ -183,6 +189,7 @@ function M.Segmenter(opts) return new("Segmenter", opts) end
 --   "clean": y is x's first channels without it
 -- * `channels` (32), `depth` (8): that many 3×3 convolutions; or
 -- * `unet` = {c1, c2, …}, as for `Segmenter`
+-- * `precision` = "fp32" | "bf16", see `cglow.precision` (the one in force)
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Network whose loss is the mean squared error per number of y
 function M.Residual(opts) return new("Residual", opts) end
@@ -279,6 +286,7 @@ end
 function Network:save(path, extra)
   local config = {kind = self.kind}
   for key, value in pairs(self.config) do config[key] = value end
+  if config.precision == "fp32" then config.precision = nil end -- there was no other once
   local ok, message, code = file.write("Network:save", self, path, config, {}, extra)
   if ok then return true end
   return nil, message, code
@@ -290,6 +298,7 @@ local function build(path, config, tensors)
     return nil, ("%s: not a feed-forward network, but of kind %s"):format(path, options.show(config.kind))
   end
   config.kind = nil
+  config.precision = config.precision or "fp32"
   local ok, network = pcall(new, kind, config, file.budget(tensors))
   if not ok then return nil, ("%s: %s"):format(path, network) end
   return network

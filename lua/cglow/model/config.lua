@@ -2,6 +2,7 @@
 -- @module cglow.model.config
 local core = require "cglow.core"
 local options = require "cglow.util.options"
+local precision = require "cglow.util.precision"
 
 local M = {}
 
@@ -49,6 +50,7 @@ local MODEL = {
   init = { type = "string", one_of = { "paper", "orthogonal", "live" } },
   learned_prior = { type = "boolean", default = false },
   recompute = { type = "boolean", default = false },
+  precision = precision.OPTION,
   rng = { type = "rng" },
 }
 
@@ -121,6 +123,7 @@ function M.check(opts)
       :format(MOST_CHANNELS, widest, o.levels), 3)
   end
   if o.encoder then check_encoder(o) else check_published(o) end
+  o.precision = o.precision or core.precision()
   -- The caller may go on to use its own lists for another model.
   o.x, o.y = o.x and copy(o.x), copy(o.y)
   if o.encoder then o.encoder.channels = copy(o.encoder.channels) end

@@ -17,20 +17,21 @@ local PARAMETERS <const> = "parameters"
 -- The constructor table as a checkpoint states it.
 local function config_of(model)
   local c = model.config
+  local precision = c.precision ~= "fp32" and c.precision or nil -- there was no other once
   if c.encoder then
     return {
       x = c.x, y = c.y, levels = c.levels, depth = c.depth,
       encoder = { channels = c.encoder.channels },
       coupling = { width = c.coupling.width, bound = c.coupling.bound },
       condition = c.condition, head = c.head,
-      learned_prior = c.learned_prior,
+      learned_prior = c.learned_prior, precision = precision,
     }
   end
   return {
     x = c.x, y = c.y, levels = c.levels, depth = c.depth,
     cn = { channels = c.cn.channels, width = c.cn.width },
     coupling = { width = c.coupling.width },
-    learned_prior = c.learned_prior,
+    learned_prior = c.learned_prior, precision = precision,
     init = c.init,
   }
 end
@@ -214,6 +215,7 @@ function M.load(make, path, override)
   local own, o = split_override(override)
   local tensors, config, metadata = M.read(path, "a cglow model")
   if not tensors then return nil, config, metadata end
+  config.precision = config.precision or "fp32"
   for key, value in pairs(own) do config[key] = value end
   local ok, model = build(make, config, tensors, o.replace)
   if not ok then return nil, ("%s: %s"):format(path, model) end

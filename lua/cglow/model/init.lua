@@ -25,7 +25,8 @@ local maximize = require "cglow.model.maximize"
 local options = require "cglow.util.options"
 local own = require "cglow.model.own"
 local passes = require "cglow.model.passes"
-local precision = require "cglow.model.precision"
+local accuracy = require "cglow.model.precision"
+local precision = require "cglow.util.precision"
 local sample = require "cglow.model.sample"
 local seen = require "cglow.model.seen"
 
@@ -43,6 +44,7 @@ end
 
 local function assemble(config, rng, budget)
   local self = setmetatable({ config = config, lock = lock.new(), changes = 0 }, Model)
+  local _ <close> = precision.during(config.precision)
   self.layers, self.levels, self.latent_shapes = build.layers(config, rng, budget)
   if config.encoder then
     local ok, made = pcall(encoder.new, config, self.layers, self.levels, rng, budget)
@@ -79,6 +81,8 @@ end
 --   weight = 0.1}: a convolution of the finest features, trained with the task's own loss
 -- * `learned_prior` (false)
 -- * `recompute` (false): keep less for backward and compute it again
+-- * `precision` = "fp32" | "bf16": of the products in its networks, see `cglow.precision` (the
+--   one in force)
 -- * `rng`: the generator that starts the parameters (the default one)
 -- @treturn Model
 function Model.new(opts) return assemble(configure.check(opts)) end
@@ -208,7 +212,7 @@ function Model:decode(x, latents)
   arguments.latents(self, "Model:decode", x, latents)
   local _ <close> = lock.hold(self, "Model:decode")
   seen.tell(self, "Model:decode", x)
-  return precision.decode_and_tell(self, latents, passes.conditions(self, x))
+  return accuracy.decode_and_tell(self, latents, passes.conditions(self, x))
 end
 
 --- How far `decode` may be off: in floating point the inverses of ill-conditioned layers
@@ -220,7 +224,7 @@ end
 function Model:decode_error(x, latents)
   arguments.latents(self, "Model:decode_error", x, latents)
   local _ <close> = lock.hold(self, "Model:decode_error")
-  return select(2, precision.decode(self, latents, passes.conditions(self, x)))
+  return select(2, accuracy.decode(self, latents, passes.conditions(self, x)))
 end
 
 --- Mean −log p in bits per dimension of y, and its gradient: adds to every

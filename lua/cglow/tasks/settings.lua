@@ -23,6 +23,7 @@ local KNOWN = {
   {"condition.invconv", "boolean", "with an encoder: so does the 1x1 convolution (false)"},
   {"learned_prior", "boolean", "learn the mean and scale of the last latent", false},
   {"recompute", "boolean", "compute steps again in the backward pass, to save memory", false},
+  {"precision", "word", "of the products in networks: fp32, or bf16 (see cglow.precision)", "fp32"},
   {"optimizer.lr", "number", "Adam's step size", 2e-4},
   {"optimizer.beta1", "number", "decay of its first moment", 0.9},
   {"optimizer.beta2", "number", "decay of its second moment", 0.999},
@@ -77,7 +78,7 @@ local parse = {
     local n = tonumber(text)
     return n and n >= 0 and n < math.huge and n or nil
   end,
-  word = function(text) return text:match("^[%l_]+$") end,
+  word = function(text) return text:match("^[%l_][%w_]*$") end,
   integers = function(text)
     local list = {}
     for part in (text .. ","):gmatch "([^,]*)," do
@@ -262,7 +263,7 @@ end
 -- @tparam table settings
 -- @tparam ?table head the task's: `outputs`, `loss`
 function M.model(settings, head)
-  local o = part(settings, "", {"levels", "depth", "learned_prior", "recompute", "init"})
+  local o = part(settings, "", {"levels", "depth", "learned_prior", "recompute", "precision", "init"})
   o.coupling = part(settings, "coupling.", {"width", "bound"})
   if not settings["encoder.channels"] then
     o.cn = part(settings, "cn.", {"channels", "width"})
