@@ -27,8 +27,14 @@ LUA_CFLAGS  ?= $(shell $(PKG) --cflags $(LUA_PC))
 LUA_LIBS    ?= $(shell $(PKG) --libs $(LUA_PC))
 BLAS_CFLAGS ?= $(shell $(PKG) --cflags openblas)
 BLAS_LIBS   ?= $(shell $(PKG) --libs openblas)
-IMG_CFLAGS  ?= $(shell $(PKG) --cflags libpng libjpeg)
-IMG_LIBS    ?= $(shell $(PKG) --libs libpng libjpeg)
+# Pictures in TIFF and WebP where there is a library for them; TIFF= or WEBP= leaves it out.
+TIFF        ?= $(shell $(PKG) --exists 'libtiff-4 >= 4.5' && echo libtiff-4)
+WEBP        ?= $(shell $(PKG) --exists libwebp libwebpdemux && echo libwebp libwebpdemux)
+WITH_TIFF   := $(TIFF)
+WITH_WEBP   := $(WEBP)
+IMG_CFLAGS  ?= $(shell $(PKG) --cflags libpng libjpeg $(WITH_TIFF) $(WITH_WEBP)) \
+               $(if $(WITH_TIFF),-DHAVE_TIFF) $(if $(WITH_WEBP),-DHAVE_WEBP)
+IMG_LIBS    ?= $(shell $(PKG) --libs libpng libjpeg $(WITH_TIFF) $(WITH_WEBP))
 
 ifeq ($(SYSTEM),Darwin)
 # Apple's clang has no OpenMP runtime of its own: brew install libomp.
@@ -65,6 +71,9 @@ COMPILER = $(shell $(CC) -dumpmachine) $(shell $(CC) -dumpversion)
 
 # csrc/mpi is a module of its own, so that the core is not linked with MPI.
 SRC     := $(sort $(shell find csrc -path csrc/mpi -prune -o -name '*.c' -print))
+ifeq ($(WITH_TIFF),)
+SRC     := $(filter-out csrc/image/tiff_layout.c,$(SRC))
+endif
 MPI_SRC := $(sort $(wildcard csrc/mpi/*.c))
 
 # Where there is an MPI, its module is built with the core; MPICC= leaves it out.

@@ -25,7 +25,8 @@ dependencies = {
 -- OpenBLAS: Debian has its headers where compilers look, Fedora in a folder of
 -- their own, so only the library is looked for.  The Makefile asks pkg-config for
 -- the rest, first in these prefixes; Homebrew's wants OPENBLAS_DIR=$(brew
--- --prefix openblas) after the command.
+-- --prefix openblas) after the command.  libtiff (4.5 or later) and libwebp are optional:
+-- the Makefile builds readers of TIFF and WebP where pkg-config finds them.
 external_dependencies = {
   OPENBLAS = { library = "openblas" },
   PNG = { header = "png.h", library = "png" },

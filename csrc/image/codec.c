@@ -2,13 +2,16 @@
 #include "image/codec.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODECS = 3 };
-static const ImageCodec *const codecs[CODECS] = {&image_png, &image_jpeg, &image_pnm};
+static const ImageCodec *const codecs[] = {&image_png, &image_jpeg, &image_pnm,
+                                           &image_pam, &image_pfm,  &image_tiff,
+                                           &image_webp};
+enum { CODECS = sizeof codecs / sizeof *codecs };
 
 bool image_fail(ImageError *e, int code, const char *format, ...) {
   va_list args;
@@ -23,14 +26,16 @@ static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *
   for (size_t i = 0; i < CODECS; i++)
     if (codecs[i]->matches(bytes, n)) return codecs[i];
   image_fail(e, EBADMSG,
-             n == 0 ? "the file is empty" : "neither PNG, JPEG nor PNM (P2, P3, P5, P6)");
+             n == 0 ? "the file is empty" : "neither PNG, JPEG, TIFF, WebP, PNM (P1 to P7) nor PFM");
   return NULL;
 }
 
 const ImageCodec *image_read_header(const uint8_t *bytes, size_t n, bool raw,
                                     ImageHeader *h, ImageError *e) {
   const ImageCodec *codec = find_codec(bytes, n, e);
-  return codec != NULL && codec->header(bytes, n, raw, h, e) ? codec : NULL;
+  if (codec == NULL || !codec->header(bytes, n, raw, h, e)) return NULL;
+  if (h->pages == 0) h->pages = 1;
+  return codec;
 }
 
 /* What Exif's orientations do: rows become columns (5 to 8), the first stored
@@ -76,19 +81,35 @@ bool image_fits(const ImageHeader *h, const ImageSink *sink, ImageError *e) {
   return true;
 }
 
-/* Luma of ITU-R BT.601 in thousandths: in integers, so that equal red, green
- * and blue give exactly their value. */
-static unsigned luma(const uint16_t *p) {
-  return 299u * p[0] + 587u * p[1] + 114u * p[2];
-}
+/* Luma of ITU-R BT.601 in thousandths: sums of whole numbers are exact in a double, so
+ * that equal red, green and blue give exactly their value. */
+static double luma(const double *p) { return 299 * p[0] + 587 * p[1] + 114 * p[2]; }
 
 /* Sample c of a pixel for the sink, times 1000. */
-static unsigned convert(const uint16_t *p, const ImageHeader *h, int c, int channels) {
+static double convert(const double *p, const ImageHeader *h, int c, int channels) {
   bool colour = h->channels >= 3, alpha = h->channels % 2 == 0;
   if (c == channels - 1 && channels % 2 == 0)
-    return 1000u * (alpha ? p[h->channels - 1] : h->max);
-  if (!colour) return 1000u * p[0];
-  return channels <= 2 ? luma(p) : 1000u * p[c];
+    return 1000.0 * (alpha ? p[h->channels - 1] : h->max);
+  if (!colour) return 1000.0 * p[0];
+  return channels <= 2 ? luma(p) : 1000.0 * p[c];
+}
+
+/* The samples of pixel i. */
+static void fetch(const ImageHeader *h, const void *samples, size_t i, double *p) {
+  size_t n = (size_t)h->channels;
+  for (size_t c = 0; c < n; c++)
+    p[c] = h->floating ? ((const float *)samples)[i * n + c]
+                       : ((const uint16_t *)samples)[i * n + c];
+}
+
+bool image_check_finite(const ImageSink *sink, const float *samples, size_t count,
+                        ImageError *e) {
+  for (size_t i = 0; i < count && !sink->raw; i++)
+    if (!isfinite(samples[i]))
+      return image_fail(e, EBADMSG,
+                        "the picture holds numbers that are not finite; option 'raw' "
+                        "reads them as they are");
+  return true;
 }
 
 /* Where a plane of the sink has the stored pixel (0, 0), and how far from it
@@ -112,7 +133,7 @@ static Place place_of(const ImageHeader *h, const ImageSink *sink) {
   return p;
 }
 
-void image_put_row(const ImageSink *sink, const ImageHeader *h, const uint16_t *samples,
+void image_put_row(const ImageSink *sink, const ImageHeader *h, const void *samples,
                    ImageSpan span) {
   /* Both factors are exact in a double, so sample/max is rounded once. */
   const double unit = sink->raw ? 1000.0 : 1000.0 * h->max;
@@ -120,12 +141,18 @@ void image_put_row(const ImageSink *sink, const ImageHeader *h, const uint16_t *
   const ptrdiff_t first = place.start + place.row * (ptrdiff_t)span.row +
                           place.column * (ptrdiff_t)span.column;
   const ptrdiff_t step = place.column * (ptrdiff_t)span.step;
-  for (int c = 0; c < sink->channels; c++) {
-    real *out = sink->planes + (size_t)c * sink->height * sink->width + first;
-    const uint16_t *p = samples;
-    for (size_t i = 0; i < span.count; i++, p += h->channels)
-      out[(ptrdiff_t)i * step] = (real)(convert(p, h, c, sink->channels) / unit);
+  const size_t plane = sink->height * sink->width;
+  for (size_t i = 0; i < span.count; i++) {
+    real *out = sink->planes + first + (ptrdiff_t)i * step;
+    double p[4] = {0};
+    fetch(h, samples, i, p);
+    for (int c = 0; c < sink->channels; c++)
+      out[(size_t)c * plane] = (real)(convert(p, h, c, sink->channels) / unit);
   }
+}
+
+uint16_t image_under_ink(unsigned light, unsigned black) {
+  return (uint16_t)((2 * light * black + 255) / 510); /* rounded */
 }
 
 void image_take_row(const ImageSource *source, size_t row, uint16_t *samples) {

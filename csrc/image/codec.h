@@ -1,4 +1,4 @@
-/* Image files in memory: PNG, JPEG and PNM, read and written.
+/* Image files in memory, read and written.
  *
  * Reading takes two calls over the same bytes: image_read_header says how
  * large the picture is, the caller makes room, image_decode fills it row by
@@ -31,8 +31,11 @@ typedef struct ImageHeader {
   size_t width, height; /* as stored */
   int channels; /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
   unsigned max; /* the sample value that stands for 1.0, at most 65535 */
+  bool floating; /* samples are numbers as they are, of any size; max is 1 */
   int orientation; /* Exif's: how stored pixels are to be turned, 1 = not at all */
   bool palette;    /* colours are looked up in a palette */
+  bool lossy;      /* samples are not just what was put into the file */
+  unsigned pages;  /* pictures in the file, of which the first is read; 0 is 1 */
 } ImageHeader;
 
 /* Where decoded samples go: channels × height × width numbers, either
@@ -53,7 +56,8 @@ typedef struct ImageCodec {
   bool (*decode)(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e);
 } ImageCodec;
 
-extern const ImageCodec image_png, image_jpeg, image_pnm;
+extern const ImageCodec image_png, image_jpeg, image_pnm, image_pam, image_pfm, image_tiff,
+    image_webp;
 
 /* The codec that can read it, or NULL. */
 const ImageCodec *image_read_header(const uint8_t *bytes, size_t n, bool raw,
@@ -74,11 +78,20 @@ typedef struct ImageSpan {
   size_t row, column, step, count;
 } ImageSpan;
 
-/* Store one decoded row, `h->channels` interleaved samples a pixel, at the place
- * where the orientation shows it, turning grey into colour and back as the sink
- * asks; a missing alpha is 1. */
-void image_put_row(const ImageSink *sink, const ImageHeader *h, const uint16_t *samples,
+/* Store one decoded row, `h->channels` interleaved samples a pixel (uint16_t, or
+ * float when h->floating), at the place where the orientation shows it, turning grey
+ * into colour and back as the sink asks; a missing alpha is 1. */
+void image_put_row(const ImageSink *sink, const ImageHeader *h, const void *samples,
                    ImageSpan span);
+
+/* For codecs of floating samples: is each of them a finite number, as all must be that
+ * are not asked for raw? */
+bool image_check_finite(const ImageSink *sink, const float *samples, size_t count,
+                        ImageError *e);
+
+/* How much of red, green or blue is left of white under its ink (cyan, magenta, yellow)
+ * and black, without a colour profile; all from 0 to 255, 255 for no ink and no black. */
+uint16_t image_under_ink(unsigned light, unsigned black);
 
 /* What is written: channels × height × width numbers, clamped to [0, 1] and
  * scaled by `max`, or with `raw` clamped to [0, max] as they are.  No NaN. */
@@ -101,9 +114,11 @@ typedef struct ImageBytes {
 
 bool image_append(ImageBytes *b, const void *data, size_t n);
 
-/* Channels: PNG 1 to 4; JPEG 1 or 3 and max 255; PNM 1 or 3. */
+/* Channels: PNG 1 to 4; JPEG 1 or 3 and max 255; PNM and PFM 1 or 3.  PFM holds the
+ * numbers themselves, whatever max and raw are. */
 bool image_write_png(const ImageSource *s, ImageBytes *out, ImageError *e);
 bool image_write_jpeg(const ImageSource *s, int quality, ImageBytes *out, ImageError *e);
 bool image_write_pnm(const ImageSource *s, ImageBytes *out, ImageError *e);
+bool image_write_pfm(const ImageSource *s, ImageBytes *out, ImageError *e);
 
 #endif

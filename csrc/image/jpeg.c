@@ -1,9 +1,10 @@
-/* JPEG, read with libjpeg-turbo: grey and colour, sequential and progressive.
+/* JPEG, read with libjpeg-turbo: grey, colour and CMYK, sequential and progressive.
  *
  * libjpeg goes on after damage with a warning and a grey or torn picture; here
  * every warning that touches a pixel is an error, so that a truncated file is
- * never trained on.  CMYK and arithmetic coding are refused.  Pictures are
- * turned as Exif's orientation says; colour profiles are not applied. */
+ * never trained on.  Arithmetic coding is refused.  Pictures are turned as Exif's
+ * orientation says; colour profiles are not applied, so CMYK becomes RGB as it does
+ * without them: red is what is left of white after cyan and after black. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@ typedef struct JpegReader {
   size_t n;
   ImageError *error;
   ImageHeader header;
+  int stored;   /* samples a pixel that libjpeg gives: 1 grey, 3 RGB, 4 CMYK */
+  bool inverted; /* CMYK as Adobe's programs write it: 255 is no ink */
   const ImageSink *sink;
   JSAMPLE *row;
   uint16_t *samples;
@@ -92,15 +95,19 @@ static void on_progress(j_common_ptr info) {
   longjmp(r->jump, 1);
 }
 
+static bool is_cmyk(const struct jpeg_decompress_struct *j) {
+  return j->jpeg_color_space == JCS_CMYK || j->jpeg_color_space == JCS_YCCK;
+}
+
 static bool check_kind(const JpegReader *r) {
   const struct jpeg_decompress_struct *j = &r->info;
   if (j->arith_code)
     return image_fail(r->error, ENOTSUP, "JPEG with arithmetic coding is not supported");
   if (j->jpeg_color_space != JCS_GRAYSCALE && j->jpeg_color_space != JCS_YCbCr &&
-      j->jpeg_color_space != JCS_RGB)
+      j->jpeg_color_space != JCS_RGB && !is_cmyk(j))
     return image_fail(r->error, ENOTSUP,
-                      "JPEG in %s is not supported: grey, YCbCr or RGB is",
-                      j->num_components == 4 ? "CMYK" : "an unknown colour space");
+                      "JPEG in an unknown colour space is not supported: grey, YCbCr, "
+                      "RGB, CMYK or YCCK is");
   return true;
 }
 
@@ -133,22 +140,34 @@ static void read_header(JpegReader *r) {
   jpeg_read_header(j, TRUE);
   if (!check_kind(r) || !check_size(r)) longjmp(r->jump, 1);
   bool grey = j->jpeg_color_space == JCS_GRAYSCALE;
-  j->out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+  j->out_color_space = grey ? JCS_GRAYSCALE : is_cmyk(j) ? JCS_CMYK : JCS_RGB;
+  r->stored = grey ? 1 : is_cmyk(j) ? 4 : 3;
+  r->inverted = j->saw_Adobe_marker;
   r->header.width = j->image_width;
   r->header.height = j->image_height;
   r->header.channels = grey ? 1 : 3;
   r->header.max = 255;
+  r->header.lossy = true;
   r->header.orientation = orientation_of(j);
+}
+
+static void take_row(JpegReader *r) {
+  size_t count = r->header.width * (size_t)r->header.channels;
+  unsigned flip = r->inverted ? 0 : 255; /* 255 - v is v ^ 255 */
+  for (size_t i = 0; i < count; i++) {
+    const JSAMPLE *pixel = r->row + i / 3 * 4;
+    r->samples[i] = r->stored == 4 ? image_under_ink(pixel[i % 3] ^ flip, pixel[3] ^ flip)
+                                   : r->row[i];
+  }
 }
 
 static void read_rows(JpegReader *r) {
   struct jpeg_decompress_struct *j = &r->info;
-  size_t count = r->header.width * (size_t)r->header.channels;
   jpeg_start_decompress(j);
   while (j->output_scanline < j->output_height) {
     ImageSpan span = {j->output_scanline, 0, 1, r->header.width};
     jpeg_read_scanlines(j, &r->row, 1);
-    for (size_t i = 0; i < count; i++) r->samples[i] = r->row[i];
+    take_row(r);
     image_put_row(r->sink, &r->header, r->samples, span);
   }
   jpeg_finish_decompress(j); /* the end marker must be there too */
@@ -189,9 +208,9 @@ static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
 }
 
 static bool make_rows(JpegReader *r) {
-  size_t count = r->header.width * (size_t)r->header.channels;
-  r->row = malloc(count * sizeof *r->row);
-  r->samples = malloc(count * sizeof *r->samples);
+  size_t width = r->header.width;
+  r->row = malloc(width * (size_t)r->stored * sizeof *r->row);
+  r->samples = malloc(width * (size_t)r->header.channels * sizeof *r->samples);
   return (r->row != NULL && r->samples != NULL) ||
          image_fail(r->error, ENOMEM, "not enough memory");
 }

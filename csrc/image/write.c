@@ -1,4 +1,4 @@
-/* PNG, JPEG and PNM, written to memory. */
+/* PNG, JPEG, PNM and PFM, written to memory. */
 #include <errno.h>
 #include <png.h>
 #include <setjmp.h>
@@ -216,5 +216,32 @@ bool image_write_pnm(const ImageSource *s, ImageBytes *out, ImageError *e) {
   bool ok = samples != NULL && image_append(out, head, (size_t)n) &&
             pnm_write_rows(s, samples, out);
   free(samples);
+  return ok || no_memory(e);
+}
+
+/* --- PFM: little-endian, the lowest row first --- */
+
+static void pfm_row(const ImageSource *s, size_t row, uint8_t *out) {
+  for (size_t i = 0; i < s->width; i++)
+    for (int c = 0; c < s->channels; c++, out += 4) {
+      float v = (float)s->planes[((size_t)c * s->height + row) * s->width + i];
+      uint32_t bits;
+      memcpy(&bits, &v, sizeof bits);
+      for (int b = 0; b < 4; b++) out[b] = (uint8_t)(bits >> 8 * b);
+    }
+}
+
+bool image_write_pfm(const ImageSource *s, ImageBytes *out, ImageError *e) {
+  char head[64];
+  int n = snprintf(head, sizeof head, "P%c\n%zu %zu\n-1.0\n", s->channels == 1 ? 'f' : 'F',
+                   s->width, s->height);
+  size_t bytes = s->width * (size_t)s->channels * 4;
+  uint8_t *line = malloc(bytes);
+  bool ok = line != NULL && image_append(out, head, (size_t)n);
+  for (size_t row = s->height; ok && row-- > 0;) {
+    pfm_row(s, row, line);
+    ok = image_append(out, line, bytes);
+  }
+  free(line);
   return ok || no_memory(e);
 }

@@ -23,7 +23,7 @@ static int fail(lua_State *L, const ImageError *e) {
   return 3;
 }
 
-/* decode(bytes[, channels[, raw[, as_stored]]]) → tensor | nil, message, code */
+/* decode(bytes[, channels[, raw[, as_stored]]]) → tensor, pages | nil, message, code */
 static int decode(lua_State *L) {
   size_t n, width, height;
   const uint8_t *bytes = (const uint8_t *)luaL_checklstring(L, 1, &n);
@@ -42,7 +42,8 @@ static int decode(lua_State *L) {
   Tensor *t = tensor_new(L, 3, dim);
   ImageSink sink = {t->data, width, height, (int)channels, raw, as_stored};
   if (!image_decode(bytes, n, &sink, &e)) return fail(L, &e);
-  return 1;
+  lua_pushinteger(L, h.pages);
+  return 2;
 }
 
 /* describe(bytes) → table | nil, message, code */
@@ -61,12 +62,19 @@ static int describe(lua_State *L) {
                  {"height", height},
                  {"channels", (size_t)h.channels},
                  {"max", h.max},
+                 {"pages", h.pages},
                  {"orientation", (size_t)h.orientation}};
+  const struct {
+    const char *name;
+    bool value;
+  } facts[] = {{"palette", h.palette}, {"floating", h.floating}, {"lossy", h.lossy}};
   lua_newtable(L);
   lua_pushstring(L, codec->name);
   lua_setfield(L, -2, "format");
-  lua_pushboolean(L, h.palette);
-  lua_setfield(L, -2, "palette");
+  for (size_t i = 0; i < sizeof facts / sizeof *facts; i++) {
+    lua_pushboolean(L, facts[i].value);
+    lua_setfield(L, -2, facts[i].name);
+  }
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     lua_pushinteger(L, (lua_Integer)numbers[i].value);
     lua_setfield(L, -2, numbers[i].name);
@@ -119,7 +127,7 @@ static ImageSource check_source(lua_State *L, bool alpha) {
 
 /* encode(image, format, bits, quality, raw) → string | nil, message, code */
 static int encode(lua_State *L) {
-  static const char *const formats[] = {"png", "jpeg", "ppm", "pgm", NULL};
+  static const char *const formats[] = {"png", "jpeg", "ppm", "pgm", "pfm", NULL};
   int format = check_word(L, 2, NULL, formats);
   lua_Integer bits = luaL_optinteger(L, 3, 8);
   lua_Integer quality = luaL_optinteger(L, 4, 95);
@@ -143,6 +151,7 @@ static int encode(lua_State *L) {
   check_no_nan(L, tensor_check(L, 1)); /* now that no finalizer can write to it */
   bool ok = format == 0   ? image_write_png(&s, out, &e)
             : format == 1 ? image_write_jpeg(&s, (int)quality, out, &e)
+            : format == 4 ? image_write_pfm(&s, out, &e)
                           : image_write_pnm(&s, out, &e);
   if (!ok) return fail(L, &e);
   lua_pushlstring(L, (const char *)out->data, out->size);
@@ -336,6 +345,16 @@ static int rgb(lua_State *L) {
   return 1;
 }
 
+/* Formats that this build reads. */
+static const char *const formats_read[] = {"PNG",  "JPEG",
+#ifdef HAVE_TIFF
+                                           "TIFF",
+#endif
+#ifdef HAVE_WEBP
+                                           "WebP",
+#endif
+                                           "PNM",  "PAM",  "PFM", NULL};
+
 static const luaL_Reg functions[] = {
     {"decode", decode}, {"encode", encode},     {"resize", resize}, {"crop", crop},
     {"paste", paste},   {"flip", flip},         {"pad", pad},       {"grey", grey},
@@ -347,5 +366,11 @@ static const luaL_Reg bytes_methods[] = {
 void open_image(lua_State *L) {
   class_new(L, BYTES_TYPE, bytes_methods);
   luaL_newlib(L, functions);
+  lua_newtable(L);
+  for (lua_Integer i = 0; formats_read[i] != NULL; i++) {
+    lua_pushstring(L, formats_read[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "formats");
   lua_setfield(L, -2, "image");
 }

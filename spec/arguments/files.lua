@@ -150,7 +150,7 @@ return {
     end } } },
 
   { "cglow.image.decode", K.str(png, nil, true), options_read },
-  { "cglow.image.load", path, options_read }, { "cglow.image.info", path },
+  { "cglow.image.load", path, options_read }, { "cglow.image.info", path }, { "cglow.image.formats" },
   { "cglow.image.encode", picture, K.word "png", options_write, wrong = {
     { label = "quality of a png", args = { core.ones(3, 2, 2), "png", { quality = 3 } } },
     { label = "16 bits of a jpeg", args = { core.ones(3, 2, 2), "jpeg", { bits = 16 } } },

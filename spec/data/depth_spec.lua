@@ -321,3 +321,15 @@ describe("data.seven_scenes", function()
     assert.is_true(after < 0.6 * before)
   end)
 end)
+
+describe("a depth map of floating-point numbers", function()
+  local dir <const> = scratch.each(before_each, after_each)
+
+  it("needs a unit, and has no reading where it is infinite or below 0", function()
+    local image = require "cglow.image"
+    local path = dir .. "/a.pfm"
+    assert(image.save(path, core.tensor {1.5, 1 / 0, -1, 0}:reshape(1, 2, 2)))
+    assert.matches("floating%-point numbers are no millimetres", select(2, depth.load(path)))
+    assert.same({3, 0, 0, 0}, depth.load(path, 2):totable())
+  end)
+end)

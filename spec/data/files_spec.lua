@@ -24,7 +24,7 @@ describe("the pictures of a folder", function()
 
   it("leave the rest, which is counted and named once", function()
     sets.save(dir .. "/a.png", picture)
-    for _, name in ipairs {"b.bmp", "c.webp", "Thumbs.db", "d", "train.txt", "list.csv", ".hidden"} do
+    for _, name in ipairs {"b.bmp", "c.gif", "Thumbs.db", "d", "train.txt", "list.csv", ".hidden"} do
       sets.write(dir .. "/" .. name, "BM something else")
     end
     sets.write(dir .. "/folder/x.png", "")
@@ -33,7 +33,7 @@ describe("the pictures of a folder", function()
       return files.images(dir)
     end)
     assert.same({"a.png"}, names)
-    assert.same({("4 files in %s are no pictures that can be read and are passed over: Thumbs.db, b.bmp, c.webp, …")
+    assert.same({("4 files in %s are no pictures that can be read and are passed over: Thumbs.db, b.bmp, c.gif, …")
       :format(dir)}, notes)
   end)
 

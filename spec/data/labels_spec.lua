@@ -201,3 +201,36 @@ describe("a part without any foreground", function()
     assert.matches("all 3 masks are full", notes()[1])
   end)
 end)
+
+describe("floating-point and lossy files", function()
+  local function pfm(name, numbers)
+    assert(image.save(dir .. "/" .. name, core.tensor(numbers):reshape(1, 1, #numbers)))
+    return dir .. "/" .. name
+  end
+
+  it("hold masks of 0 and 1, with smooth edges", function()
+    assert.same({0, 1, 1, 0}, labels.mask(pfm("a.pfm", {0, 1, 1, 0})):totable())
+    assert.same({0, 0, 1, 0.5}, labels.mask(pfm("b.pfm", {0, 0, 1, 0.5})):totable())
+    assert.matches("not clearly a mask: its floating%-point numbers go from 0 to 3.5",
+      select(2, labels.mask(pfm("c.pfm", {0, 3.5}))))
+    assert.matches("go from %-1 to 1", select(2, labels.mask(pfm("d.pfm", {-1, 1}))))
+    assert.matches("go from 0 to 0.3", select(2, labels.mask(pfm("e.pfm", {0, 0.2, 0.3, 0.3}))))
+  end)
+
+  it("hold labels that are whole numbers", function()
+    assert.same({0, 2, 1}, labels.map(pfm("a.pfm", {0, 2, 1}), 3):totable())
+    for i, wrong in ipairs {{0, 0.5}, {-1, 0}, {0, 1e9}} do
+      assert.matches("whole numbers from 0 on", select(2, labels.map(pfm(i .. ".pfm", wrong), 3)))
+    end
+    assert.matches("no colours of a table", select(2, labels.map(pfm("b.pfm", {0, 1}), 2, {{0, 0, 0}, {1, 1, 1}})))
+  end)
+
+  it("keep no labels where there is loss", function()
+    for _, format in ipairs(image.formats()) do
+      if format == "WebP" then
+        sets.write(dir .. "/l.webp", scratch.read "spec/fixtures/image/lossy.webp")
+        assert.matches("a WebP with loss does not keep labels", select(2, labels.map(dir .. "/l.webp", 2)))
+      end
+    end
+  end)
+end)

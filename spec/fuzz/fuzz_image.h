@@ -1,16 +1,10 @@
 /* What the fuzzers of the image readers share: decode the bytes as csrc/lua/image.c
- * does, as file values and as raw samples, into exactly the room that the
- * header asks for.  Build one with
- *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc \
- *     $(pkg-config --cflags libpng libjpeg zlib) -o build/fuzz_png \
- *     spec/fuzz/fuzz_png.c csrc/image/{codec,png,png_chunks,jpeg,exif,pnm}.c \
- *      $(pkg-config --libs libpng libjpeg zlib)
- *
- * and run it on a folder of small image files. */
+ * does, as file values and as raw samples, into exactly the room that the header asks
+ * for.  `make fuzzers` builds them; run one on a folder of small image files. */
 #ifndef CGLOW_FUZZ_IMAGE_H
 #define CGLOW_FUZZ_IMAGE_H
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +41,8 @@ static void fuzz_decode(const ImageCodec *codec, const uint8_t *bytes, size_t n,
   image_shown_size(&h, sink.as_stored, &sink.width, &sink.height);
   if (codec->decode(bytes, n, &sink, &e)) {
     for (size_t i = 0; i < count; i++)
-      fuzz_check(planes[i] >= 0 && planes[i] <= (real)(raw ? h.max : 1));
+      fuzz_check(h.floating ? raw || isfinite(planes[i])
+                            : planes[i] >= 0 && planes[i] <= (real)(raw ? h.max : 1));
   } else {
     fuzz_check(e.code != 0 && e.text[0] != '\0');
   }

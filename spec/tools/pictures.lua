@@ -4,28 +4,57 @@
 --
 -- Run by hand on what other projects test their readers with: the source
 -- packages of libpng (contrib/pngsuite), libjpeg-turbo (testimages) and Pillow
--- (Tests/images). Each PNG and JPEG below the folders is read by cglow, by
--- ImageMagick (`convert`, 16 bits a sample) and, where its samples have 8 bits, by
--- Pillow (python3-pil, whose PNG reader is its own). All three turn pictures as
--- their Exif orientation says. A picture is wrong when it differs from both of them.
--- Listed are the wrong ones, those that another reads and cglow refuses, with the
--- reason, and those that none reads. The exit status is 1 when any is wrong.
+-- (Tests/images). Each picture below the folders, of any format that cglow knows, is read
+-- by cglow, by ImageMagick (`convert`, 16 bits a sample) and by Pillow (python3-pil; its
+-- PNG reader is its own, and it gives no colours of 16 bits) or, for PAM and PFM, by a few
+-- lines of numpy. All turn pictures as their Exif orientation says. A picture is wrong when
+-- it differs from all that read it. Listed are the wrong ones, those that another reads and
+-- cglow refuses, with the reason, and those that none reads. The exit status is 1 when any
+-- is wrong.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./lua/?.so;" .. package.cpath
 local image = require "cglow.image"
 
--- Samples that may differ in the last of 8 bits: the two JPEG libraries need not
--- round colour conversion alike. PNG has no such freedom.
-local TOLERANCE <const> = {PNG = 0, JPEG = 2 * 257}
+-- Samples that may differ in the last of 8 bits: where there is loss, two libraries need
+-- not round colour conversion alike. Else there is no such freedom, but for a TIFF's palette:
+-- ImageMagick takes colours that were multiplied by 256 as they stand.
+local LOSS <const>, PALETTE <const> = 2 * 257, 256
 
-local PILLOW <const> = [[
-import sys
+local PILLOW <const> = [==[
+import re, sys
+import numpy as np
 from PIL import Image, ImageOps
-i = Image.open(sys.argv[1]); i.load(); i = ImageOps.exif_transpose(i)
-if i.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"): sys.exit(3)
-i = i.convert("RGBA")
-sys.stdout.buffer.write(b"%d %d\n" % i.size + i.tobytes())
-]]
+
+def netpbm(data):
+    if data[:2] == b"P7":
+        end = data.index(b"ENDHDR\n") + 7
+        d = dict(l.split(None, 1) for l in data[3:end].split(b"\n") if b" " in l)
+        shape = [int(d[k]) for k in (b"HEIGHT", b"WIDTH", b"DEPTH")]
+        top = int(d[b"MAXVAL"])
+        a = np.frombuffer(data, ">u2" if top > 255 else "u1", shape[0] * shape[1] * shape[2], end).reshape(shape)
+        return a / top
+    m = re.match(rb"P([Ff])\s(\d+)\s(\d+)\s(\S+)\s", data)
+    c = 3 if m[1] == b"F" else 1
+    a = np.frombuffer(data, "<f4" if float(m[4]) < 0 else ">f4", int(m[2]) * int(m[3]) * c, m.end())
+    return a.reshape(int(m[3]), int(m[2]), c)[::-1]
+
+def pillow(path, top):
+    i = Image.open(path); i.load()  # which turns TIFF
+    if i.format != "TIFF": i = ImageOps.exif_transpose(i)
+    if i.mode == "F": return np.asarray(i)[..., None]
+    if i.mode == "I" or i.mode.startswith("I;16"): return np.asarray(i)[..., None] / 65535
+    if top > 255: sys.exit(3)
+    if i.mode == "CMYK": i = i.convert("RGB")
+    if i.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "La"): sys.exit(3)
+    return np.asarray(i.convert("RGBA")) / 255
+
+data = open(sys.argv[1], "rb").read()
+a = netpbm(data) if data[:2] in (b"P7", b"Pf", b"PF") else pillow(sys.argv[1], int(sys.argv[2]))
+c = a.shape[2]
+if c < 3: a = np.concatenate([a[..., :1]] * 3 + [a[..., 1:]], 2)
+if a.shape[2] == 3: a = np.concatenate([a, np.ones(a.shape[:2] + (1,))], 2)
+sys.stdout.buffer.write(b"%d %d\n" % (a.shape[1], a.shape[0]) + a.astype("<f4").tobytes())
+]==]
 
 local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
@@ -45,11 +74,12 @@ local function by_magick(path)
   return tonumber(width), tonumber(height), function(i) return (string.unpack(">I2", bytes, 2 * i + 1)) end
 end
 
-local function by_pillow(path)
-  local text = output(("python3 -c %s %s"):format(quote(PILLOW), quote(path)))
+local function by_pillow(path, max)
+  local python = os.getenv "PYTHON" or "/usr/bin/python3"
+  local text = output(("%s -c %s %s %d"):format(python, quote(PILLOW), quote(path), max))
   if not text then return nil end
   local width, height, at = text:match "^(%d+) (%d+)\n()"
-  return tonumber(width), tonumber(height), function(i) return text:byte(at + i) * 257 end
+  return tonumber(width), tonumber(height), function(i) return (string.unpack("<f", text, at + 4 * i)) * 65535 end
 end
 
 local READERS <const> = {ImageMagick = by_magick, Pillow = by_pillow}
@@ -74,8 +104,8 @@ local counts = {}
 local function count(what) counts[what] = (counts[what] or 0) + 1 end
 
 -- nil when this reader gives the same picture, else what is different.
-local function difference(name, path, t, may)
-  local width, height, sample = READERS[name](path)
+local function difference(name, path, t, may, max)
+  local width, height, sample = READERS[name](path, max)
   if not width then return nil end
   if t:size(3) ~= width or t:size(2) ~= height then return ("%dx%d by %s"):format(width, height, name) end
   local most, n = compare(t, sample, may)
@@ -86,7 +116,10 @@ local function check_read(path, t)
   local info, equal, others = image.info(path), 0, {}
   for _, name in ipairs {"ImageMagick", "Pillow"} do
     local differs = nil
-    if name == "ImageMagick" or info.max == 255 then differs = difference(name, path, t, TOLERANCE[info.format]) end
+    if name == "Pillow" or not info.floating then -- ImageMagick clips what is over 1
+      local may = info.lossy and LOSS or info.palette and info.format == "TIFF" and PALETTE or 0
+      differs = difference(name, path, t, may, info.max)
+    end
     if differs == false then equal = equal + 1 end
     others[#others + 1] = differs or nil
   end
@@ -104,19 +137,28 @@ local function check(path)
   local t, message = image.load(path, {channels = 4})
   if t then return check_read(path, t) end
   local others = {}
-  for name, read in pairs(READERS) do others[#others + 1] = read(path) and name end
+  for name, read in pairs(READERS) do others[#others + 1] = read(path, 255) and name end
   table.sort(others)
   print(("%s  %s%s"):format(#others == 0 and "UNREAD " or "REFUSED", message,
     #others == 0 and "" or (" (%s reads it)"):format(table.concat(others, ", "))))
   count(#others == 0 and "refused by all" or "refused")
 end
 
+local SIGNATURES <const> = {
+  "^\x89PN", "^\xff\xd8\xff", "^P[1-6][%s#]", "^P7\n", "^P[Ff]%s", "^II[*+]\0", "^MM\0[*+]", "^RIFF....WEBP",
+}
+
 for _, dir in ipairs(arg) do
   local list = assert(io.popen("find " .. quote(dir) .. " -type f | LC_ALL=C sort"))
   for path in list:lines() do
     local file <close> = assert(io.open(path, "rb"))
-    local head = file:read(3) or ""
-    if head == "\x89PN" or head == "\xff\xd8\xff" then check(path) end
+    local head = file:read(12) or ""
+    for _, signature in ipairs(SIGNATURES) do
+      if head:find(signature) then
+        check(path)
+        break
+      end
+    end
   end
   list:close()
 end

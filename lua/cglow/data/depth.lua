@@ -21,7 +21,8 @@ local MILLIMETRE <const> = 1e-3
 function M.unit(unit) return unit or MILLIMETRE end
 
 --- A depth map in metres. Without a unit it must have 16 bits a sample: 8 bits of
--- millimetres end at 25 cm, so they are something else.
+-- millimetres end at 25 cm, so they are something else. Floating-point files need a
+-- unit, too; in them infinity means none, as in published maps.
 -- @tparam string|table what a path, or a source (`cglow.image.source`), whose tensor is in metres
 -- @tparam ?number unit metres that 1 in the file stands for; nil: millimetres
 -- @treturn[1] Tensor H×W, 0 = no reading
@@ -37,9 +38,11 @@ function M.load(what, unit)
   if not t then return nil, message end
   if not info then return t[1] end
   if not unit and info.max <= 255 then
-    return nil, ("%s: samples of 8 bits are no millimetres: what 1 stands for must be said by 'unit', in metres")
-      :format(given.name)
+    return nil, ("%s: %s are no millimetres: what 1 stands for must be said by 'unit', in metres"):format(
+      given.name, info.floating and "floating-point numbers" or "samples of 8 bits")
   end
+  t = t:clamp(0, NO_READING) -- infinity times nothing would be no number
+  if t:sum() ~= t:sum() then return nil, given.name .. ": a depth map with numbers that are none (NaN)" end
   return (t[1] * t[1]:lt(NO_READING)):mul(M.unit(unit))
 end
 

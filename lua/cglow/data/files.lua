@@ -6,6 +6,7 @@
 local lfs = require "lfs"
 local bytes = require "cglow.util.bytes"
 local notice = require "cglow.util.notice"
+local signature = require "cglow.image.signature"
 local options = require "cglow.util.options"
 local folder_names = require "cglow.util.folder_names"
 local read_file = require "cglow.util.read_file"
@@ -85,7 +86,7 @@ function M.list(dir, pattern)
 end
 
 local IS_PICTURE = {}
-for word in ("png jpg jpeg jpe jfif ppm pgm pnm"):gmatch "%a+" do IS_PICTURE[word] = true end
+for word in ("png jpg jpeg jpe jfif tif tiff webp ppm pgm pbm pnm pam pfm"):gmatch "%a+" do IS_PICTURE[word] = true end
 
 -- Lists and descriptions that lie beside pictures; nobody expects them to be shown.
 local IS_TEXT = {txt = true, csv = true, json = true, md = true}
@@ -95,12 +96,11 @@ local function extension_of(name) return (name:match "%.(%w+)$" or ""):lower() e
 --- A name without its last extension.
 function M.stem(name) return (name:gsub("%.%w+$", "")) end
 
--- What a name that says nothing holds: the signatures of PNG, JPEG and PNM.
+-- What a name that says nothing holds.
 local function holds_picture(path)
   if not M.is_file(path) then return false end
   local file <close> = io.open(path, "rb")
-  local head = file and file:read(8) or ""
-  return head == "\x89PNG\r\n\x1a\n" or head:sub(1, 3) == "\xff\xd8\xff" or head:find "^P[2356][%s#]" ~= nil
+  return signature(file and file:read(12) or "")
 end
 
 local function is_picture(dir, name)
@@ -116,9 +116,9 @@ function M.passed_over(what, names)
     table.concat(names, ", ", 1, math.min(3, #names)), #names > 3 and ", …" or ""))
 end
 
---- The picture files of a folder, sorted: PNG, JPEG and PNM, by their extension in any
--- case, or where that says nothing, by their contents. What is passed over is said
--- with its number, but for lists and other texts.
+--- The picture files of a folder, sorted: those of cglow.image's formats, by their
+-- extension in any case, or where that says nothing, by their contents. What is passed
+-- over is said with its number, but for lists and other texts.
 -- @treturn[1] {string,...} names
 -- @treturn[2] nil when the folder cannot be read, or two pictures differ in their extension alone
 -- @treturn[2] string message

@@ -70,7 +70,7 @@ local function all_labels(paths)
   local seen = {}
   for _, path in ipairs(paths) do
     local info = image.info(path)
-    if not info or info.format == "JPEG" or info.max > 255 or not add_colours(path, seen) then return false end
+    if not info or info.lossy or info.floating or info.max > 255 or not add_colours(path, seen) then return false end
   end
   return #sorted(seen) <= FEW
 end
@@ -106,9 +106,9 @@ end
 local function largest(path)
   local info, message = image.info(path)
   if not info then return nil, false, message end
-  if info.format == "JPEG" then return nil, false, path .. ": a JPEG does not keep labels; PNG does" end
-  local t = image.load(path, {raw = true})
-  if not t then return nil, false, (select(2, image.load(path, {raw = true}))) end
+  local t
+  t, message = labels.open(path, info)
+  if not t then return nil, false, message end
   return #t == 1 and t:max() // 1 | 0 or nil, #t ~= 1
 end
 

@@ -78,6 +78,18 @@ local function grey_mask(path, t, peak, lossy)
     or ("its values go from %d to %d (of %d) through all greys"):format(t:min() // 1, t:max() // 1, peak))
 end
 
+-- Floating-point masks hold 0 and 1, with anything between them at smooth edges.
+local function floating_mask(path)
+  local t, message = image.load(path, {channels = 1})
+  if not t then return nil, message end
+  if t:min() >= 0 and t:max() <= 1 then
+    local inside = t:gt(0):mul(t:lt(1)):sum()
+    if inside == 0 or is_smooth(t, nil, 1, true) then return t end
+  end
+  return nil, ("%s: not clearly a mask: its floating-point numbers go from %g to %g; a mask has 0 and 1"):format(
+    path, t:min(), t:max())
+end
+
 -- ---- masks in colours ------------------------------------------------------
 
 -- Red, green and blue of 8 bits as one number.
@@ -90,7 +102,7 @@ local function is_grey(t, tolerance)
 end
 
 local function colour_mask(path, t, lossy)
-  if lossy then return unclear(path, "it is a JPEG in colours") end
+  if lossy then return unclear(path, ("it is a %s in colours"):format(lossy)) end
   local colours = values_of(packed(t), 256)
   if not colours then return unclear(path, "it has more than 256 colours") end
   if #colours == 2 and colours[1] == 0 then return packed(t):gt(0):reshape(1, t:size(2), t:size(3)) end
@@ -135,11 +147,12 @@ function M.mask(path)
   local info, message = image.info(path)
   if not info then return nil, message end
   if info.palette then return palette_mask(path) end
+  if info.floating then return floating_mask(path) end
   if hides_in_alpha(path, info) then return unclear(path, "its colours are all one and only its alpha differs") end
   local t
   t, message = image.load(path, {raw = true})
   if not t then return nil, message end
-  local lossy = info.format == "JPEG"
+  local lossy = info.lossy and info.format
   if #t == 1 then return grey_mask(path, t, info.max, lossy) end
   if is_grey(t, lossy and CHROMA or 0) then return grey_mask(path, t:narrow(1, 1, 1):clone(), info.max, lossy) end
   if info.max ~= 255 then return unclear(path, "it has colours of 16 bits") end
@@ -169,6 +182,25 @@ local function colours_in(path, t)
     path, colours and listed(colours, hex) or "more than 256")
 end
 
+--- The numbers of a file that may hold labels: whole ones, without loss.
+-- @string path
+-- @tparam table info what `image.info` says of it
+-- @treturn[1] Tensor C×H×W
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.open(path, info)
+  if info.lossy then
+    return nil, ("%s: %s does not keep labels; PNG does"):format(path,
+      info.format == "JPEG" and "a JPEG" or ("a %s with loss"):format(info.format))
+  end
+  local t, message = image.load(path, {raw = not info.floating})
+  if not t then return nil, message end
+  if info.floating and (t:min() < 0 or t:max() > 65535 or (t - t:round()):abs():max() > 0) then
+    return nil, ("%s: labels are whole numbers from 0 on, its floating-point numbers are others"):format(path)
+  end
+  return t
+end
+
 --- A label map.
 -- @string path
 -- @tparam integer classes how many labels there are
@@ -179,11 +211,15 @@ end
 function M.map(path, classes, colours)
   local info, message = image.info(path)
   if not info then return nil, message end
-  if info.format == "JPEG" then return nil, path .. ": a JPEG does not keep labels; PNG does" end
   local t
-  t, message = image.load(path, {raw = not colours or nil, channels = colours and 3 or nil})
+  t, message = M.open(path, info)
   if not t then return nil, message end
-  if colours then return by_table(path, (t * 255):round(), colours) end
+  if colours then
+    if info.floating then return nil, path .. ": floating-point numbers are no colours of a table" end
+    t, message = image.load(path, {channels = 3})
+    if not t then return nil, message end
+    return by_table(path, (t * 255):round(), colours)
+  end
   if #t == 3 and not is_grey(t, 0) then
     if info.max ~= 255 then return nil, path .. ": labels in colours of 16 bits" end
     return colours_in(path, t)

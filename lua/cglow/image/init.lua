@@ -2,11 +2,15 @@
 --
 -- An image is a tensor of C×H×W numbers, 1 (grey) or 3 (red, green, blue)
 -- channels, in [0, 1]. Rows and columns count from 1 at the top left.
--- Files: PNG of every kind, 8- and 16-bit depths exact; JPEG, grey and colour,
--- sequential and progressive; PNM (P2, P3, P5, P6).
+-- Files that are read: PNG of every kind; JPEG, grey, colour and CMYK, sequential and
+-- progressive; TIFF (1 to 16 bits, 32-bit floating point; grey, RGB, palette, YCbCr and
+-- CMYK; strips, tiles, any compression that libtiff has) and WebP, where the core was
+-- built with libtiff and libwebp; PNM (P1 to P6), PAM and PFM. Depths of up to 16 bits
+-- are exact. Of a file with several pictures (pages, frames) the first is read, which is
+-- told once through `cglow.data.notify`; previews that lie beside a TIFF's pages are none.
 --
 -- Pictures come as every viewer shows them: turned as the Exif orientation of a
--- JPEG or PNG says (all eight), so that a photograph, its mask and what is made of
+-- file says (all eight), so that a photograph, its mask and what is made of
 -- them lie on each other. `as_stored = true` gives the file's own rows and columns.
 --
 -- Reading is strict. A truncated or damaged file is an error, never a picture
@@ -15,12 +19,15 @@
 -- library that touches a pixel count as damage. What touches none does not: faults
 -- in texts, profiles and other chunks that are passed over, a palette or
 -- transparency where the format has no use for it, bytes between JPEG's segments,
--- padding before its end. CMYK and arithmetic coded JPEG are refused. Gamma and
--- colour profiles are not applied: the numbers are those in the file. A file that
+-- padding before its end. Arithmetic coded JPEG is refused. Gamma and colour profiles
+-- are not applied: the numbers are those in the file, and CMYK becomes RGB as light that
+-- its inks let through. Floating-point files hold any numbers, which come as they are; one
+-- that is not finite is an error unless `raw` is asked for. A file that
 -- declares more pixels than its bytes can hold is refused before memory is taken
 -- for them, and so is one of more than 65535 pixels a side or 2^27 in all.
 -- @module cglow.image
 local core = require "cglow.core"
+local notice = require "cglow.util.notice"
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 local sheet = require "cglow.image.sheet"
@@ -44,8 +51,8 @@ local PAD = {
   top = BORDER, bottom = BORDER, left = BORDER, right = BORDER,
   mode = {type = "string", one_of = {"constant", "edge", "reflect"}}, value = {type = "number"},
 }
-local FORMATS = {png = "png", jpg = "jpeg", jpeg = "jpeg", ppm = "ppm", pgm = "pgm"}
-local FORMAT = {type = "string", one_of = {"png", "jpeg", "jpg", "ppm", "pgm"}}
+local FORMATS = {png = "png", jpg = "jpeg", jpeg = "jpeg", ppm = "ppm", pgm = "pgm", pfm = "pfm"}
+local FORMAT = {type = "string", one_of = {"png", "jpeg", "jpg", "ppm", "pgm", "pfm"}}
 
 --- Calls a function of the core; an error about its argument n is told as one
 -- about argument n + shift of the public function `name`. To be called by that
@@ -67,14 +74,32 @@ end
 
 -- Files --------------------------------------------------------------------
 
+--- The formats that this build reads: "PNG", "JPEG", "PNM", "PAM", "PFM", and "TIFF" and
+-- "WebP" where the libraries for them were there when it was made.
+-- @treturn {string,...}
+function M.formats() return {table.unpack(codec.formats)} end
+
+local told_of_pages = false
+
+-- The first of several pictures is read: said of the first such file alone, as a data
+-- set may hold thousands.
+local function tell_pages(name, pages)
+  if pages < 2 or told_of_pages then return end
+  told_of_pages = true
+  notice.notify(("%s holds %d pictures: the first is read, of this file and of others like it"):format(name, pages))
+end
+
 --- Turns the bytes of an image file into an image.
--- @string bytes a whole file: PNG, JPEG or PNM
+-- @string bytes a whole file of any format that is read
 -- @tparam[opt] table opts as for `load`
 -- @treturn tensor C×H×W, or nil, message and error number
 function M.decode(bytes, opts)
   options.arg("decode", 1, "bytes", bytes, "string")
   local o = options.check("decode", opts, READ)
-  return codec.decode(bytes, o.channels, o.raw, o.as_stored)
+  local t, message, code = codec.decode(bytes, o.channels, o.raw, o.as_stored)
+  if not t then return nil, message, code end
+  tell_pages("a file in memory", message)
+  return t
 end
 
 --- Reads an image file; its contents, not its name, tell the format.
@@ -82,8 +107,10 @@ end
 -- Options: `channels` = 1 to 4 converts (colour to grey by the luma of
 -- ITU-R BT.601; the last of 2 or 4 channels is alpha, 1 where the file has none);
 -- by default an image has the file's colour channels, 1 or 3, and alpha is left
--- out, never blended. `raw = true` gives the file's own samples instead of [0, 1]:
--- millimetres of a depth map, 0…255, or the indices of a palette PNG.
+-- out, never blended; colours that a TIFF holds times alpha are divided by it.
+-- `raw = true` gives the file's own samples instead of [0, 1]: millimetres of a depth
+-- map, 0…255, or the indices of a palette. Black is 0 also where a file says it the
+-- other way round (PBM, fax).
 -- `as_stored = true` passes over the orientation.
 -- @string path
 -- @tparam[opt] table opts
@@ -99,15 +126,18 @@ function M.load(path, opts)
   if not ok and t ~= "not enough memory" then error(t, 0) end
   if not ok then t, message, code = nil, t, ENOMEM end -- a small file may hold a picture of gigabytes
   if not t then return nil, path .. ": " .. message, code end
+  tell_pages(path, message)
   return t
 end
 
 --- What an image file is, without its pixels.
 -- @string path
--- @treturn[1] table `format` ("PNG", "JPEG" or "PNM"); `width` and `height` as shown;
+-- @treturn[1] table `format` (as in `formats`); `width` and `height` as shown;
 -- `channels` (1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha); `max` (the
--- sample that stands for 1: 255, 65535, …); `palette` (are samples indices?);
--- `orientation` (Exif's, 1 = as stored)
+-- sample that stands for 1: 255, 65535, …); `floating` (are samples numbers as they
+-- are? `max` is 1); `palette` (are samples indices?); `lossy` (are they only near to
+-- what was saved?); `orientation` (Exif's, 1 = as stored); `pages` (pictures in the
+-- file; the first is read)
 -- @treturn[2] nil
 -- @treturn[2] string message
 -- @treturn[2] integer error number
@@ -122,6 +152,9 @@ function M.info(path)
 end
 
 local function check_writing(name, format, o)
+  for _, option in ipairs(format == "pfm" and {"bits", "raw"} or {}) do
+    if o[option] then error(("%s: option '%s' is not for pfm, which holds the numbers"):format(name, option), 3) end
+  end
   if o.quality and format ~= "jpeg" then
     error(("%s: option 'quality' is for jpeg, not %s"):format(name, format), 3)
   end
@@ -132,7 +165,8 @@ end
 
 --- Turns an image into the bytes of a file.
 -- @tparam tensor t C×H×W or H×W, without NaN; numbers outside [0, 1] are clamped
--- @string format "png" (1 to 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1)
+-- @string format "png" (1 to 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1), or "pfm"
+-- (1 or 3), which holds the numbers as they are
 -- @tparam[opt] table opts as for `save`
 -- @treturn string the bytes, or nil, message and error number
 function M.encode(t, format, opts)
@@ -144,8 +178,9 @@ function M.encode(t, format, opts)
   return bytes, message, code
 end
 
---- Writes an image file: .png, .jpg, .jpeg, .ppm or .pgm, as the path ends. The
--- path holds the old file or the new one at any moment.
+--- Writes an image file: .png, .jpg, .jpeg, .ppm, .pgm, or .pfm for numbers of any
+-- size (depth in metres, probabilities), as the path ends. The path holds the old file
+-- or the new one at any moment.
 --
 -- Options: `bits` = 8 or 16 a sample (default 8; 16 for PNG, PPM and PGM);
 -- `quality` = 1 to 100 for JPEG (default 95); `raw = true` when the numbers are
@@ -160,7 +195,8 @@ function M.save(path, t, opts)
   local o = options.check("save", opts, WRITE)
   local format = FORMATS[(path:match("%.(%w+)$") or ""):lower()]
   if not format then
-    error(("bad argument #1 to 'save': path must end in .png, .jpg, .jpeg, .ppm or .pgm, got '%s'"):format(path), 2)
+    error(("bad argument #1 to 'save': path must end in .png, .jpg, .jpeg, .ppm, .pgm or .pfm, got '%s'"):format(
+      path), 2)
   end
   check_writing("save", format, o)
   local bytes, message, code =

@@ -1,19 +1,19 @@
 --- A picture as somebody has it: a path, the bytes of a file, or a tensor.
 -- @module cglow.image.source
 local core = require "cglow.core"
+local holds_picture = require "cglow.image.signature"
 local image = require "cglow.image"
 
 local M = {}
 
 -- A path may begin like a PNM file, but hardly holds the end of a line.
 local function is_file(bytes)
-  return bytes:sub(1, 8) == "\x89PNG\r\n\x1a\n" or bytes:sub(1, 3) == "\xff\xd8\xff"
-    or bytes:find "^P[1-7][%s#]" ~= nil and bytes:find("\n", 1, true) ~= nil
+  return holds_picture(bytes) and (bytes:sub(1, 1) ~= "P" or bytes:find("\n", 1, true) ~= nil)
 end
 
 --- Make a source of what was given.
--- @tparam string|Tensor|table what a path; the bytes of a PNG, JPEG or PNM file, which are told from
--- a path by how they begin; C×H×W or H×W numbers; or a source
+-- @tparam string|Tensor|table what a path; the bytes of a file that `cglow.image` reads, which are told
+-- from a path by how they begin; C×H×W or H×W numbers; or a source
 -- @treturn ?table source: `name` for messages and one of `path`, `bytes`, `tensor`; nil for anything else
 function M.of(what)
   if core.type(what) == "cglow.Tensor" then

@@ -22,7 +22,7 @@ function M.read(source)
   if not t then return nil, message end
   return {
     colour = t:narrow(1, 1, 3):clone(), alpha = channels % 2 == 0 and t:narrow(1, 4, 1):clone() or nil,
-    grey = channels <= 2, bits = info and info.max > 255 and 16 or 8, name = source.name,
+    grey = channels <= 2, bits = info and (info.max > 255 or info.floating) and 16 or 8, name = source.name,
   }
 end
 
