@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "image/sort.h"
 
 #ifdef CGLOW_DOUBLE
 #define REAL_ABS fabs
@@ -48,15 +49,6 @@ void depth_reproject(const real *depth, size_t height, size_t width, const Camer
       real *o = out + (size_t)v * width + (size_t)u;
       if (*o == 0 || tz < *o) *o = (real)tz;
     }
-  }
-}
-
-static void sort(real *v, size_t n) {
-  for (size_t i = 1; i < n; i++) {
-    real x = v[i];
-    size_t j = i;
-    for (; j > 0 && v[j - 1] > x; j--) v[j] = v[j - 1];
-    v[j] = x;
   }
 }
 
@@ -113,7 +105,7 @@ static double fuse_pixel(real *z, size_t n, double own, const FusionOptions *opt
                          size_t *support) {
   size_t first = 0, size;
   *support = 0;
-  sort(z, n);
+  sort_few(z, n);
   size = agree(z, n, own, options->tolerance, &first);
   if (size < options->support) return 0;
   /* Once more around the group's median, which is nearer to the truth than

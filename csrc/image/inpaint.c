@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "image/sort.h"
+
 typedef struct Window {
   size_t top, bottom, left, right; /* inclusive */
 } Window;
@@ -17,12 +19,7 @@ static Window window_around(size_t y, size_t x, size_t radius, size_t height,
 
 /* v may be put in another order. */
 static real median(real *v, size_t n) {
-  for (size_t i = 1; i < n; i++) {
-    real x = v[i];
-    size_t j = i;
-    for (; j > 0 && v[j - 1] > x; j--) v[j] = v[j - 1];
-    v[j] = x;
-  }
+  sort_few(v, n);
   return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 

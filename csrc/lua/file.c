@@ -60,6 +60,12 @@ int file_fail_at(lua_State *L, int error) {
   return file_fail(L, lua_gettop(L), error);
 }
 
+int file_done_at(lua_State *L, int error) {
+  if (error != 0) return file_fail_at(L, error);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 const char *file_check_path(lua_State *L, int arg) {
   size_t n;
   luaL_checktype(L, arg, LUA_TSTRING);
@@ -87,10 +93,7 @@ FileHandle *handle_check(lua_State *L, const char *type) {
  * against the type that the closure was made for. */
 int handle_close(lua_State *L) {
   FileHandle *h = luaL_checkudata(L, 1, lua_tostring(L, lua_upvalueindex(1)));
-  int e = file_close(&h->fd);
-  if (e != 0) return file_fail_at(L, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return file_done_at(L, file_close(&h->fd));
 }
 
 void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
@@ -128,10 +131,7 @@ static int append_write(lua_State *L) {
   FileHandle *h = handle_check(L, APPEND_TYPE);
   size_t n;
   const char *text = luaL_checklstring(L, 2, &n);
-  int e = file_append(h->fd, text, n);
-  if (e != 0) return file_fail_at(L, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return file_done_at(L, file_append(h->fd, text, n));
 }
 
 /*** Wait until what was appended has reached the disk.
@@ -142,10 +142,7 @@ static int append_write(lua_State *L) {
 @treturn[2] integer code */
 static int append_sync(lua_State *L) {
   FileHandle *h = handle_check(L, APPEND_TYPE);
-  int e = file_sync(h->fd);
-  if (e != 0) return file_fail_at(L, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return file_done_at(L, file_sync(h->fd));
 }
 
 static const luaL_Reg append_methods[] = {

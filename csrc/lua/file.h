@@ -24,6 +24,8 @@ int handle_close(lua_State *L);
 int file_fail(lua_State *L, int path, int error);
 /* As file_fail, for a method of the object at 1, whose user value 1 is the path. */
 int file_fail_at(lua_State *L, int error);
+/* Push true and return 1, or fail at an error. */
+int file_done_at(lua_State *L, int error);
 /* As file_fail, without the path. */
 int file_reason(lua_State *L, int error);
 /* The path at arg: a string without zero bytes. */

@@ -48,9 +48,10 @@ static int64_t check_place(lua_State *L, int arg, int fd, size_t n) {
   int64_t at = luaL_checkinteger(L, arg), size = 0;
   int e = file_size(fd, &size);
   if (e != 0 || at < 0 || (uint64_t)n > (uint64_t)size || at > size - (int64_t)n)
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "offset of %I among the %I bytes written expected, got %I",
-                                  (LUAI_UACINT)n, (LUAI_UACINT)size, (LUAI_UACINT)at));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "offset of %I among the %I bytes written expected, got %I",
+                        (LUAI_UACINT)n, (LUAI_UACINT)size, (LUAI_UACINT)at));
   return at;
 }
 
@@ -67,10 +68,8 @@ static int writer_write(lua_State *L) {
   size_t n;
   const char *bytes = luaL_checklstring(L, 2, &n);
   int64_t at = check_place(L, 3, fd, n);
-  int e = at < 0 ? file_write(fd, bytes, n) : file_write_at(fd, at, bytes, n);
-  if (e != 0) return file_fail_at(L, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return file_done_at(
+      L, at < 0 ? file_write(fd, bytes, n) : file_write_at(fd, at, bytes, n));
 }
 
 /*** Write a tensor's numbers as they lie in memory: little-endian, F32 (F64 in
@@ -104,10 +103,7 @@ static int writer_write_tensor(lua_State *L) {
 static int writer_commit(lua_State *L) {
   AtomicFile *a = check_open(L);
   bool sync = lua_isnoneornil(L, 2) || lua_toboolean(L, 2);
-  int e = atomic_commit(a, sync);
-  if (e != 0) return file_fail_at(L, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return file_done_at(L, atomic_commit(a, sync));
 }
 
 static int writer_close(lua_State *L) {

@@ -157,6 +157,18 @@ local function check_state(of, name, from, own)
   return true
 end
 
+-- Copy what a file has to the state's own tensors: all of them, or none when check_state
+-- or `check_more`, which may be nil, has something against one.
+local function take_over(of, own, tensors, check_more)
+  for name, t in pairs(own) do
+    local ok, message = check_state(of, name, tensors[name], t)
+    if ok and check_more then ok, message = check_more(name, tensors[name]) end
+    if not ok then return nil, message end
+  end
+  for name, t in pairs(own) do t:copy(tensors[name]) end
+  return true
+end
+
 --- The state for a checkpoint: the moment tensors themselves by
 -- `<parameter name>.m` and `.v`, and how many steps were taken. The next step looks
 -- whether they are still such as a step leaves.
@@ -185,15 +197,8 @@ end
 function Optimizer:set_state(tensors, steps)
   options.arg("Optimizer:set_state", 1, "tensors", tensors, "table")
   steps = options.arg("Optimizer:set_state", 2, "steps", steps, { type = "integer", min = 0 })
-  local own = self:state()
-  for name, t in pairs(own) do
-    local from = tensors[name]
-    local ok, message = check_state("optimizer", name, from, t)
-    if not ok then return nil, message end
-    ok, message = check_moment(name, from)
-    if not ok then return nil, message end
-  end
-  for name, t in pairs(own) do t:copy(tensors[name]) end
+  local ok, message = take_over("optimizer", self:state(), tensors, check_moment)
+  if not ok then return nil, message end
   self.core:set_steps(steps)
   return true
 end
@@ -266,12 +271,8 @@ end
 function Average:set_state(tensors, updates)
   options.arg("Average:set_state", 1, "tensors", tensors, "table")
   updates = options.arg("Average:set_state", 2, "updates", updates, { type = "integer", min = 0 })
-  local own = self:state()
-  for name, t in pairs(own) do
-    local ok, message = check_state("average", name, tensors[name], t)
-    if not ok then return nil, message end
-  end
-  for name, t in pairs(own) do t:copy(tensors[name]) end
+  local ok, message = take_over("average", self:state(), tensors)
+  if not ok then return nil, message end
   self.updates = updates
   return true
 end

@@ -6,12 +6,8 @@ local scratch = require "spec.fixtures.scratch"
 assert(core.scalar == "double", "this spec is for the double core: LUA_CPATH='./build/double/?.so;;'")
 
 describe("safetensors with the double core", function()
-  local folder, path
-  before_each(function()
-    folder = scratch.folder()
-    path = folder .. "/a.safetensors"
-  end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
+  local path <const> = folder .. "/a.safetensors"
 
   it("keeps all 53 bits of a number", function()
     local values = {1 / 3, -0.0, 2 ^ -1074, 1.7e308, math.huge, -1e-300}

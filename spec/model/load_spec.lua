@@ -104,12 +104,8 @@ describe("A model that is being loaded", function()
 end)
 
 describe("A model with layers of one's own", function()
-  local folder, path
-  before_each(function()
-    folder = scratch.folder()
-    path = folder .. "/m.safetensors"
-  end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
+  local path <const> = folder .. "/m.safetensors"
 
   local WHERE <const> = { level = 1, step = 1, part = "actnorm" }
   local function where(flow) return { level = WHERE.level, step = WHERE.step, part = WHERE.part, flow = flow } end

@@ -244,12 +244,8 @@ describe("The inverse of a 1×1 convolution", function()
 end)
 
 describe("x of another range than a model has learned from", function()
-  local folder, path
-  before_each(function()
-    folder = scratch.folder()
-    path = folder .. "/m.safetensors"
-  end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
+  local path <const> = folder .. "/m.safetensors"
 
   local function learned()
     local model = model_of {}

@@ -21,12 +21,8 @@ local function header_of(bytes)
 end
 
 describe("safetensors", function()
-  local folder, path
-  before_each(function()
-    folder = scratch.folder()
-    path = folder .. "/a.safetensors"
-  end)
-  after_each(function() scratch.remove(folder) end)
+  local folder <const> = scratch.each(before_each, after_each)
+  local path <const> = folder .. "/a.safetensors"
 
   it("gives back what was saved, bit for bit", function()
     local odd = core.tensor {0 / 0, math.huge, -math.huge, -0.0, 2 ^ -149, 1.17e-38, 3.4e38, 1 / 3}

@@ -236,17 +236,23 @@ end
 
 local LARGEST_LOG <const> = 1 << 31 -- bytes: twenty million lines
 
+-- The text of the log and its path; nil, a message and a code.
+local function log_text(self)
+  local path, message = self:own "log.jsonl"
+  if not path then return nil, message end
+  local text, why, code = read_file(path, LARGEST_LOG)
+  if not text then return nil, why, code end
+  return text, path
+end
+
 --- All records of the log, oldest first. A last line that was cut short by a
 -- crash is left out; any other line that is no JSON is an error.
 -- @treturn[1] {table,...} records
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:read_log()
-  local path, message = self:own "log.jsonl"
-  if not path then return nil, message end
-  local text, code
-  text, message, code = read_file(path, LARGEST_LOG)
-  if not text then return nil, message, code end
+  local text, path, code = log_text(self)
+  if not text then return nil, path, code end
   local records = {}
   for line in text:gmatch("([^\n]*)\n") do
     local record, why = json.decode(line)
@@ -264,11 +270,8 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function Folder:rewind_log(step)
-  local path, message = self:own "log.jsonl"
-  if not path then return nil, message end
-  local text, code
-  text, message, code = read_file(path, LARGEST_LOG)
-  if not text then return nil, message, code end
+  local text, path, code = log_text(self)
+  if not text then return nil, path, code end
   local kept = {}
   for line in text:gmatch("[^\n]*\n") do
     local record = json.decode(line)

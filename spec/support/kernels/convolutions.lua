@@ -153,26 +153,19 @@ return function(rng)
       end
     end)
   end
-  for i, chain in ipairs(CHAINS) do
-    for _, wrap in ipairs { false, true } do
-      it(("chain %d of convolutions%s"):format(i, wrap and " in a group" or ""), function()
-        for _, image in ipairs { { 1, 1 }, { 2, 2 }, { 5, 7 }, { 13, 37 } } do
-          for _, batch in ipairs(BATCHES) do
-            if chain_fits(chain, image) then check_chain(chain, batch, image, rng, wrap) end
+  local function check_chains(chains, images, kind)
+    for i, chain in ipairs(chains) do
+      for _, wrap in ipairs { false, true } do
+        it(("chain %d of convolutions%s%s"):format(i, kind, wrap and " in a group" or ""), function()
+          for _, image in ipairs(images) do
+            for _, batch in ipairs(BATCHES) do
+              if chain_fits(chain, image) then check_chain(chain, batch, image, rng, wrap) end
+            end
           end
-        end
-      end)
+        end)
+      end
     end
   end
-  for i, chain in ipairs(TILINGS) do
-    for _, wrap in ipairs { false, true } do
-      it(("chain %d of convolutions without overlap%s"):format(i, wrap and " in a group" or ""), function()
-        for _, image in ipairs(TILED_IMAGES) do
-          for _, batch in ipairs(BATCHES) do
-            if chain_fits(chain, image) then check_chain(chain, batch, image, rng, wrap) end
-          end
-        end
-      end)
-    end
-  end
+  check_chains(CHAINS, { { 1, 1 }, { 2, 2 }, { 5, 7 }, { 13, 37 } }, "")
+  check_chains(TILINGS, TILED_IMAGES, " without overlap")
 end
