@@ -291,7 +291,7 @@ stress: packages-stress ## the specs under an aggressive collector, long runs, v
 VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite
 # Valgrind is fifty times slower than the processor: the parsers and the tensors.
-VALGRIND_SPECS = tensor_spec rng_spec file_spec safetensors_spec image_spec image/geometry_spec
+VALGRIND_SPECS = spec/tensor/ file_spec safetensors_spec image_spec image/geometry_spec
 
 FUZZ_SECONDS ?= 60
 fuzz: packages-fuzz ## fuzz each file reader for FUZZ_SECONDS (60)

@@ -99,6 +99,7 @@ end
 
 add("lint", "luacheck", "luacheck -q lua examples spec data .busted .luacheckrc $(ls *.rockspec 2>/dev/null)", false)
 add("lint", "rooms", quote(LUA) .. " spec/tools/rooms.lua", false)
+add("lint", "lengths", quote(LUA) .. " spec/tools/lengths.lua", false)
 
 ---------------------------------------------------------------------------
 -- Running one check
