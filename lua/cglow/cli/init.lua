@@ -2,7 +2,7 @@
 --
 --     require("cglow.cli").main(cglow.task.define {name = …}, arg)
 --
--- makes a script with the commands train, evaluate, predict and sample. What the
+-- makes a script with the commands train, evaluate, predict, sample and score. What the
 -- user got wrong is answered with one line and exit code 2; a run that failed ends
 -- with 1, one that was interrupted with 130 (SIGINT) or 143 (SIGTERM).
 -- @module cglow.cli
@@ -23,13 +23,14 @@ local TASKS <const> = {
 }
 
 -- Commands of a task that the program has, too: then the run or the model file says which task.
-local OF_RUNS <const> = {"evaluate", "predict", "sample"}
+local OF_RUNS <const> = {"evaluate", "predict", "sample", "score"}
 
 -- Commands of the program besides the tasks and the example scripts.
 local COMMANDS <const> = {
   {"evaluate", "Measure the model of a run, whichever task it is of (--run DIR)"},
   {"predict", "Answers of such a model for files"},
   {"sample", "Samples of such a model on a contact sheet"},
+  {"score", "How likely pairs are by such a model, and how unusual that is"},
   {"baseline", "A feed-forward network for one of the tasks, to hold c-Glow's figures against"},
   {"report", "A report of a training run, or of several to compare, as one HTML page"},
 }
@@ -106,7 +107,7 @@ local function list()
   local folder = command.must(path.examples())
   local function line(name, text) console.say(("  %-26s %s"):format(name:gsub("_", "-"), text)) end
   console.say(("cglow %s\n\nusage: cglow NAME [ARGUMENT ...]; 'cglow NAME --help' tells more\n"):format(version))
-  console.say "Tasks, each with the commands train, evaluate, predict and sample:"
+  console.say "Tasks, each with the commands train, evaluate, predict, sample and score:"
   for _, name in ipairs(TASKS) do line(name, require("cglow.tasks." .. name).title) end
   console.say "\nOther commands:"
   for _, entry in ipairs(COMMANDS) do line(entry[1], entry[2]) end

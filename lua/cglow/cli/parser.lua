@@ -1,4 +1,4 @@
---- The options of all commands: a task's train, evaluate, predict and sample, and
+--- The options of all commands: a task's train, evaluate, predict, sample and score, and
 -- the program's baseline and report.
 -- @module cglow.cli.parser
 local argparse = require "argparse"
@@ -134,16 +134,20 @@ local function add_train(parser, task)
   common(c)
 end
 
+local function split_choice(command, task)
+  local own = task.samples == false
+  command:option("--split"):argname "NAME":choices(own and {"train", "valid", "all"} or {"train", "valid", "test"})
+    :description(own and "Which part: valid, train or all (valid; all of other folders)."
+      or "Which part: valid, test or train (valid).")
+end
+
 local function add_evaluate(parser, task)
   local c = parser:command("evaluate"):summary "Measure a model on held-out data, beside baselines."
   c:usage(("Usage: %s evaluate [OPTION ...]"):format(task.name))
   model_choice(c, task)
   prediction(c, task)
   data_choice(c, task)
-  local own = task.samples == false
-  c:option("--split"):argname "NAME":choices(own and {"train", "valid", "all"} or {"train", "valid", "test"})
-    :description(own and "Which part: valid, train or all (valid; all of other folders)."
-      or "Which part: valid, test or train (valid).")
+  split_choice(c, task)
   count(c, "--limit", "N", "Use only the first N images.")
   count(c, "--size", "N", "Their height and width (the model's).")
   c:flag("--compare"):description "Several ways to predict, and what each of them costs."
@@ -182,6 +186,26 @@ local function add_sample(parser, task)
   common(c)
 end
 
+local function add_score(parser, task)
+  local c = parser:command("score"):summary "How likely pairs are, and how unusual that is."
+  c:usage(("Usage: %s score [OPTION ...] [FILE ...]"):format(task.name))
+  c:description("The log-likelihood of answers given their pictures, and bits per dimension, beside held-out images: "
+    .. "a percentile and a robust z. For bad labels and odd pictures.")
+  c:argument("file"):args "*":description(task.alone and "Image files (held-out images)."
+    or "Image files, with --y (held-out images).")
+  model_choice(c, task)
+  if not task.alone and task.samples ~= false then
+    c:option("--y"):argname "PATH":description "Answer of the one FILE, or a folder of all answers."
+  end
+  data_choice(c, task)
+  split_choice(c, task)
+  count(c, "--limit", "N", "Use only the first N images.")
+  count(c, "--draws", "N", "Draws of the noise of a discrete y, for the mean (4).", 4096)
+  count(c, "--worst", "N", "Say only the N least likely, these first.")
+  c:flag("--csv"):description "Write CSV to standard output."
+  common(c)
+end
+
 -- ---- the parsers -----------------------------------------------------------
 
 local function new(name, title)
@@ -197,6 +221,7 @@ function M.task(task)
   add_evaluate(parser, task)
   add_predict(parser, task)
   add_sample(parser, task)
+  add_score(parser, task)
   return parser
 end
 

@@ -5,6 +5,7 @@ local kinds = require "cglow.tasks.kinds"
 local options = require "cglow.util.options"
 local pipeline = require "cglow.tasks.pipeline"
 local sample_dir = require "cglow.data.sample_dir"
+local scores = require "cglow.tasks.scores"
 local settings = require "cglow.tasks.settings"
 local shared = require "cglow.tasks.shared"
 
@@ -48,7 +49,7 @@ local DEFINITION = {
   settle = {type = "function"}, configure = {type = "function"},
   tiled = {type = "boolean", default = false},
   notes = {type = "string"},
-  read_input = {type = "function"},
+  read_input = {type = "function"}, pair = {type = "function"}, alone = {type = "boolean", default = false},
 }
 
 -- A number of channels as the shape of a square.
@@ -106,6 +107,8 @@ end
 -- * `tiled` = false: are pictures of any size alike for the model, as noise is, so that they are answered
 --   in their own size? Else they are resized to the model's. (Then x and y have the same height and width.)
 -- * `read_input`: function(path, size) that gives {x =, name =} or nil and a message, for `sample`
+-- * `pair`: function(what, answer, size) that gives a sample of a user's picture and its answer (paths or
+--   tensors), or nil and a message, for `score`; `alone` = true: it needs no answer, the picture has it
 -- * `options`: what its data need to be told, on the command line and in the run's settings: a
 --   list of {name =, argname =, kind =, description =}; `data` gets their values beside the others.
 --   `kind` is "number", "integer", "word", "folder" or "file", `choices` a list of words; `of` = "data"
@@ -129,6 +132,7 @@ function M.define(definition)
   task.read = task.read or function(source) return shared.read(source, task.x(task.size)[1]) end
   task.map = task.map or task.tiled and pipeline.tiled or pipeline.whole
   task.read_input = task.read_input or function(path, size) return shared.input(task, path, size) end
+  task.pair = task.pair or function(what, answer, size) return scores.pair(task, what, answer, size) end
   return task
 end
 

@@ -38,7 +38,19 @@ local function values(y, sample)
   return ((sample.x - y * SIGMA - 0.5) / contrast + 0.5):clamp(0, 1)
 end
 
-return require("cglow.tasks.define").define {
+local task -- forward: pairs are read as its pictures are
+
+-- A noisy photograph and the clean one: the middle of both.
+local function pair(noisy, clean, size)
+  local sample, message = shared.input(task, noisy, size)
+  if not sample then return nil, message end
+  local other
+  other, message = shared.input(task, clean, size)
+  if not other then return nil, message end
+  return {x = sample.x, y = (sample.x - other.x) / SIGMA, name = sample.name}
+end
+
+task = require("cglow.tasks.define").define {
   name = "denoising",
   title = "Denoising: c-Glow learns the noise in photographs (σ = 25/255).",
   predicts = "Write a clean photograph for each noisy one, of any size.",
@@ -50,7 +62,7 @@ return require("cglow.tasks.define").define {
   end,
   decide = clean_of,
   baselines = function() return {{name = "noisy photograph itself", predict = baselines.zero()}} end,
-  tiled = true,
+  tiled = true, pair = pair,
   read = read, values = values,
   predict_options = function(command)
     command:option("--sigma"):argname "S":target "noise":convert(sigma_of)
@@ -58,3 +70,5 @@ return require("cglow.tasks.define").define {
   end,
   finish = function(clean, picture) return clean, photo.like(clean, picture) end,
 }
+
+return task

@@ -103,13 +103,28 @@ local function read_depth(source, scale)
   return {x = core.stack {filled, known}, metres = map(metres), beyond = map(beyond), name = source.name}
 end
 
-local function read_input(path, size, scale)
-  local given, message = read_depth(source_of.of(path), scale)
+-- The middle of a depth map.
+local function middle_of(what, size, scale)
+  local given, message = read_depth(source_of.of(what), scale)
   if not given then return nil, message end
   local x
-  x, message = shared.crop_middle(given.x, size, path)
-  if not x then return nil, message end
-  return {x = with_detail(x, scale), name = path}
+  x, message = shared.crop_middle(given.x, size, given.name)
+  return x, x and given.name or message
+end
+
+local function read_input(what, size, scale)
+  local x, name = middle_of(what, size, scale)
+  if not x then return nil, name end
+  return {x = with_detail(x, scale), name = name}
+end
+
+-- A raw depth map and its reference, whose holes take their surroundings' median.
+local function pair(raw, clean, size, scale)
+  local x, name = middle_of(raw, size, scale)
+  if not x then return nil, name end
+  local y, message = middle_of(clean, size, scale)
+  if not y then return nil, message end
+  return correction(scale) {x = x, y = y:narrow(1, 1, 1), name = name}
 end
 
 -- Refined within the range; beyond it the readings stay as they are, and are counted.
@@ -139,7 +154,8 @@ local function functions_of(scale)
     show_input = function(sample) return show_raw(sample, scale) end,
     show = function(y, sample) return relief(decide(y, sample), scale) end,
     show_answer = function(map) return relief(map, scale) end,
-    read_input = function(path, size) return read_input(path, size, scale) end,
+    read_input = function(what, size) return read_input(what, size, scale) end,
+    pair = function(raw, clean, size) return pair(raw, clean, size, scale) end,
     read = function(source) return read_depth(source, scale) end,
     map = function(f, picture, view)
       return view_of.apply(view, picture.x, function(t) return f(with_detail(t, scale)) end)

@@ -12,6 +12,7 @@ local image = require "cglow.image"
 local labels = require "cglow.data.labels"
 local photo = require "cglow.tasks.photo"
 local shared = require "cglow.tasks.shared"
+local source_of = require "cglow.image.source"
 local vision = require "cglow.image.vision"
 
 -- The middle half of x each way.
@@ -168,13 +169,26 @@ local function window(colour, hole, size)
   return diffused(x, seen), {row = row + half // 2, column = column + half // 2, side = half}
 end
 
-local function read_input(path, size)
-  local t, message = image.load(path, {channels = 3})
+-- The middle square of a photograph, all of it seen.
+local function square(what, size)
+  local source = source_of.of(what)
+  local t, message = source_of.load(source, {channels = 3})
   if not t then return nil, message end
   local side = math.min(t:size(2), t:size(3))
   local top, left = (t:size(2) - side) // 2 + 1, (t:size(3) - side) // 2 + 1
-  local x = image.resize(image.crop(t, top, left, side, side), size, size)
-  return {x = diffused(x), name = path}
+  return image.resize(image.crop(t, top, left, side, side), size, size), source.name
+end
+
+local function read_input(what, size)
+  local t, name = square(what, size)
+  if not t then return nil, name end
+  return {x = diffused(t), name = name}
+end
+
+local function pair(what, _, size)
+  local t, name = square(what, size)
+  if not t then return nil, name end
+  return on_diffusion {x = t, y = centre_of(t), name = name}
 end
 
 -- What the model says of the window around the hole, where that lies; 0 elsewhere.
@@ -229,5 +243,5 @@ return require("cglow.tasks.define").define {
     command:option("--hole"):argname "T,L,H,W":convert(rectangle):description "The hole: top, left, height, width."
     command:option("--mask"):argname "FILE":description "Mask of the hole, white, as large as the photograph."
   end,
-  read_input = read_input, read = read, map = map, finish = finish,
+  read_input = read_input, read = read, map = map, finish = finish, pair = pair, alone = true,
 }

@@ -35,18 +35,19 @@ end
 
 --- A user's picture as one x of the model: all of it, or its middle where the task takes tiles.
 -- @tparam table task
--- @string path
+-- @tparam string|Tensor what a path, or what else `cglow.image.source` takes
 -- @int size
 -- @treturn[1] table `x`, C×size×size, and `name`
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.input(task, path, size)
-  local picture, message = task.read(source_of.of(path), {})
+function M.input(task, what, size)
+  local source = source_of.of(what)
+  local picture, message = task.read(source, {})
   if not picture then return nil, message end
   local x = picture.x
-  if task.tiled then x, message = M.crop_middle(x, size, path) else x = image.resize(x, size, size) end
+  if task.tiled then x, message = M.crop_middle(x, size, source.name) else x = image.resize(x, size, size) end
   if not x then return nil, message end
-  return {x = x, name = path}
+  return {x = x, name = source.name}
 end
 
 local MOST <const> = 100 -- dB

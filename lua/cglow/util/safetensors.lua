@@ -342,6 +342,7 @@ end
 --- What a file says of itself, without its tensors.
 -- @tparam string path
 -- @treturn[1] {[string]=string,...} metadata without the checksums
+-- @treturn[1] {[string]=string,...} checksums of the tensors and the metadata by name; empty when there are none
 -- @treturn[2] nil
 -- @treturn[2] string message
 -- @treturn[2] integer code
@@ -352,7 +353,7 @@ function M.metadata(path)
   local front
   front, message, code = read_front(reader)
   if not front then return nil, ("%s: %s"):format(path, message), code or file.EBADMSG end
-  return front.metadata
+  return front.metadata, front.sums
 end
 
 return M
