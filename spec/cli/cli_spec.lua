@@ -69,7 +69,7 @@ describe("command line", function()
       {"schedule that is none", "train --config schedule=steps --config fall=1", "'constant', 'linear', 'cosine'"},
       {"list that is none", "train --config encoder.channels=8,,8", "must be a list like 32,64,128, got '8,,8'"},
       {"setting of another name", "train --config calm=5", "--config: 'calm' is called 'recover_after' now"},
-      {"setting without a value", "train --config depth", "--config expects NAME=VALUE, got 'depth'"},
+      {"setting without a value", "train --config depth", "--config expects NAME=VALUE or a file, got 'depth'"},
       {"setting of another kind", "train --config depth=x", "depth must be an integer from 0 on, got 'x'"},
       {"setting that is no truth", "train --config learned_prior=1", "learned_prior must be true or false"},
       {"setting out of range", "train --config batch=0", "option 'batch' must be an integer >= 1, got 0"},

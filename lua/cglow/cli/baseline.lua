@@ -132,7 +132,7 @@ return function(argv)
   options.run = folder.path
   options.config = training.describe({
     baseline = task.name, title = ("Feed-forward baseline of %s"):format(task.name),
-  }, "baseline", args, s, network, sets, config)
+  }, args, s, network, sets, config)
   local code = training.run("baseline", args, options, sets)
   if code then return code end
   report(task, args, s, folder, sets.train)

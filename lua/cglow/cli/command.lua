@@ -119,12 +119,37 @@ function M.word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
---- How the user called the program, to be typed again: "cglow denoising".
--- @tparam string name what it is called within the program `cglow`
-function M.called(name)
-  if M.program then return ("%s %s"):format(M.program, (name:gsub("_", "-"))) end
-  return "lua5.4 " .. M.word(arg and arg[0] or name)
+-- Does the shell find a program of this name?
+local function on_path(name)
+  for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
+    local found = lfs.attributes(folder .. "/" .. name)
+    if found and found.mode == "file" and found.permissions:find "x" then return true end
+  end
+  return false
 end
+
+-- What runs Lua scripts here: the word in front of them.
+local function interpreter()
+  local first = 0
+  while arg and arg[first - 1] do first = first - 1 end
+  return first < 0 and M.word(arg[first]) or "lua5.4"
+end
+
+local NAME <const> = "cglow" -- of the program where it is installed
+
+local prefix -- how the program's command was called; nil in a script of its own
+
+--- Note how a command of the program is called, before its arguments are looked at.
+-- @string name of the command
+function M.is_called(name)
+  local file = arg and arg[0] or ""
+  local installed = file:match "[^/]*$" == NAME and on_path(NAME)
+  prefix = ("%s %s"):format(installed and NAME or interpreter() .. " " .. M.word(file), M.word(name))
+end
+
+--- How the user called the command, to be typed again: "cglow denoising", "lua5.4 examples/denoising.lua".
+-- @treturn string
+function M.called() return prefix or interpreter() .. " " .. M.word(arg and arg[0] or NAME) end
 
 --- Print a line, formatted, unless the user asked for silence or JSON.
 function M.say(args, ...)

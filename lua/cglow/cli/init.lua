@@ -8,6 +8,7 @@
 -- @module cglow.cli
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
+local lfs = require "lfs"
 local folder_names = require "cglow.util.folder_names"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
@@ -41,8 +42,13 @@ local function parse_config(args)
   local config = {}
   for _, text in ipairs(args.config or {}) do
     local name, value = settings.parse(text)
-    if not name then command.misuse(value) end
-    config[name] = value
+    if not name and lfs.attributes(text, "mode") == "file" then
+      if args.config_file then
+        command.misuse(("--config: one file expected, got %s and %s"):format(args.config_file, text))
+      end
+      args.config_file = text
+    elseif not name then command.misuse(value)
+    else config[name] = value end
   end
   args.config = config
 end
@@ -139,7 +145,7 @@ local function execute_program(argv)
   local name = table.remove(argv, 1)
   if not name or name == "--help" or name == "-h" then return list() end
   if name == "--version" then return console.say("cglow " .. version) end
-  command.program = "cglow"
+  command.is_called(name)
   local module = name:gsub("-", "_")
   if member(TASKS, module) then return M.run(require("cglow.tasks." .. module), argv) end
   if member(OF_RUNS, name) then return run_of_run(name, argv) end

@@ -2,9 +2,22 @@
 -- the program's baseline and report.
 -- @module cglow.cli.parser
 local argparse = require "argparse"
+local console = require "cglow.util.console"
 local settings = require "cglow.tasks.settings"
 
 local M = {}
+
+-- Where help goes: standard output, which may be full.
+local function show_help(command)
+  return function()
+    console.say((command:get_help()))
+    local ok, message = console.finish()
+    if not ok then io.stderr:write(message, "\n") end
+    os.exit(ok and 0 or 1, true)
+  end
+end
+
+local function with_help(command) return command:add_help {action = show_help(command)} end
 
 local MAX_THREADS <const> = 1024 -- what cglow.threads takes
 
@@ -115,7 +128,7 @@ local function sizes_of(task)
 end
 
 local function add_train(parser, task)
-  local c = parser:command("train"):summary "Learn from a data set; keep all in a run folder."
+  local c = with_help(parser:command("train")):summary "Learn from a data set; keep all in a run folder."
   c:usage(("Usage: %s train [OPTION ...]"):format(task.name))
   data_choice(c, task, TRAINING)
   count(c, "--size", "N", ("Height and width, as in %s."):format(sizes_of(task)))
@@ -126,7 +139,7 @@ local function add_train(parser, task)
     :description(("Start of the paper's model: paper, orthogonal or live (%s)."):format(task.init))
   c:option("--init-from"):argname "RUN":description "Begin with the weights of this run, or model file."
   c:option("--config"):argname "NAME=VALUE":count "*"
-    :description "Override a setting; '--config help' lists them all."
+    :description "A setting, or a config.json of them; '--config help' lists all."
   c:option("--run"):argname "DIR"
     :description(("Folder for all that is kept (runs/%s)."):format(task.name))
   resume(c)
@@ -142,7 +155,7 @@ local function split_choice(command, task)
 end
 
 local function add_evaluate(parser, task)
-  local c = parser:command("evaluate"):summary "Measure a model on held-out data, beside baselines."
+  local c = with_help(parser:command("evaluate")):summary "Measure a model on held-out data, beside baselines."
   c:usage(("Usage: %s evaluate [OPTION ...]"):format(task.name))
   model_choice(c, task)
   prediction(c, task)
@@ -157,7 +170,7 @@ local function add_evaluate(parser, task)
 end
 
 local function add_predict(parser, task)
-  local c = parser:command("predict"):summary(task.predicts)
+  local c = with_help(parser:command("predict")):summary(task.predicts)
   c:usage(("Usage: %s predict [OPTION ...] FILE ..."):format(task.name))
   c:argument("file"):args "+":description "Image files, folders of them, or - for standard input."
   model_choice(c, task)
@@ -173,7 +186,7 @@ local function add_predict(parser, task)
 end
 
 local function add_sample(parser, task)
-  local c = parser:command("sample"):summary "Draw samples, side by side on a contact sheet."
+  local c = with_help(parser:command("sample")):summary "Draw samples, side by side on a contact sheet."
   c:usage(("Usage: %s sample [OPTION ...] [FILE ...]"):format(task.name))
   c:argument("file"):args "*":description "Image files (held-out images)."
   model_choice(c, task)
@@ -209,7 +222,7 @@ end
 -- ---- the parsers -----------------------------------------------------------
 
 local function new(name, title)
-  return argparse(name, title):help_max_width(80):help_description_margin(24):usage_max_width(80)
+  return with_help(argparse(name, title)):help_max_width(80):help_description_margin(24):usage_max_width(80)
 end
 
 --- The parser of a task's commands.

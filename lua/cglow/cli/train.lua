@@ -5,6 +5,7 @@ local core = require "cglow.core"
 local dry_run = require "cglow.cli.dry_run"
 local evaluation = require "cglow.tasks.evaluation"
 local identity = require "cglow.tasks.identity"
+local given = require "cglow.cli.given"
 local init_from = require "cglow.cli.init_from"
 local Model = require "cglow.model"
 local runfolder = require "cglow.run.folder"
@@ -15,14 +16,16 @@ local training = require "cglow.cli.training"
 local SHOWN <const> = 6 -- images on the contact sheets
 local FLAGS <const> = {"data", "size", "steps", "init", "seed"}
 
--- A run that is resumed keeps its recipe; those from before there were any followed the paper.
+-- A run that is resumed keeps its recipe, and so do settings from a file; those from before there were any
+-- followed the paper.
 -- One that begins with the weights of another model has the recipe for its kind.
 local function recipe_of(args, saved, source)
   if source then return args.recipe or source.config.encoder and "encoder" or "paper" end
-  if not args.resume then return args.recipe end
+  if not next(saved) then return args.recipe end
   local recipe = saved.recipe or "paper"
   if args.recipe and args.recipe ~= recipe then
-    command.misuse(("--recipe: the run was started with %s, not %s"):format(recipe, args.recipe))
+    command.misuse(("--recipe: the run%s was started with %s, not %s"):format(args.resume and "" or " of --config",
+      recipe, args.recipe))
   end
   return recipe
 end
@@ -31,8 +34,8 @@ end
 local function source_of(args, folder, config)
   if not args.resume then return args.init_from and init_from.read(args.init_from) end
   if args.init_from then command.misuse "--init-from: a run that is resumed has weights of its own" end
-  local given = type(config.init_from) == "table" and config.init_from.path
-  return type(given) == "string" and not folder:newest() and init_from.read(given) or nil
+  local path = type(config.init_from) == "table" and config.init_from.path
+  return type(path) == "string" and not folder:newest() and init_from.read(path) or nil
 end
 
 -- The task's defaults, then what the model needs whose weights are taken, then the resumed
@@ -92,6 +95,7 @@ return function(task, args)
   local own = command.must(task_of.settle(task, task_of.own_options(task, args, saved)))
   task = command.try(task_of.configured, task, own)
   local s = resolve(task, args, saved, source, own)
+  if args.resume then given.check_resumed(s, saved) end
   local sets = training.sets(task, s)
   local model = make_model(task, s, source)
   local options = trainer_options(task, args, s, model, sets)
@@ -100,12 +104,12 @@ return function(task, args)
   options.run, options.metadata = folder.path, {task = identity.text(task, s)}
   options.config = training.describe({
     task = task.name, title = task.title, init_from = source and init_from.describe(source) or config.init_from,
-  }, task.name, args, s, model, sets, config)
+  }, args, s, model, sets, config)
   if source then
     command.say(args, "weights: %s%s", source.path, source.step and (", step %d"):format(source.step) or "")
   end
   local code = training.run(task.name, args, options, sets)
   if code then return code end
   command.say(args, "run folder: %s (report.html, samples/, best.safetensors)", folder.path)
-  command.say(args, "next: %s evaluate --run %s", command.called(task.name), folder.path)
+  command.say(args, "next: %s evaluate --run %s", command.called(), command.word(folder.path))
 end

@@ -4,6 +4,7 @@
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local core = require "cglow.core"
+local given = require "cglow.cli.given"
 local launch = require "cglow.cli.launch"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
@@ -31,10 +32,13 @@ function M.config_of(folder, field, name)
   return config
 end
 
---- The configuration of the run that --resume goes on with, and its settings; two
--- empty tables for a new run.
+--- The configuration of the run that --resume goes on with, and its settings; for a new run an
+-- empty table, and the settings of the file that --config names.
 function M.saved(args, folder, field, name)
-  if not args.resume then return {}, {} end
+  if args.config_file and args.resume then
+    command.misuse "--config: a run that is resumed has settings of its own; NAME=VALUE may change some of them"
+  end
+  if not args.resume then return {}, args.config_file and given.from_file(args.config_file, name) or {} end
   local config = launch.shared(function()
     if not folder:exists() then command.misuse(("there is no run in %s to resume"):format(folder.path)) end
     return M.config_of(folder, field, name)
@@ -85,23 +89,22 @@ function M.augmented(task, s, data)
   return data:map(command.try(transform.augment, augment))
 end
 
-local function command_line(name, args)
-  local words = {command.called(name)}
+local function command_line(args)
+  local words = {command.called()}
   for _, text in ipairs(args.argv) do words[#words + 1] = command.word(text) end
   return table.concat(words, " ")
 end
 
 --- What config.json says.
 -- @tparam table config what is the command's own: `title`, and `task` or `baseline`
--- @tparam string name of the command
 -- @tparam table args
 -- @tparam table s settings
 -- @param model
 -- @tparam table sets from `sets`
 -- @tparam table saved the resumed run's configuration
 -- @treturn table
-function M.describe(config, name, args, s, model, sets, saved)
-  local line = command_line(name, args)
+function M.describe(config, args, s, model, sets, saved)
+  local line = command_line(args)
   config.version, config.settings, config.command = version, s, saved.command or line
   config.model, config.parameters = model.config, model:parameter_count()
   config.data = {source = sets.source, train = sets.train:size(), valid = sets.valid:size()}
@@ -148,7 +151,7 @@ function M.run(name, args, options, sets)
   console.tell(name .. ": " .. outcome.message)
   if outcome.reason ~= "diverged" and outcome.checkpoint then
     console.tell(("saved %s; go on with\n  %s --resume --run %s"):format(outcome.checkpoint,
-      command.called(name) .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
+      command.called() .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
   end
   return outcome.signal == "TERM" and command.TERMINATED or EXIT[outcome.reason]
 end

@@ -105,7 +105,7 @@ local EXPECTED = {integer = "an integer from 0 on", number = "a number from 0 on
 -- @treturn[2] string message
 function M.parse(text)
   local name, value = text:match("^([%w_.]+)=(.*)$")
-  if not name then return nil, ("--config expects NAME=VALUE, got '%s'"):format(text) end
+  if not name then return nil, ("--config expects NAME=VALUE or a file, got '%s'"):format(text) end
   local kind = KIND[name]
   if RENAMED[name] then return nil, ("--config: '%s' is called '%s' now"):format(name, RENAMED[name]) end
   if not kind then return nil, ("--config: unknown setting '%s' (--config help lists them)"):format(name) end
@@ -122,6 +122,10 @@ local OTHERS = {
   x = "string", y = "string", kind = "string", valid = "string", colours = "string", classes = "integer",
   grey = "boolean",
 }
+
+--- Is there a setting of this name?
+-- @string name
+function M.is_known(name) return KIND[name] ~= nil or OTHERS[name] ~= nil end
 
 local function is_kind(value, kind)
   if kind == "integer" then return math.type(value) == "integer" and value >= 0 end
