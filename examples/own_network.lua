@@ -36,21 +36,18 @@ local function block()
   })
 end
 
--- Layers start with zero parameters: give every weight but the last N(0, 2/fan-in).
--- Conditioning networks learn best with small steps, as the standard ones take.
-local function start(net)
+-- Conditioning networks learn best with small steps, as the standard ones take; all but the
+-- last bias, which says what holds for every x.
+local function take_small_steps(net)
   local params = net:parameters ""
   for i = 1, #params - 1 do params[i].step_scale = 1 / 20 end
-  for i = 1, #params - 2 do
-    local w = params[i].value
-    if params[i].name:match "weight$" then w:copy(cglow.randn(w:size()) * math.sqrt(2 * w:size(1) / w:count())) end
-  end
-  return params[#params].value -- the last bias
 end
 
--- The 1×1 convolution's W is tanh of the outputs, and must not be singular at
--- the start: 0.96 times the identity.
-local function near_identity(bias, channels)
+-- The 1×1 convolution's W is tanh of the outputs, and should be far from singular at the
+-- start: 0.96 times the identity.
+local function near_identity(net, channels)
+  local params = net:parameters ""
+  local bias = params[#params].value
   for i = 1, channels do bias[(i - 1) * channels + i] = 2 end
 end
 
@@ -61,10 +58,11 @@ local function make(spec)
   local net = nn.Sequential {
     "stem", nn.Conv2d {in_channels = spec.x[1], out_channels = WIDTH, kernel = 4, stride = 4}, nn.ReLU(),
     "block", block(), nn.ReLU(),
-    "head", nn.Linear {in_features = features, out_features = spec.outputs},
+    -- which says the same for every x at first; the other layers are born started
+    "head", nn.Linear {in_features = features, out_features = spec.outputs, init = "zero"},
   }
-  local bias = start(net)
-  if spec.kind == "invconv" then near_identity(bias, spec.y[1]) end
+  take_small_steps(net)
+  if spec.kind == "invconv" then near_identity(net, spec.y[1]) end
   return net
 end
 

@@ -9,6 +9,7 @@
 #include "lua/flow.h"
 #include "lua/open.h"
 #include "lua/precision.h"
+#include "lua/rng.h"
 
 /*** @submodule cglow.flow */
 
@@ -133,6 +134,19 @@ static void add_params(lua_State *L, Coupling *c) {
   c->logs3 = flow_add_param(L, "net.conv3.logs", 1, &out);
 }
 
+#define START 0.05 /* Glow's */
+
+/* The hidden layers at random and the last one 0: the layer starts as a constant scale,
+ * and every parameter gets a gradient after a step. */
+static void start_coupling(const Coupling *c, Rng *rng) {
+  Param *const hidden[] = {c->conv1, c->bias1, c->logs1, c->conv2,
+                           c->bias2, c->logs2, NULL};
+  for (Param *const *p = hidden; *p != NULL; p++) {
+    rng_normal(rng, (*p)->value, (*p)->count);
+    for (size_t k = 0; k < (*p)->count; k++) (*p)->value[k] *= (real)START;
+  }
+}
+
 /*** Affine coupling, z2 = (y2 + t)·σ (Lu & Huang 2020, section 3.2; Glow, section 3.3).
 With features of x its condition is width×N×H×W, what a 1×1 convolution of the features
 adds to the output of the first convolution.
@@ -143,13 +157,17 @@ adds to the output of the first convolution.
 @number[opt=0] bound α: shift t without bound, log σ = α·tanh(r/α); 0: t through tanh
 and σ = sigmoid(r + 2) with r through tanh, as published
 @bool[opt=false] features the condition is added to the first convolution
+@tparam[opt] Rng|boolean rng what starts the hidden layers, N(0, 0.05²): the default
+generator when absent; false: all parameters are 0, for a file to fill
 @return a flow layer on N×C×H×W with condition N×cond×H×W */
 static int new_coupling(lua_State *L) {
   size_t channels = flow_check_size(L, 1, "channels", 2, FLOW_SIZE_MAX);
   size_t cond = flow_check_size(L, 2, "cond", 0, FLOW_SIZE_MAX);
   size_t width = flow_check_size(L, 3, "width", 1, FLOW_SIZE_MAX);
   real bound = features_check_bound(L, 4);
-  bool features = lua_toboolean(L, 5);
+  bool features = lua_toboolean(L, 5),
+       blank = lua_isboolean(L, 6) && !lua_toboolean(L, 6);
+  Rng *rng = blank ? NULL : rng_check(L, 6);
   if (features && cond > 0)
     luaL_argerror(L, 2,
                   lua_pushfstring(L, "0 expected with features, got %d", (int)cond));
@@ -160,6 +178,7 @@ static int new_coupling(lua_State *L) {
   c->features = features;
   c->precision = precision_in_force(L);
   add_params(L, c);
+  if (rng != NULL) start_coupling(c, rng);
   return 1;
 }
 

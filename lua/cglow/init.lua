@@ -43,7 +43,10 @@ end
 -- @tparam[opt] table override options that replace the file's, such as `cn = {make = …}`; and
 --
 -- * `replace`: a list of what `Model:replace` takes, for layers of one's own
--- * `strict` = true: a file that was saved with such layers is not loaded without them
+-- * `strict` = true: a file that lacks a parameter of the model, or has one that the model has
+--   not (a tensor whose name begins with level, prior, encoder or head; or one of a layer of
+--   one's own), is not loaded, and the message names them. With false it is: missing parameters
+--   start as in a new model, and `cglow.data.notify` tells of both
 -- @treturn[1] Model
 -- @treturn[2] nil
 -- @treturn[2] string message

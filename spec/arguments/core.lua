@@ -110,6 +110,7 @@ return {
   { "core.flow.invconv", K.int(4, 1, 4096), K.any(true) },
   { "core.flow.coupling", K.int(4, 2, (1 << 31) // 16 - 1), K.int(2, 0, (1 << 31) // 16 - 1),
     K.int(4, 1, (1 << 31) // 16 - 1), bound, K.any(false),
+    K.object(false, "boolean nil cglow.Rng", { { "true", function() return true end } }),
     wrong = { { args = { 100000000, 100000000, 100000000 }, label = "weights past all memory" },
       { args = { 4, 2, 4, 1, true }, label = "a condition beside features", says = "0 expected with features" } } },
   { "core.flow.split", K.int(4, 2, (1 << 31) // 16 - 1), bound },

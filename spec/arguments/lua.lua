@@ -118,7 +118,7 @@ local logits = K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 3, 4, 4 } })
 
 local rows = {
   { "cglow.nn.Conv2d", K.opts { ["in_channels!"] = channels, ["out_channels!"] = channels, kernel = pair(3),
-    stride = pair(1), padding = pair(0), bias = boolean }, wrong = {
+    stride = pair(1), padding = pair(0), bias = boolean, init = K.word "zero", rng = rng }, wrong = {
       { label = "kernel 0", args = { { in_channels = 1, out_channels = 1, kernel = 0 } },
         says = "must be an integer of at least 1" },
       { label = "padding -1", args = { { in_channels = 1, out_channels = 1, padding = -1 } },
@@ -128,8 +128,10 @@ local rows = {
       "8" } end },
       { "0", function() return { 0, 8 } end }, { "1.5", function() return { 8, 7.5 } end } }),
     ["to!"] = K.list({ 4, 4 }, { { "{}", function() return {} end }, { "9", function() return { 9, 9 } end },
-      { "0", function() return { 0, 4 } end }, { "-1", function() return { 4, -1 } end } }) } },
-  { "cglow.nn.Linear", K.opts { ["in_features!"] = channels, ["out_features!"] = channels } },
+      { "0", function() return { 0, 4 } end }, { "-1", function() return { 4, -1 } end } }),
+    init = K.word "he", rng = rng } },
+  { "cglow.nn.Linear", K.opts { ["in_features!"] = channels, ["out_features!"] = channels,
+    init = K.word "xavier", rng = rng } },
   { "cglow.nn.Norm", K.opts { ["channels!"] = channels, factor = K.num(1) } },
   { "cglow.nn.Upsample", K.opts { factor = K.int(2, 1, 1 << 15) } },
   { "cglow.nn.ReLU" }, { "cglow.nn.Tanh" }, { "cglow.nn.Sigmoid" },
@@ -188,9 +190,10 @@ local rows = {
   { "Model:parameter_count", self = same },
   { "Model:parameter_groups", K.optional(K.num(0.5, { -1 })), self = same },
   { "Model:zero_grad", self = same },
-  { "Model:replace", K.opts { ["level!"] = level, ["step!"] = level, ["part!"] = K.word "actnorm", cn = network,
+  { "Model:replace", K.opts { ["level!"] = level, ["step!"] = level, ["part!"] = K.word "actnorm", ["cn!"] = network,
     flow = K.object(function() return core.flow.actnorm(4, true) end, "cglow.Squeeze", { { "half a layer",
-      function() return { forward = print } end } }) }, self = model, wrong = { { label = "cn of plain Glow",
+      function() return { forward = print } end } }) }, self = model, wrong = { { label = "nothing to put there",
+      args = { { level = 1, step = 1, part = "actnorm" } } }, { label = "cn of plain Glow",
       self = function() return plain end, args = { { level = 1, step = 1, part = "actnorm", cn = nn.ReLU() } } } } },
   { "Model:log_prob", x_for_y, y, self = same, wrong = { { label = "x for plain Glow",
     self = function() return plain end,

@@ -162,6 +162,94 @@ describe("A model with layers of one's own", function()
   end)
 end)
 
+describe("A file that does not fit", function()
+  local folder, path
+  before_each(function()
+    folder = scratch.folder()
+    path = folder .. "/m.safetensors"
+    assert(small():save(path))
+  end)
+  after_each(function() scratch.remove(folder) end)
+
+  -- The file again, with some tensors taken away (false) or put in.
+  local function rewrite(changes)
+    local tensors, metadata = cglow.load_tensors(path)
+    for name, t in pairs(changes) do tensors[name] = t or nil end
+    assert(cglow.save_tensors(path, tensors, metadata))
+  end
+
+  -- What is told while f runs, and what f gives.
+  local function told(f)
+    local notify, said = cglow.data.notify, {}
+    cglow.data.notify = function(text) said[#said + 1] = text end
+    finally(function() cglow.data.notify = notify end)
+    local result = f()
+    cglow.data.notify = notify
+    return said, result
+  end
+
+  local MISSING <const> = "level.1.step.1.coupling.net.conv1.weight"
+
+  it("is refused, and its missing tensors are named", function()
+    rewrite { [MISSING] = false }
+    local model, message = cglow.load(path)
+    assert.is_nil(model)
+    assert.matches("tensor '" .. MISSING .. "' is missing", message, 1, true)
+  end)
+
+  it("is refused, and its unknown tensors are named", function()
+    rewrite { ["level.1.step.2.actnorm.logs"] = core.zeros(4), ["prior.mean"] = core.zeros(4, 4, 4),
+      ["encoder.in.weight"] = core.zeros(1), ["head.bias"] = core.zeros(1) }
+    local model, message = cglow.load(path)
+    assert.is_nil(model)
+    assert.matches("that this model has not, 'encoder.in.weight', 'head.bias', "
+      .. "'level.1.step.2.actnorm.logs', and 1 more", message, 1, true)
+  end)
+
+  it("is taken on request: what is missing starts, and all is told", function()
+    rewrite { [MISSING] = false, ["prior.mean"] = core.zeros(4, 4, 4) }
+    cglow.seed(11)
+    local said, model = told(function() return assert(cglow.load(path, { strict = false })) end)
+    assert.same({ ("cglow.load: not in the file and as a new model has them: %s; in the file, but not in the model: "
+      .. "'prior.mean'"):format(MISSING) }, said)
+    cglow.seed(11)
+    local new, old = cglow.Model(SMALL), small()
+    for i, p in ipairs(model:parameters()) do
+      local want = p.name == MISSING and new or old
+      assert.is_true(p.value == want:parameters()[i].value, p.name)
+    end
+  end)
+
+  it("is refused even then if a tensor has another shape", function()
+    rewrite { [MISSING] = core.zeros(1) }
+    local model, message = cglow.load(path, { strict = false })
+    assert.is_nil(model)
+    assert.matches("has shape 1, expected 4x4x3x3", message, 1, true)
+  end)
+
+  it("may hold other things beside the parameters, of which nothing is said", function()
+    rewrite { ["optimizer.level.1.m"] = core.zeros(3), notes = core.zeros(1), ["level"] = core.zeros(1) }
+    local said, model = told(function() return cglow.load(path) end)
+    assert.is_table(model)
+    assert.same({}, said)
+  end)
+
+  it("cannot be made by Model:save: such names are the parameters' own", function()
+    for _, name in ipairs { "level.9.x", "prior.scale", "encoder.x", "head.x" } do
+      assert.error_matches(function() small():save(path, { tensors = { [name] = core.zeros(1) } }) end,
+        ("Model:save: tensor '%s' is a parameter's name"):format(name:gsub("%.", "%%.")))
+    end
+  end)
+end)
+
+describe("Model:replace", function()
+  it("wants something to put there", function()
+    local model = small()
+    assert.error_matches(function() model:replace { level = 1, step = 1, part = "actnorm" } end,
+      "option 'cn' or 'flow' is required: what takes the part's place; got neither")
+  end)
+end)
+
 describe("A shape that a model was given", function()
   it("may change afterwards", function()
     local folder = scratch.folder()

@@ -2,8 +2,10 @@
 -- constructor's table as JSON.
 -- @module cglow.model.file
 local budget = require "cglow.nn.budget"
+local bytes = require "cglow.util.bytes"
 local json = require "cglow.util.json"
 local kinds = require "cglow.model.kinds"
+local notice = require "cglow.util.notice"
 local options = require "cglow.util.options"
 local safetensors = require "cglow.util.safetensors"
 local seen = require "cglow.model.seen"
@@ -58,6 +60,12 @@ local function by_name(model)
   return params, names
 end
 
+-- Tensors whose names begin so are parameters, in every model; other names are free for what
+-- is kept beside them.
+local SPACES <const> = { level = true, prior = true, encoder = true, head = true }
+
+local function is_parameter_name(name) return SPACES[name:match "^(%w+)%."] == true end
+
 --- Write parameters, a configuration and what the caller adds as a safetensors file.
 -- @string fname the public function, whose caller errors point at
 -- @param object with the method `parameters`
@@ -76,7 +84,9 @@ function M.write(fname, object, path, config, metadata, extra)
   local tensors = {}
   for name, p in pairs(params) do tensors[name] = p.value end
   for name, t in pairs(extra.tensors or {}) do
-    if tensors[name] then error(("%s: tensor '%s' is a parameter's name"):format(fname, name), 3) end
+    if tensors[name] or is_parameter_name(tostring(name)) then
+      error(("%s: tensor '%s' is a parameter's name"):format(fname, name), 3)
+    end
     tensors[name] = t
   end
   metadata.config = json.encode(config)
@@ -95,59 +105,88 @@ function M.save(model, path, extra)
   return nil, message, code
 end
 
--- The names that the file says are parameters and the model does not have, as a
--- message; nil when there are none.
-local function left_over(params, metadata)
-  if not metadata[PARAMETERS] then return nil end
-  local names, message = json.decode(metadata[PARAMETERS])
-  if type(names) ~= "table" then return ("%s is not a JSON list: %s"):format(PARAMETERS, message or type(names)) end
-  local left = {}
-  for _, name in ipairs(names) do
-    if not params[name] then left[#left + 1] = options.show(name) end
-  end
-  if #left == 0 then return nil end
-  return ("the file has parameters of layers that this model has not, %s%s: give these layers with the option "
-    .. "'replace', or take the model without them with 'strict = false'"):format(
-    table.concat(left, ", ", 1, math.min(#left, 3)), #left > 3 and (" and %d more"):format(#left - 3) or "")
-end
-
 local NAMED <const> = 3 -- of the tensors that do not fit, so many are named
 
--- The parameters that a file has no tensor of their shape for, as a message; nil when there
--- are none.
+local function some_of(list, separator)
+  return table.concat(list, separator, 1, math.min(#list, NAMED))
+    .. (#list > NAMED and ("%sand %d more"):format(separator, #list - NAMED) or "")
+end
+
+-- The parameters that the file has, by its list of them or by their names, and the model
+-- has not; or nil and a message.
+local function left_over(params, tensors, metadata)
+  local left, seen_names = {}, {}
+  local function look_at(name)
+    if not params[name] and not seen_names[name] then left[#left + 1] = options.show(name) end
+    seen_names[name] = true
+  end
+  if metadata[PARAMETERS] then
+    local names, message = json.decode(metadata[PARAMETERS])
+    if type(names) ~= "table" then
+      return nil, ("%s is not a JSON list: %s"):format(PARAMETERS, message or type(names))
+    end
+    for _, name in ipairs(names) do look_at(name) end
+  end
+  for name in pairs(tensors) do
+    if is_parameter_name(name) then look_at(name) end
+  end
+  return bytes.sort(left)
+end
+
+-- The parameters that a file has no tensor for, and what is said of those whose tensor has
+-- another shape.
 local function misfits(params, names, tensors)
-  local list = {}
+  local missing, misshapen = {}, {}
   for _, name in ipairs(names) do
     local t = tensors[name]
     local want = table.concat(params[name].value:size(), "x")
     local got = t and table.concat(t:size(), "x")
-    if not t then list[#list + 1] = ("tensor '%s' is missing"):format(name)
+    if not t then missing[#missing + 1] = name
     elseif got ~= want then
-      list[#list + 1] = ("tensor '%s' has shape %s, expected %s"):format(name, got, want)
+      misshapen[#misshapen + 1] = ("tensor '%s' has shape %s, expected %s"):format(name, got, want)
     end
   end
-  if #list == 0 then return nil end
-  return table.concat(list, "; ", 1, math.min(#list, NAMED))
-    .. (#list > NAMED and ("; and %d more"):format(#list - NAMED) or "")
+  return missing, misshapen
+end
+
+-- Why a file does not fit, or nil.
+local function refusal(missing, misshapen, left)
+  local list = table.move(misshapen, 1, #misshapen, 1, {})
+  for _, name in ipairs(missing) do list[#list + 1] = ("tensor '%s' is missing"):format(name) end
+  if #list > 0 then return some_of(list, "; ") end
+  if #left == 0 then return nil end
+  return ("the file has parameters of layers that this model has not, %s: give these layers with the option "
+    .. "'replace', or take the model without them with 'strict = false'"):format(some_of(left, ", "))
+end
+
+-- Says what was not as it should be, and was taken all the same.
+local function tell(missing, left)
+  local told = {}
+  if #missing > 0 then told[1] = "not in the file and as a new model has them: " .. some_of(missing, ", ") end
+  if #left > 0 then told[#told + 1] = "in the file, but not in the model: " .. some_of(left, ", ") end
+  if #told > 0 then notice.notify("cglow.load: " .. table.concat(told, "; ")) end
 end
 
 --- Copy a file's tensors into a model's parameters of these names.
 -- @tparam Model model
 -- @tparam {[string]=Tensor} tensors
 -- @tparam {[string]=string} metadata the file's
--- @bool[opt] lax may the file have parameters that the model has not?
+-- @bool[opt] lax may either have parameters that the other has not? Then they are told of.
 -- @return true, or nil and a message that names what is missing, misshapen or left over;
 -- then nothing is copied
 function M.fill(model, tensors, metadata, lax)
   local params, names = by_name(model)
   if not params then return nil, ("the model has two parameters called '%s'"):format(names) end
-  local bad = misfits(params, names, tensors)
+  local missing, misshapen = misfits(params, names, tensors)
+  local left, bad = left_over(params, tensors, metadata)
+  if left then bad = refusal(lax and {} or missing, misshapen, lax and {} or left) end
   if bad then return nil, bad end
-  local left = not lax and left_over(params, metadata)
-  if left then return nil, left end
+  tell(missing, left)
   local ok, message = seen.load(model, metadata)
   if not ok then return nil, message end
-  for name, p in pairs(params) do p.value:copy(tensors[name]) end
+  for name, p in pairs(params) do
+    if tensors[name] then p.value:copy(tensors[name]) end
+  end
   model.unstarted = nil
   return true
 end
@@ -197,16 +236,16 @@ function M.read(path, what)
   return tensors, config, metadata
 end
 
-local function build(make, config, tensors, replace)
+local function build(make, config, tensors, o)
   return pcall(function()
-    local model = make(config, M.budget(tensors))
-    for _, where in ipairs(replace) do model:replace(where) end
+    local model = make(config, M.budget(tensors), not o.strict)
+    for _, where in ipairs(o.replace) do model:replace(where) end
     return model
   end)
 end
 
 --- Read a model; see `cglow.load`.
--- @tparam function make a model that is not started, from its options and a budget
+-- @tparam function make a model, from its options, a budget and whether it is to be started
 -- @string path
 -- @tparam[opt] table override
 function M.load(make, path, override)
@@ -217,7 +256,7 @@ function M.load(make, path, override)
   if not tensors then return nil, config, metadata end
   config.precision = config.precision or "fp32"
   for key, value in pairs(own) do config[key] = value end
-  local ok, model = build(make, config, tensors, o.replace)
+  local ok, model = build(make, config, tensors, o)
   if not ok then return nil, ("%s: %s"):format(path, model) end
   local filled, why = M.fill(model, tensors, metadata, not o.strict)
   if not filled then return nil, ("%s: %s"):format(path, why) end

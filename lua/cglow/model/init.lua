@@ -87,9 +87,12 @@ end
 -- @treturn Model
 function Model.new(opts) return assemble(configure.check(opts)) end
 
--- A model whose parameters a file will fill: none is started, and they take no more
--- numbers than the budget has.
-local function blank(opts, budget) return assemble((configure.check(opts)), nil, budget) end
+-- A model whose parameters a file will fill: they take no more numbers than the budget has,
+-- and none is started unless some may be missing there.
+local function blank(opts, budget, start)
+  local config, rng = configure.check(opts)
+  return assemble(config, start and rng or nil, budget)
+end
 
 local function collect_parameters(self)
   local all = {}
@@ -167,6 +170,9 @@ function Model:replace(where)
     part = { type = "string", required = true, one_of = kinds.step(self.config) },
     cn = {}, flow = {},
   })
+  if o.cn == nil and o.flow == nil then
+    error("Model:replace: option 'cn' or 'flow' is required: what takes the part's place; got neither", 2)
+  end
   local part = self.levels[o.level].steps[o.step][o.part]
   if o.cn ~= nil then
     if self.encoder then

@@ -112,7 +112,7 @@ M.coupling = {
     budget.take(left, width, width)
     budget.take(left, c, width, 3, 3)
     budget.take(left, 4 * width + 2 * c)
-    local flow = core.flow.coupling(c, cond, width, config.coupling.bound, config.encoder ~= nil)
+    local flow = core.flow.coupling(c, cond, width, config.coupling.bound, config.encoder ~= nil, false)
     networks.start_coupling(flow, rng)
     return flow
   end,

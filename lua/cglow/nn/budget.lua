@@ -33,7 +33,13 @@ function M.take(budget, ...)
   budget.left = budget.left - math.tointeger(count)
 end
 
---- `nn.Conv2d` with a square kernel.
+-- Whoever makes a layer within a budget starts it by rules of its own, or fills it from a file.
+local function blank(opts)
+  opts.init = "zero"
+  return opts
+end
+
+--- `nn.Conv2d`, not started, with a square kernel.
 -- @tparam ?Budget budget
 -- @tparam table opts
 -- @treturn Net
@@ -41,7 +47,7 @@ function M.conv2d(budget, opts)
   local kernel = opts.kernel or 3
   M.take(budget, opts.out_channels, opts.in_channels, kernel, kernel)
   M.take(budget, opts.out_channels)
-  return nn.Conv2d(opts)
+  return nn.Conv2d(blank(opts))
 end
 
 --- A U-Net (csrc/nn/unet.h).
@@ -65,7 +71,7 @@ function M.unet(budget, inputs, channels, finest)
   return core.net.unet(inputs, channels, finest)
 end
 
---- `nn.RConv`.
+--- `nn.RConv`, not started.
 -- @tparam ?Budget budget
 -- @tparam table opts
 -- @treturn Net
@@ -77,17 +83,17 @@ function M.rconv(budget, opts)
   end
   M.take(budget, opts.out_channels, opts.in_channels, kernel[1], kernel[2])
   M.take(budget, opts.out_channels)
-  return nn.RConv(opts)
+  return nn.RConv(blank(opts))
 end
 
---- `nn.Linear`.
+--- `nn.Linear`, not started.
 -- @tparam ?Budget budget
 -- @tparam table opts
 -- @treturn Net
 function M.linear(budget, opts)
   M.take(budget, opts.out_features, opts.in_features)
   M.take(budget, opts.out_features)
-  return nn.Linear(opts)
+  return nn.Linear(blank(opts))
 end
 
 return M

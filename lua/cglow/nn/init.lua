@@ -3,6 +3,12 @@
 -- Every constructor returns a `Net` with `net:forward(x)`, `net:backward(dout)`
 -- and `net:parameters(prefix)`. A network written in Lua needs only these three
 -- methods to stand wherever a `Net` can.
+--
+-- Layers with weights are born started, biases 0: `init` = "he" (the default), weights from
+-- N(0, 2/inputs) as suits a ReLU (He et al. 2015, "Delving deep into rectifiers"); "xavier",
+-- N(0, 2/(inputs + outputs)), which suits tanh and sigmoid (Glorot & Bengio 2010); "zero", for
+-- a last layer that is to say nothing at first, or for a file to fill. `rng` draws them, the
+-- default generator when absent, so `cglow.seed` repeats them.
 -- @module cglow.nn
 local check = require "cglow.util.check"
 local core = require "cglow.core"
@@ -21,23 +27,43 @@ local function pair(fname, key, value, least)
     fname, key, least, got), 3)
 end
 
+-- The options of layers with weights, with those of how they start.
+local function with_start(spec)
+  spec.init = { type = "string", default = "he", one_of = { "he", "xavier", "zero" } }
+  spec.rng = { type = "rng" }
+  return spec
+end
+
+-- Weights are [outputs, inputs] or [outputs, inputs, height, width].
+local function started(net, o)
+  if o.init == "zero" then return net end
+  local weight = net:parameters()[1].value
+  local variance = o.init == "he" and 2 / (weight:count() // #weight)
+    or 2 / (weight:count() // #weight + weight:count() // weight:size(2));
+  (o.rng or core.rng()):fill_normal(weight)
+  weight:mul(math.sqrt(variance))
+  return net
+end
+
+local CONV2D = with_start {
+  in_channels = { type = "integer", required = true, min = 1 },
+  out_channels = { type = "integer", required = true, min = 1 },
+  kernel = { default = 3 },
+  stride = { default = 1 },
+  padding = { default = 0 },
+  bias = { type = "boolean", default = true },
+}
+
 --- Convolution (cross-correlation) of N×in×H×W.
 -- @tparam table opts `in_channels`, `out_channels`; `kernel` (default 3),
--- `stride` (1), `padding` (0), each an integer or `{height, width}`; `bias` (true)
--- @treturn Net parameters `weight` [out, in, kh, kw] and `bias` [out], zero
+-- `stride` (1), `padding` (0), each an integer or `{height, width}`; `bias` (true); `init` ("he"), `rng`
+-- @treturn Net parameters `weight` [out, in, kh, kw] and `bias` [out]
 function M.Conv2d(opts)
-  local o = options.check("nn.Conv2d", opts, {
-    in_channels = { type = "integer", required = true, min = 1 },
-    out_channels = { type = "integer", required = true, min = 1 },
-    kernel = { default = 3 },
-    stride = { default = 1 },
-    padding = { default = 0 },
-    bias = { type = "boolean", default = true },
-  })
+  local o = options.check("nn.Conv2d", opts, CONV2D)
   local kh, kw = pair("nn.Conv2d", "kernel", o.kernel, 1)
   local sh, sw = pair("nn.Conv2d", "stride", o.stride, 1)
   local ph, pw = pair("nn.Conv2d", "padding", o.padding, 0)
-  return core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, ph, pw, o.bias)
+  return started(core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, ph, pw, o.bias), o)
 end
 
 -- Stride and kernel that take `from` pixels to `to` (RConv in lua/README.md).
@@ -49,33 +75,37 @@ local function resize_side(from, to, what)
   return stride, from - (to - 1) * stride
 end
 
+local RCONV = with_start {
+  in_channels = { type = "integer", required = true, min = 1 },
+  out_channels = { type = "integer", required = true, min = 1 },
+  from = { type = "table", required = true },
+  to = { type = "table", required = true },
+}
+
 --- Resizing convolution, "RConv": stride and kernel chosen so that H×W pixels
 -- become exactly h×w, without padding (RConv in lua/README.md).
--- @tparam table opts `in_channels`, `out_channels`, `from` = {H, W}, `to` = {h, w}
--- @treturn Net
+-- @tparam table opts `in_channels`, `out_channels`, `from` = {H, W}, `to` = {h, w}; `init` ("he"), `rng`
+-- @treturn Net parameters as of `Conv2d`
 function M.RConv(opts)
-  local o = options.check("nn.RConv", opts, {
-    in_channels = { type = "integer", required = true, min = 1 },
-    out_channels = { type = "integer", required = true, min = 1 },
-    from = { type = "table", required = true },
-    to = { type = "table", required = true },
-  })
+  local o = options.check("nn.RConv", opts, RCONV)
   local from_h, from_w = pair("nn.RConv", "from", o.from, 1)
   local to_h, to_w = pair("nn.RConv", "to", o.to, 1)
   local sh, kh = resize_side(from_h, to_h, "height")
   local sw, kw = resize_side(from_w, to_w, "width")
-  return core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, 0, 0, true)
+  return started(core.net.conv2d(o.in_channels, o.out_channels, kh, kw, sh, sw, 0, 0, true), o)
 end
 
+local LINEAR = with_start {
+  in_features = { type = "integer", required = true, min = 1 },
+  out_features = { type = "integer", required = true, min = 1 },
+}
+
 --- Fully connected layer on N×in, or on flattened N×C×H×W.
--- @tparam table opts `in_features`, `out_features`
--- @treturn Net parameters `weight` [out, in] and `bias` [out], zero
+-- @tparam table opts `in_features`, `out_features`; `init` ("he"), `rng`
+-- @treturn Net parameters `weight` [out, in] and `bias` [out]
 function M.Linear(opts)
-  local o = options.check("nn.Linear", opts, {
-    in_features = { type = "integer", required = true, min = 1 },
-    out_features = { type = "integer", required = true, min = 1 },
-  })
-  return core.net.linear(o.in_features, o.out_features)
+  local o = options.check("nn.Linear", opts, LINEAR)
+  return started(core.net.linear(o.in_features, o.out_features), o)
 end
 
 --- Per-channel norm, (h + bias)·exp(factor·logs).
