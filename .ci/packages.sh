@@ -53,6 +53,7 @@ want_test() {
   want_rock module busted.runner lua-busted busted
   want_rock program luacheck lua-check luacheck
   want_rock program ldoc lua-ldoc ldoc
+  want_rock module socket lua-socket luasocket
   want program luarocks luarocks luarocks luarocks
   want program unzip unzip unzip unzip
   want program zip zip zip zip

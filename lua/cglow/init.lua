@@ -52,6 +52,15 @@ end
 -- @treturn[2] string message
 M.load = function(...) return require("cglow.model").load(...) end
 
+--- Open a trained model with all of its task, to answer pictures of any size; see `cglow.open`'s module.
+-- @function open
+-- @string path a run folder or a model file
+-- @tparam[opt] table opts `samples`, `temperature`, `centre`, `mirror`, `consensus`, `seed`, `task`
+-- @treturn[1] Pipeline with `predict`, `sample`, `score` and `png`
+-- @treturn[2] nil
+-- @treturn[2] string message
+M.open = function(...) return require("cglow.open").open(...) end
+
 --- Write tensors as a safetensors file. See `cglow.util.safetensors`.
 -- @function save_tensors
 -- @string path

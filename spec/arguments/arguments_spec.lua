@@ -107,7 +107,7 @@ local CLASSES = {
 local METHOD_PREFIX = { feedforward = "Network" }
 -- Classes without methods to call with arguments of one's own, or that users do not make.
 local SILENT = { Condition = true, Transform = true, Diagnosis = true, Trainer = true, EncoderDecoder = true,
-  Stack = true }
+  Stack = true, Pipeline = true } -- Pipeline: open_spec, and the tables
 
 describe("The tables of arguments", function()
   it("name every function of the core", function()

@@ -58,6 +58,24 @@ local encoded_options = { encoder = K.opts { channels = channel_list, make = K.o
   head = K.opts { ["outputs!"] = K.int(2, 1, 4096), loss = K.word "squared_error", weight = K.num(1, { -1, 1e10 }) },
   levels = K.int(1, 1, 4), depth = K.int(1, 1, 1024), precision = K.word "fp32" }
 local same = function() return m end
+
+-- A model with a task, from a file that is gone again.
+local picture = K.object(function() return core.full({ 3, 8, 8 }, 0.5) end, "string cglow.Tensor")
+local sigma = K.num(25, { 0, -1, 256 })
+local function open_pairs()
+  local path = os.tmpname()
+  assert(cglow.Model { x = { 3, 8, 8 }, y = { 1, 8, 8 }, levels = 1, depth = 1, encoder = { channels = { 2, 2 } },
+    coupling = { width = 2 } }:save(path, { metadata = { cell_width = "1",
+    task = '{"name": "pairs", "settings": {"kind": "mask", "samples": 1}}' } }))
+  local made = assert(cglow.open(path))
+  os.remove(path)
+  return made
+end
+local pipeline
+local function opened()
+  pipeline = pipeline or open_pairs()
+  return pipeline
+end
 local x = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 1, 8, 8 }, { 2, 2, 8, 8 }, { 2, 1, 4, 4 } })
 local x_for_y = K.tensor({ 2, 1, 8, 8 }, { { 8 }, { 3, 1, 8, 8 }, { 2, 2, 8, 8 } })
 local y = K.tensor({ 2, 1, 4, 4 }, { { 4 }, { 1, 4, 4 }, { 2, 2, 4, 4 }, { 2, 1, 8, 8 }, { 3, 1, 4, 4 } })
@@ -222,6 +240,15 @@ local rows = {
     function() return { [m:parameters()[1].name] = core.zeros(1) } end } }), metadata = K.list {} }, self = same },
   { "cglow.precision", K.optional(K.word "fp32") },
   { "cglow.load", dir, K.optional(K.list {}) },
+  { "cglow.open", dir, K.optional(K.opts { samples = K.int(2, 1, 4096), temperature = K.num(1, { -1 }),
+    centre = boolean, mirror = boolean, consensus = boolean, seed = K.int(1, 0), task = K.list {} }) },
+  { "Pipeline:predict", picture, K.optional(K.opts { mask = K.str("m.png", { "a\0b" }, true), sigma = sigma }),
+    self = opened },
+  { "Pipeline:sample", picture, K.optional(K.opts { n = K.int(1, 1, 4096), temperature = K.num(1, { -1 }),
+    mask = K.str("m.png", { "a\0b" }, true), sigma = sigma }), self = opened },
+  { "Pipeline:score", picture, picture, self = opened },
+  { "Pipeline:png", K.list(function() return { picture = core.zeros(3, 4, 4) } end,
+    { { "no picture", function() return {} end } }), self = opened },
   { "Chain:forward", K.tensor { 2, 3 }, self = chain, inside = true },
   { "Chain:backward", inside = true, K.tensor({ 2, 3 }, { { 3, 2 } }), self = function()
     local c = chain()

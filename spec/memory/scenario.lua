@@ -103,6 +103,20 @@ M.stages = {
   end},
 }
 
+-- A trained model with all of its task, for requests.
+M.stages[#M.stages + 1] = {name = "open", prepare = function(w)
+  local path = w.folder .. "/opened.safetensors"
+  local pair = cglow.Model {x = {3, 8, 8}, y = {1, 8, 8}, levels = 1, depth = 1, rng = cglow.Rng(1),
+    encoder = {channels = {2, 2}}, coupling = {width = 2}}
+  assert(pair:save(path, {metadata = {cell_width = "1",
+    task = '{"name": "pairs", "settings": {"kind": "mask", "samples": 2}}'}}))
+  return assert(cglow.open(path))
+end, run = function(_, opened)
+  local picture = cglow.Rng(7):uniform(3, 9, 12)
+  local said = assert(opened:predict(picture))
+  return digest(said.answer, said.mean, said.std) .. tostring(opened:score(picture, said.answer).log_prob)
+end}
+
 M.world = world
 
 return M

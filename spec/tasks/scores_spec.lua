@@ -118,6 +118,16 @@ describe("a pair of files of", function()
     assert.equal("the answer: labels go from 0 to 2", message)
   end)
 
+  it("a task of one's own takes a mask in any number of channels, and labels in one", function()
+    local task = task_of.define {name = "own", kind = "mask", data = function() end}
+    assert.same({1, 8, 8}, assert(task.pair(photo, core.ones(3, 40, 40), 8)).y:size())
+    task = task_of.define {name = "own", kind = "labels", classes = 2, data = function() end}
+    assert.matches("H×W labels expected, got 3 channels", select(2, task.pair(photo, core.ones(3, 40, 40), 8)))
+    task = task_of.define {name = "own", data = function() end}
+    assert.matches("1 or 3 channels expected, got 2", select(2, task.pair(photo, core.ones(2, 40, 40), 8)))
+    assert.same({3, 8, 8}, assert(task.pair(photo, core.ones(1, 40, 40), 8)).y:size())
+  end)
+
   it("denoising has the noise between the two, in sigmas", function()
     local clean = photo * 0.5
     local sample = assert(task_named("denoising").pair(clean + 0.1, clean, 16))

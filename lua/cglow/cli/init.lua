@@ -10,6 +10,7 @@ local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local lfs = require "lfs"
 local folder_names = require "cglow.util.folder_names"
+local known = require "cglow.tasks.known"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
@@ -19,9 +20,7 @@ local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
-local TASKS <const> = {
-  "pairs", "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
-}
+local TASKS <const> = known.names
 
 -- Commands of a task that the program has, too: then the run or the model file says which task.
 local OF_RUNS <const> = {"evaluate", "predict", "sample", "score"}

@@ -40,14 +40,8 @@ end
 
 -- The size that the model was made for; it must be a model of this task.
 local function size_of(task, model, path)
-  local x, y = model.config.x, model.config.y
-  local size = x and x[2]
-  local function same(shape, expected)
-    return shape[1] == expected[1] and shape[2] == expected[2] and shape[3] == expected[3]
-  end
-  if not (x and same(x, task.x(size)) and same(y, task.y(size))) then
-    command.misuse(("%s is no model of %s"):format(path, task.name))
-  end
+  local size = task_of.size_of(task, model)
+  if not size then command.misuse(("%s is no model of %s"):format(path, task.name)) end
   return size
 end
 

@@ -196,4 +196,17 @@ function M.model_options(task, s)
   return o
 end
 
+--- The size of the pictures that a model of a task was made for.
+-- @tparam table task
+-- @param model
+-- @treturn ?int nil when it is no model of this task
+function M.size_of(task, model)
+  local x, y = model.config.x, model.config.y
+  if not x then return nil end
+  local function same(got, expected)
+    return got[1] == expected[1] and got[2] == expected[2] and got[3] == expected[3]
+  end
+  return same(x, task.x(x[2])) and same(y, task.y(x[2])) and x[2] or nil
+end
+
 return M

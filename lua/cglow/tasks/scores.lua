@@ -25,7 +25,7 @@ local LN2 <const> = math.log(2)
 
 -- y of a tensor as answers are given: H×W or C×H×W.
 local TENSORS <const> = {
-  mask = function(t) return t end,
+  mask = function(t) return t:mean(1):reshape(1, t:size(2), t:size(3)) end,
   labels = function(t, o) return metrics.one_hot(t[1] + 1, o.classes) end,
   image = function(t, o) return o.y_channels == 1 and image.grey(t) or image.rgb(t) end,
 }
@@ -37,6 +37,10 @@ local function load_answer(task, what, o)
   if source.path then return answers[task.kind].load(source.path, o) end
   local t = source.tensor
   if not t:isfinite() then return nil, "the answer: a number of it is not finite" end
+  if task.kind == "labels" and #t ~= 1 or task.kind == "image" and #t ~= 1 and #t ~= 3 then
+    return nil, ("the answer: %s expected, got %d channels"):format(task.kind == "labels" and "H×W labels"
+      or "1 or 3 channels", #t)
+  end
   if task.kind == "labels" and (t:min() < 0 or t:max() >= o.classes) then
     return nil, ("the answer: labels go from 0 to %d"):format(o.classes - 1)
   end
