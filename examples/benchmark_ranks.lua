@@ -156,7 +156,7 @@ local function say(r, o, first)
     r.ranks, r.ranks > 1 and "s" or "", r.alone * 1e3, r.together * 1e3, r.ranks * o.batch / r.together,
     100 * first.together / r.together, r.ranks // first.ranks, first.ranks))
   if r.exchange == 0 then return end
-  -- Of the exchange, what makes a step longer is seen and the rest is hidden.
+  -- The part of the exchange that makes a step longer is seen, and the rest is hidden.
   local seen = math.max(0, r.together - r.alone)
   print(("    %.2f MB leave a rank; %.1f ms by themselves, %.0f %% hidden (through this machine's memory)"):format(
     r.bytes / 1e6, r.exchange * 1e3, 100 * (1 - math.min(1, seen / r.exchange))))

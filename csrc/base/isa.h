@@ -27,7 +27,7 @@ typedef enum {
 Isa isa_in_use(void);
 /* The one that products of bfloat16 use: any. */
 Isa isa_of_bf16(void);
-/* That of kernels in words: "AVX-512", "AVX2" or "any". */
+/* The instruction set that kernels use, in words: "AVX-512", "AVX2" or "any". */
 const char *isa_name(void);
 /* Use none above this one, in words; false if there is none of that name. */
 bool isa_limit(const char *most);
@@ -59,7 +59,8 @@ bool isa_limit(const char *most);
 #define BY_ISA(name) name##_generic
 #endif
 
-/* The same for kernels that form products, of which there are some for each precision. */
+/* ISA_KERNEL and BY_ISA for kernels that form products, which exist once for each
+ * precision. */
 #if !HAVE_BF16
 #define PRODUCT_KERNEL(type, name, args) ISA_KERNEL(type, name, args)
 #define BY_PRECISION(how, name) ((void)(how), BY_ISA(name))

@@ -101,7 +101,7 @@ static FlowShape condition(const Flow *f, const Act *y) {
   return (FlowShape){2, 0, {0, 2 * f->channels}};
 }
 
-/* tanh of the condition, kept for backward. */
+/* Saved is tanh of the condition, kept for backward. */
 static size_t saved(const Flow *f, const FlowRun *r) {
   return ((const ActNorm *)f)->conditional ? r->rows * 2 * f->channels : 0;
 }
@@ -133,7 +133,7 @@ static size_t inverse(Flow *f, const FlowRun *r) {
   return 0;
 }
 
-/* Through tanh to the condition, rows (ds, db). */
+/* The gradient of the condition, through tanh, from that of (s, b). */
 static void to_condition(const Rows *rows, const real *ds, const real *db, real *out,
                          size_t n, size_t channels) {
   for (size_t i = 0; i < n; i++, out += channels)

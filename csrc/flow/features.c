@@ -6,7 +6,7 @@
 #include "base/threads.h"
 #include "math/gemm.h"
 
-/* Columns of a piece of work. */
+/* Pixels that one piece of work handles. */
 #define TILE_COLUMNS ((size_t)256)
 
 void features_crop(const Act *u, const Act *to, int threads) {

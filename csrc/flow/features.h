@@ -21,7 +21,7 @@ typedef struct Features {
   Param *weight[FEATURES_PARTS]; /* [rows of the part, channels] */
 } Features;
 
-/* What a layer adds of it: rows of out, for as many samples of x as come `repeat` times
+/* What a layer adds from the features: rows of `out`, for as many samples of x as come `repeat` times
  * among those of y. */
 typedef struct Added {
   Act a;

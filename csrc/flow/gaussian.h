@@ -8,7 +8,7 @@
 /* Σ −½·log 2π − s − ½·((z − m)/e^s)² */
 double gaussian_log_prob(const real *z, const real *m, const real *s, size_t n);
 
-/* g times that, differentiated: dz is set, dm and ds too unless m is NULL. */
+/* The gradient of g times gaussian_log_prob: dz is set, dm and ds too unless m is NULL. */
 void gaussian_backward(const real *z, const real *m, const real *s, real g, real *dz,
                        real *dm, real *ds, size_t n);
 
@@ -19,7 +19,8 @@ void gaussian_sample(const real *m, const real *s, const real *eps, real tempera
 /* Planes of hw numbers come in pairs, of m and of s: with a bound β > 0 what
  * stands for s becomes β·tanh(·/β), and m stays. */
 void moments_bound(real *ms, size_t pairs, size_t hw, real bound);
-/* The gradient d of n such s becomes that of what they came from. */
+/* The backward pass of moments_bound: d, the gradient of n numbers s, becomes that of
+ * what they were made of. */
 void bound_backward(const real *s, real *d, size_t n, real bound);
 
 #endif

@@ -1,4 +1,4 @@
-/* The injector: its passes. */
+/* The passes of the affine injector. */
 #include "flow/injector.h"
 
 #include <stdio.h>
@@ -45,13 +45,13 @@ static FlowShape condition(const Flow *f, const Act *y) {
   return (FlowShape){4, 1, {2 * f->channels, 0, y->h, y->w}};
 }
 
-/* Sums of forward, for each plane. */
+/* Scratch of forward: a sum for each plane. */
 static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
   return pass == PASS_FORWARD ? r->y.n * f->channels * (sizeof(double) / sizeof(real))
                               : 0;
 }
 
-/* a, or its gradient. */
+/* a (flow/injector.h) or its gradient, from the numbers of a tensor. */
 static Act features_of(const FlowRun *r, const real *numbers) {
   return act_cnhw((real *)numbers, r->rows, 2 * r->y.c, r->y.h, r->y.w);
 }

@@ -93,12 +93,12 @@ static FlowShape prepared(const Flow *f, const Act *y) {
   return (FlowShape){3, 0, {0, f->channels, f->channels}};
 }
 
-/* W, kept for backward. */
+/* Saved is W = tanh of the condition, kept for backward. */
 static size_t saved(const Flow *f, const FlowRun *r) {
   return self(f)->conditional ? r->rows * square(f) : 0;
 }
 
-/* Their inverses. */
+/* Hidden is the inverse of each W, kept for backward. */
 static size_t hidden(const Flow *f, const FlowRun *r) { return r->rows * square(f); }
 
 /* Reals that hold n doubles. */

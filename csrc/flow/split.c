@@ -99,7 +99,7 @@ static void score_backward(const Act *z, const Act *ms, real bound, const real *
     }
 }
 
-/* As the features have it, channel by channel. */
+/* Copy plane by plane: the two may be laid out differently. */
 static void copy_planes(const Act *from, const Act *to) {
   for (size_t n = 0; n < to->n; n++)
     for (size_t c = 0; c < to->c; c++)

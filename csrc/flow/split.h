@@ -23,7 +23,7 @@ typedef struct Split {
 /* Channels of a sample's (m, s): for each channel of z2 a plane of m, one of s. */
 static inline size_t split_moments_channels(const Split *s) { return 2 * s->leave; }
 
-/* y's channels from z1 and z2, or those two from y. */
+/* Join z1 and z2 along the channels to y, or cut y into them. */
 void split_join(const Act *z1, const Act *z2, const Act *y);
 void split_cut(const Act *y, const Act *z1, const Act *z2);
 
@@ -53,7 +53,7 @@ typedef struct Prior {
   Param *bias;        /* [2C], with features */
 } Prior;
 
-/* With features, the rest is as for a split: split_log_prob scores by ms. */
+/* (m, s) of a prior with features, which split_log_prob scores by, as for a split. */
 void prior_moments(const Prior *p, const Added *added, const Act *ms);
 /* z = m + exp(s)·temperature·eps */
 void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z);

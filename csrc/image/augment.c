@@ -22,7 +22,7 @@ static Between between(double at, size_t n, bool nearest) {
   return (Between){before, after, (real)(at - (double)before)};
 }
 
-/* Planes that lie `apart`: the blend of each at one place. */
+/* The blend of each of some planes, which lie `apart`, at one place. */
 static void blend(const real *in, size_t planes, size_t apart, size_t width, Between row,
                   Between column, real *out) {
   const real *a = in + row.before * width, *b = in + row.after * width;

@@ -24,7 +24,7 @@ static void fill_tally(const real *masks, size_t count, size_t pixels, const rea
       tally[row * width + k] += tally[row * width + k + 1];
 }
 
-/* Of nothing with nothing: they are the same. */
+/* Intersection over union; two empty masks are the same, so 1. */
 static double overlap(size_t both, size_t either) {
   return either == 0 ? 1 : (double)both / (double)either;
 }

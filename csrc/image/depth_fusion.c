@@ -108,7 +108,7 @@ static double fuse_pixel(real *z, size_t n, double own, const FusionOptions *opt
   sort_few(z, n);
   size = agree(z, n, own, options->tolerance, &first);
   if (size < options->support) return 0;
-  /* Once more around the group's median, which is nearer to the truth than
+  /* Group the readings again around the group's median, which is nearer to the truth than
    * where the group was found. */
   double middle = z[first + size / 2];
   size = group_around(z, n, middle, options->tolerance, &first);

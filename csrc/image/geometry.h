@@ -39,7 +39,7 @@ typedef struct ImageSize {
 /* Copy the window of `size` at (top, left). */
 void image_crop(const real *in, size_t planes, ImageSize whole, size_t top, size_t left,
                 ImageSize size, real *out);
-/* The reverse: put the window into place. */
+/* Put `size` pixels of a part into the whole at (top, left). */
 void image_paste(const real *in, size_t planes, ImageSize size, real *out,
                  ImageSize whole, size_t top, size_t left);
 

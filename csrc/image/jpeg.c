@@ -121,7 +121,7 @@ static bool check_size(const JpegReader *r) {
   return true;
 }
 
-/* Of the first Exif block. */
+/* The orientation that the first Exif block says; 1, upright, without one. */
 static int orientation_of(const struct jpeg_decompress_struct *j) {
   for (jpeg_saved_marker_ptr m = j->marker_list; m != NULL; m = m->next)
     if (m->data_length >= 6 && memcmp(m->data, "Exif", 5) == 0)

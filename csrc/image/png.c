@@ -50,7 +50,7 @@ static void on_error(png_structp png, png_const_charp message) {
   png_longjmp(png, 1);
 }
 
-/* Bytes after the end of the compressed stream are in no pixel's way. */
+/* Bytes after the end of the compressed stream belong to no pixel: not an error. */
 static void on_warning(png_structp png, png_const_charp message) {
   if (strstr(message, "Extra compressed data") == NULL) on_error(png, message);
 }

@@ -71,7 +71,7 @@ static bool take_trns(const Chunk *c, int colour, PngExtras *x, ImageError *e) {
   return true;
 }
 
-/* Is this the transparency, be it with a damaged name? */
+/* Is this the chunk of transparency, perhaps with a damaged name? */
 static bool claims_trns(const Chunk *c) {
   return is(c, "tRNS") || (!sound_as(c, (const char *)c->type) && sound_as(c, "tRNS"));
 }

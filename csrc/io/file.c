@@ -111,7 +111,8 @@ int file_append(int fd, const void *from, size_t n) {
   return e;
 }
 
-/* Some file systems cannot do what only makes things safer; then it is done without. */
+/* Does the error say that the file system cannot sync or lock?  Both only make things
+ * safer, so they are left out then. */
 static bool unsupported(int error) {
   return error == EINVAL || error == ENOSYS || error == ENOTSUP || error == EOPNOTSUPP;
 }

@@ -58,7 +58,8 @@ static void stay_loaded(void) {
     dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
 }
 
-/* Of matrix products, by the environment: for measurements, and for specs. */
+/* The environment may hold matrix products to an instruction set, for measurements and
+ * specs. */
 static void limit_instructions(lua_State *L) {
   const char *most = getenv("CGLOW_INSTRUCTIONS");
   if (most != NULL && !isa_limit(most))

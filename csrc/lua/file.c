@@ -19,7 +19,7 @@
 #define APPEND_TYPE "cglow.file.Append"
 #define LOCK_TYPE "cglow.file.Lock"
 
-/* --- what all of them use --- */
+/* --- errors and handles --- */
 
 static const char *describe(int error) {
   switch (error) {

@@ -31,7 +31,7 @@ int file_reason(lua_State *L, int error);
 /* The path at arg: a string without zero bytes. */
 const char *file_check_path(lua_State *L, int arg);
 
-/* Make a metatable whose __index, __gc and __close do what one expects. */
+/* Register a class of handles: `close` is also its __gc and __close. */
 void file_new_type(lua_State *L, const char *type, const luaL_Reg *methods,
                    lua_CFunction close);
 

@@ -233,8 +233,8 @@ static size_t take(size_t *taken) {
   return i;
 }
 
-/* One thread's share: it always has the next network too, whose weights are fetched
- * while the last convolutions of this one keep it busy. */
+/* Run the networks that one thread takes, the next one always before it is needed: its
+ * weights are fetched while the last convolutions of this one keep the thread busy. */
 static void backward_networks(const NetGroup *g, size_t *taken, size_t last,
                               real *scratch) {
   for (size_t i = take(taken), next; i < last; i = next) {
@@ -270,7 +270,7 @@ static int backward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
   guard_enter(L, runs, "backward");
-  read_gradients(L, g, share, nets); /* again: now nothing can take them from the list */
+  read_gradients(L, g, share, nets); /* once more, because no allocation follows: nothing can change the list any more */
   size_t taken = share.first;
 #pragma omp parallel num_threads(threads)
   backward_networks(g, &taken, share.last,

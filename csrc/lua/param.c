@@ -79,7 +79,7 @@ static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   if (p->pending_room >= n) return;
   size_t dim[2] = {n, p->rows + p->cols};
   Tensor *t = tensor_new(L, 2, dim);
-  param_settle(p); /* it reads the u and v there were, until no finalizer can step */
+  param_settle(p); /* after the last allocation: a step that is due reads the old u and v */
   lua_setiuservalue(L, idx, UV_PENDING);
   p->pending_room = n;
   p->u = t->data;
@@ -117,7 +117,7 @@ static void look_away(lua_State *L, int idx) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &looks_key);
     p->exposed = lua_rawgetp(L, -1, p) != LUA_TNIL;
     lua_pop(L, 2);
-    /* Zeros need no memory: what zero_grad could not say while Lua held them. */
+    /* A gradient of zeros needs no memory; while Lua held it, zero_grad had to write them. */
     if (!p->exposed && p->dense) p->dense = gradient_largest(p->grad, 1, p->count, 0) > 0;
   }
   if (p->lent && !p->dense && !p->exposed) {

@@ -58,7 +58,7 @@ this
 @treturn number|Tensor a number without `dim`, or of a 1-D tensor */
 static int mean(lua_State *L) { return push_sum(L, true); }
 
-/* Of squares of numbers, or of their distances from the mean, and then their mean. */
+/* Push the mean of squares of numbers or, centred, of their distances from their mean. */
 static int push_squares(lua_State *L, bool centred, bool root) {
   Tensor *t = tensor_check(L, 1);
   int d;

@@ -43,7 +43,8 @@ static void add_conv(lua_State *L, Layer *l, const char *name) {
   l->bias = flow_add_param(L, full, 1, &l->out);
 }
 
-/* Of scale 1, 2, …: "down.1.conv2", or "merge.1" where `inner` is empty. */
+/* Add a convolution of scale 1, 2, …, called "down.1.conv2", or "merge.1" where `inner` is
+ * empty. */
 static void add_scale_conv(lua_State *L, Layer *l, const char *stage, size_t s,
                            const char *inner) {
   char name[64];

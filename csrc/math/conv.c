@@ -49,8 +49,7 @@ static Tiling tile(const Act *out) {
   return t;
 }
 
-/* Smaller ones, so that each of more threads has several; for sums that no cut changes.
- */
+/* Tiles small enough that each thread has several; for sums that no cut changes. */
 static Tiling tile_for(const Act *out, int threads) {
   Tiling t = tile(out);
   size_t pieces = 2 * (size_t)threads, rows = act_pixels(out) / pieces / t.ow;
@@ -167,7 +166,8 @@ static void zero_planes(const Act *a, size_t n) {
     memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
 }
 
-/* Any other: columns of some channels of a sample, added where they were read. */
+/* The gradient of the input of any convolution: columns of some channels of a sample are
+ * added where they were read. */
 static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
                                const Act *din, real *scratch, int threads) {
   size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c), kk = g->kh * g->kw;
@@ -274,7 +274,7 @@ static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act
 /* Numbers in a row of a weight that make a piece of work, where pixels are few. */
 #define PIECE_COLUMNS ((size_t)288)
 
-/* All tiles, piece by piece of input channels. */
+/* The weight gradient over all tiles, piece by piece of input channels. */
 static void weight_gradient_pieces(const Act *in, const ConvGeometry *g, const Act *dout,
                                    const Tiling *t, GradientTarget to, real *scratch,
                                    int threads) {
@@ -316,7 +316,7 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
     join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db);
 }
 
-/* Of a convolution that narrows: that of the one that widens, turned. */
+/* The weight gradient of a convolution that narrows: that of the one that widens, turned. */
 static void narrow_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
                             GradientTarget to, real *scratch, int threads) {
   size_t kk = g->kh * g->kw, count = dout->c * in->c * kk;
@@ -345,7 +345,7 @@ static void input_gradient_same(const real *weight, const ConvGeometry *g,
                scratch + din->c * kernel_size(g, dout->c), threads);
 }
 
-/* The same where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
+/* The gradient of the input where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
 static void input_gradient_one(const real *weight, const ConvGeometry *g, const Act *dout,
                                const Act *din, int threads) {
   Tiling t = tile_for(dout, threads);

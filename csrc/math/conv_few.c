@@ -48,7 +48,7 @@ static void gather(const ConvGeometry *g, const Act *in, const Act *out, real *r
       }
 }
 
-/* Back: rows are added where they were read. */
+/* The transpose of gathering: rows are added where they were read. */
 static void scatter(const ConvGeometry *g, const real *rows, const Act *out,
                     const Act *in) {
   size_t k = row_size(g, in->c), places = g->kh * g->kw, at;

@@ -12,11 +12,11 @@ typedef ptrdiff_t Index;
 /* Squares that are worked on at a time: enough rows for a product, few enough that what
  * belongs to them stays in the second-level cache. */
 #define CHUNK_SQUARES ((size_t)48)
-/* With fewer channels it does not pay. */
+/* With fewer channels Winograd's form does not pay. */
 #define FEWEST_CHANNELS ((size_t)16)
 /* What a filter costs before it is used, in multiply-adds of each channel. */
 #define FILTER_COST ((size_t)180)
-/* With no more than these, filters are made block by block. */
+/* With no more squares than these, filters are made block by block. */
 #define FEW_SQUARES ((size_t)96)
 
 static inline size_t squares_of(const Act *a) {
@@ -102,7 +102,7 @@ static void make_filters(const Filters *f, size_t out, size_t b, size_t first, s
 
 /* ---- convolution ---- */
 
-/* Few squares: patches of all, then block by block of output channels. */
+/* Convolve few squares: patches of all, then block by block of output channels. */
 static void by_blocks(Precision how, const Cut *t, const Act *in, const Filters *f,
                       const real *bias, const Act *out, real *scratch, int threads) {
   size_t squares = t->rows * t->wide, k = blocks_of(in->c) * PANEL;
@@ -143,7 +143,7 @@ static inline Positions filters_of(real *filters, size_t in, size_t b) {
   return take(&at, in * PANEL);
 }
 
-/* Many squares: all filters, then chunk by chunk. */
+/* Convolve many squares: all filters, then chunk by chunk. */
 static void by_chunks(Precision how, const Cut *t, const Act *in, const Filters *f,
                       const real *bias, const Act *out, real *scratch, int threads) {
   size_t squares = t->rows * t->wide, blocks = blocks_of(in->c), k = blocks * PANEL;

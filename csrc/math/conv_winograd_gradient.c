@@ -42,7 +42,7 @@ typedef struct Sum {
   size_t ins, outs;   /* pieces */
 } Sum;
 
-/* Blocks may depend on threads: they cut no sum. */
+/* How the sum is cut.  Blocks may depend on the threads, because they cut no sum. */
 static Sum sum_of_parts(const Act *in, const Act *dout, int threads) {
   size_t ins = blocks_of(in->c), outs = blocks_of(dout->c);
   Sum s = {.t = squares_cut(in, CHUNK_SQUARES)};
@@ -59,7 +59,7 @@ static inline size_t part_count(const Act *in, const Act *dout) {
   return dout->c * in->c * FILTER_SIZE + dout->c;
 }
 
-/* A thread's own: pixels, two kinds of patches, and sums. */
+/* Scratch of a thread: pixels, two kinds of patches, and sums. */
 static size_t sum_room(const Sum *s) {
   size_t wide = s->blocks * PANEL, squares = s->t.rows * s->t.wide;
   return pixel_room(&s->t) + 2 * room(squares * wide) + s->blocks * room(wide * PANEL);

@@ -23,7 +23,7 @@ typedef struct PixelRow {
  * position. */
 #define FILTER_ARGS const real *rows, bool turned, Positions u
 ISA_KERNEL(void, conv_filter, (FILTER_ARGS));
-/* Its transpose. */
+/* The transpose of conv_filter: gradients of u to gradients of the filters. */
 #define FILTER_BACK_ARGS real *rows, Positions u
 ISA_KERNEL(void, conv_filter_back, (FILTER_BACK_ARGS));
 

@@ -27,7 +27,7 @@ typedef struct Cut {
   size_t all, chunks;
 } Cut;
 
-/* In chunks of about so many squares, but of whole rows. */
+/* Cut images into chunks of about so many squares, but of whole rows. */
 Cut squares_cut(const Act *a, size_t squares);
 
 static inline size_t chunk_rows(const Cut *t, size_t row) {
@@ -60,7 +60,7 @@ typedef struct Source {
 void squares_make(const Cut *t, const Source *from, size_t b, size_t row, size_t rows,
                   real *pixels, Positions v, size_t next, double *sums);
 
-/* From the products of such rows to block b of out's channels. */
+/* From the products of rows of squares to block b of out's channels. */
 void squares_put(const Cut *t, const Act *out, size_t b, size_t row, size_t rows,
                  Positions m, const real *bias, real *pixels);
 

@@ -56,8 +56,8 @@ Summary summarise(const real *a, size_t n);
 /* Reductions of the middle one of outer×len×inner to outer×inner. */
 void sum_axis(real *out, const real *a, size_t outer, size_t len, size_t inner,
               double scale);
-/* The same of squares: of distances from the mean if centred, times scale, and the
- * root of that. */
+/* Reductions by squares: of numbers or, centred, of their distances from the mean; times
+ * scale; with `root`, the root of that. */
 typedef struct Squares {
   bool centred, root;
   double scale;

@@ -52,7 +52,8 @@ static inline size_t product_rounds(size_t m, size_t n, size_t k) {
   return (m + 7) / 8 * ((n + PANEL - 1) / PANEL) * k;
 }
 
-/* As panel_product; f goes on by what was fetched.  A step of 0: nothing. */
+/* As panel_product, and prefetch meanwhile: f goes on by what was fetched; a step of 0
+ * fetches nothing. */
 void panel_product_prefetching(Precision how, PRODUCT_ARGS, Prefetch *f);
 PRODUCT_KERNEL(void, product_prefetching, (PRODUCT_ARGS, Prefetch *f));
 

@@ -14,7 +14,7 @@ CLONES static void gather_row(const real *src, Index width, Index first, Index s
   if (hi > n) hi = n;
   if (lo > hi) lo = hi;
   for (Index x = 0; x < lo; x++) dst[x] = 0;
-  if (stride == 2) /* known when compiled, it is done with vectors */
+  if (stride == 2) /* a stride that is known when compiled is read with vectors */
     for (Index x = lo; x < hi; x++) dst[x] = src[x * 2 + first];
   else
     for (Index x = lo; x < hi; x++) dst[x] = src[x * stride + first];

@@ -8,8 +8,8 @@
  * half of one: h[k][i] = max((h[k][i] + bias[k])·scale[k], 0). */
 void norm_relu(real *h, size_t rows, size_t n, const real *bias, const real *scale);
 
-/* The same, backwards: d holds the gradient of norm_relu's result h and becomes
- * the gradient of its input.  dbias[k] and dlogs[k] grow by the panel's sums. */
+/* The backward pass of norm_relu: d holds the gradient of its result h and becomes the
+ * gradient of its input.  dbias[k] and dlogs[k] grow by the panel's sums. */
 void norm_relu_backward(const real *h, real *d, size_t rows, size_t n, const real *scale,
                         real *dbias, real *dlogs);
 
@@ -32,7 +32,8 @@ void add_shifted(real *dst, const real *left, const real *mid, const real *right
 void deinterleave_rows(const real *src, size_t distance, size_t rows, size_t n,
                        real *even, real *odd);
 
-/* The way back: rows that lie `distance` apart from those of two panels. */
+/* The inverse of deinterleave_rows: rows that lie `distance` apart, from those of two
+ * panels. */
 void interleave_rows(const real *even, const real *odd, size_t distance, size_t rows,
                      size_t n, real *dst);
 

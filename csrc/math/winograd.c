@@ -74,7 +74,7 @@ CLONES static void patch_row(const real *restrict a, real fa, const real *restri
   }
 }
 
-/* A row of squares whose upper pixels are row y of the plane. */
+/* Patches of a row of squares whose upper pixels are row y of the plane. */
 static void patch_rows(const real *plane, size_t h, size_t w, size_t y, real *cols,
                        size_t step) {
   const real *d1 = plane + y * w, *d2 = d1 + w;

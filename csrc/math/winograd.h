@@ -26,7 +26,7 @@
 /* G g Gᵀ of PANEL wide channels: rows[9][PANEL] are their filters, or the filters
  * backwards if they are turned; position p lies at u + p·few·PANEL. */
 void winograd_filter(const real *rows, bool turned, size_t few, real *u);
-/* The transpose, for gradients: rows = Gᵀ du G. */
+/* The transpose of winograd_filter, for gradients: rows = Gᵀ du G. */
 void winograd_filter_back(const real *du, bool turned, size_t few, real *rows);
 
 /* Bᵀ d B of the patches of `rows` rows of squares, row0 and on, counted over all
@@ -57,7 +57,7 @@ PRODUCT_KERNEL(void, narrow, (NARROW_ARGS));
  * with h's channels of the block. */
 void winograd_sum(Precision how, const real *v, size_t few, const real *h, size_t wide,
                   size_t b, size_t n, bool add, real *du);
-/* The sum from the block alone, squares as rows: four panels [n][PANEL]. */
+/* winograd_sum for a block that lies by itself, squares as rows: four panels [n][PANEL]. */
 #define SUM_ARGS const real *v, size_t few, const real *h, size_t n, bool add, real *du
 PRODUCT_KERNEL(void, sum, (SUM_ARGS));
 

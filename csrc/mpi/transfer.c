@@ -66,7 +66,7 @@ static real *inbox(const Transfer *t, int rank) {
   return t->others + place * chunk_room(t->count);
 }
 
-/* Each rank's chunk to it, and ours from all. */
+/* Send each rank its chunk, and receive our chunk from all. */
 static int scatter(Transfer *t) {
   int rc = MPI_SUCCESS;
   Chunk mine = chunk_of(t, world.rank);
@@ -79,7 +79,7 @@ static int scatter(Transfer *t) {
   return rc;
 }
 
-/* Our chunk to all, and theirs from them. */
+/* Send our chunk of the sum to all, and receive theirs. */
 static int share(Transfer *t) {
   int rc = MPI_SUCCESS;
   Chunk mine = chunk_of(t, world.rank);
@@ -196,7 +196,7 @@ int transfer_progress(void) {
   return rc;
 }
 
-/* The only one: MPI may wait as it likes. */
+/* Wait for a transfer that is the only one: MPI may wait as it likes. */
 static int wait_alone(Transfer *t) {
   int rc = CALL(MPI_Waitall(t->started, t->request, t->status));
   return rc == MPI_SUCCESS ? end_phase(t) : error_of(t, rc);

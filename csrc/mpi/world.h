@@ -28,7 +28,7 @@ typedef struct World {
   const char *call; /* the MPI function that was called last */
 } World;
 
-/* Of this process; there is one MPI in it. */
+/* The world of this process, which has one MPI. */
 extern World world;
 
 /* CALL(MPI_Barrier(world.comm)): its code, and its name noted. */

@@ -79,7 +79,7 @@ static Step panel_step(const ConvChain *v, size_t t) {
                 (int32_t)(x * (Index)g->sw - (Index)g->pw)};
 }
 
-/* Panel t of a group's columns from in, or back: added to it. */
+/* Gather panel t of a group's columns from `in`, or add it there. */
 static void step_columns(const ConvChain *v, const Act *in, const Corners *corners,
                          size_t t, real *cols, bool back) {
   const ConvGeometry *k = &v->stage[0].conv->geometry;

@@ -101,7 +101,7 @@ static inline size_t gradient_reals(const ConvChain *v) {
   return total;
 }
 
-/* A group's columns from in, or back: added to it. */
+/* Gather a group's columns from `in`, or add them there. */
 void chain_group_columns(const ConvChain *v, const Act *in, size_t g, real *cols,
                          bool back);
 

@@ -39,7 +39,8 @@ static inline size_t chunk_size(size_t n, size_t first) {
 }
 
 /* Outputs o .. o+m-1.  Where other layers round what they multiply, a sample's sums are
- * formed in the same way however many there are: a rounding would make more of it. */
+ * formed in one order however many samples there are, because later roundings would
+ * magnify the difference. */
 static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o,
                          size_t m) {
   const real *w = l->weight->value + o * l->in;
@@ -52,7 +53,7 @@ static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o
     for (size_t j = 0; j < m; j++) out->data[n * l->out + o + j] += l->bias->value[o + j];
 }
 
-/* Outputs o .. o+m-1, each few rows of the weight after the step that is due for them. */
+/* Outputs o .. o+m-1, of a weight whose step is due: a few rows are stepped, then read. */
 static void step_and_forward(const Layer *l, const Act *in, const Act *out, size_t o,
                              size_t m) {
   Param *w = l->weight;

@@ -38,7 +38,7 @@ static void place(Net *net, size_t i, const Shape *s) {
   net->grad = max_size(net->grad, round_up(net->n * shape_count(s)));
 }
 
-/* Between convolutions that are run as one: the shape alone. */
+/* A node between convolutions that are run as one has a shape but no place. */
 static void pass_by(Net *net, size_t i, const Shape *s) {
   net->node[i].in_output = false;
   net->node[i].out = act_cnhw(NULL, net->n, s->c, s->h, s->w);
@@ -195,7 +195,7 @@ bool net_same_columns(const Net *a, const Net *b) {
   return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
 }
 
-/* Channel by channel. */
+/* The columns of a first convolution that is no chain, channel by channel. */
 static void plain_columns(const Act *x, const NetNode *v, real *cols, int threads) {
   const ConvGeometry *g = &v->layer->geometry;
   size_t ld = act_pixels(&v->out);
@@ -220,7 +220,7 @@ void net_columns(const Net *net, real *in, real *cols, int threads) {
 /* Half of a small second-level cache. */
 #define PREFETCH_MOST ((size_t)512 << 10)
 
-/* Another range, no more of it than `most` bytes and what is left of PREFETCH_MOST. */
+/* Add a range, but no more of it than `most` bytes and what is left of PREFETCH_MOST. */
 static void add_range(Ranges *s, const real *p, size_t count, size_t most) {
   Range range = range_of(p, count);
   size_t left = PREFETCH_MOST;

@@ -111,7 +111,8 @@ static void norm_forward(const Layer *l, const Act *in, const Act *out, const re
   }
 }
 
-/* d bias = Σ dout·scale;  d logs = factor·Σ dout·out. */
+/* d bias = Σ dout·scale;  d logs = factor·Σ dout·out.  The output may have gone through a
+ * relu in place by then: where that cut, dout is 0. */
 static void norm_backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
                           const Act *din, const real *cols, real *scratch, int threads) {
   (void)in, (void)cols, (void)scratch;
@@ -134,8 +135,6 @@ static void norm_backward(const Layer *l, const Act *in, const Act *out, const A
   }
 }
 
-/* Its output may have gone through a relu in place by then: where that cut,
- * dout is 0 too. */
 static void norm_describe(const Layer *l, char *text) {
   snprintf(text, LAYER_WHY, " %zu", l->in);
 }

@@ -217,7 +217,7 @@ static void block_backward(const UNetBlock *b, const UNetActs *v, const Gradient
                g->out.data + c * g->out.cs, act_pixels(&v->in));
 }
 
-/* Start from what is asked of the features of a scale. */
+/* Begin with the gradient that is given for the features of a scale, or 0. */
 static void take(const Act *given, const Act *d, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (size_t c = 0; c < d->c; c++)
@@ -238,7 +238,7 @@ static Act joined_gradient(const UNet *u, const real *joined, size_t s, bool of_
   return of_down ? act_channels(&a, below, u->channels[s]) : act_channels(&a, 0, below);
 }
 
-/* From the enlarged features to those of scale s, added to d. */
+/* Add to d the gradient of the features of scale s, from that of the enlarged ones. */
 static void shrink_gradient(const Act *dup, const Act *d, real *room, int threads) {
   static const Layer twice = {.geometry = {.sh = 2, .sw = 2}};
   Act small = *d;
@@ -264,7 +264,7 @@ static void back_up(UNet *u, size_t s, const UNetAsked *asked, real *joined[],
   conv_back(&u->merge[s], &u->joined[s], &u->ups[s].in, &g->out, &d, g);
 }
 
-/* d += what is asked of the mean of each plane. */
+/* d += the gradient of the mean of each plane, shared out to its pixels. */
 static void pool_backward(const real *dpooled, const Act *d) {
   real share = 1 / (real)(d->h * d->w);
   for (size_t n = 0; n < d->n; n++)
@@ -272,7 +272,7 @@ static void pool_backward(const real *dpooled, const Act *d) {
       for (size_t i = 0; i < d->h * d->w; i++) act_plane(d, n, c)[i] += *dpooled * share;
 }
 
-/* What is asked of what comes out of the coarsest scale. */
+/* The gradient of what comes out of the coarsest scale. */
 static void begin_down(const UNet *u, const UNetAsked *asked, real *joined[],
                        const Gradients *g) {
   size_t s = u->scales - 1;

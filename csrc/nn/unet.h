@@ -54,7 +54,8 @@ static inline const Act *unet_features(const UNet *u, size_t s) {
 
 /* Reals of scratch for either direction: unet_room's and unet_layer_scratch's. */
 size_t unet_scratch(const UNet *u, const Act *x, int threads);
-/* What must stay from one stage of the backward pass to the next, and what need not. */
+/* Reals of scratch that must stay from one stage of the backward pass to the next, and
+ * that need not. */
 size_t unet_room(const UNet *u);
 size_t unet_layer_scratch(const UNet *u, const Act *x, int threads);
 

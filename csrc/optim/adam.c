@@ -68,8 +68,8 @@ void adam_dense(const OptimSlot *s, size_t first, size_t n, const AdamFactors *f
 /* Shorter rows lie too near each other for strands. */
 #define STRAND ((size_t)4096)
 
-/* Part of a row of the gradient, formed as it is needed; two: and of the row below, with
- * which it shares what of the outer product lies along them. */
+/* Step part of a row by its gradient, formed as it is needed; two: and the same part of
+ * the row below, whose gradient is made of the same factors. */
 static void adam_row(const OptimSlot *s, size_t at, size_t count, bool two,
                      const AdamFactors *f, GradientOf *gradient, real *buf) {
   size_t cols = s->param->cols, room = ADAM_SCRATCH / (two ? 2 : 1);

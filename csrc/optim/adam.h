@@ -28,7 +28,8 @@ typedef const real *GradientOf(const Param *p, size_t at, size_t n, real *buf);
 
 /* Numbers first .. first+n-1, by the dense gradient. */
 void adam_dense(const OptimSlot *s, size_t first, size_t n, const AdamFactors *f);
-/* The same by a gradient that is formed as it is needed, in ADAM_SCRATCH reals of buf. */
+/* Numbers first .. first+n-1, by a gradient that is formed as it is needed, in
+ * ADAM_SCRATCH reals of buf. */
 void adam_rows(const OptimSlot *s, size_t first, size_t n, const AdamFactors *f,
                GradientOf *gradient, real *buf);
 

@@ -1,4 +1,4 @@
-/* Steps that wait: left due, and made for whoever looks. */
+/* Steps of Adam that are due: how one is left, and made when somebody reads the weight. */
 #include "optim/deferred.h"
 
 #include "base/threads.h"

@@ -29,7 +29,7 @@ void param_make_step(Param *p);
 static inline void param_settle(Param *p) {
   if (param_is_due(p)) param_make_step(p);
 }
-/* Make the steps of all these that are due. */
+/* Make the steps that are due of all these slots. */
 void optim_settle(const OptimSlot *slots, size_t count);
 /* The numbers of the parameter, with nothing due. */
 static inline real *param_value(Param *p) {

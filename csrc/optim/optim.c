@@ -106,7 +106,8 @@ double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size
   return total;
 }
 
-/* Could no sum of products of these factors come near that? */
+/* Are the factors of a pending gradient so small that no number of it can come near
+ * OPTIM_GRADIENT_MAX? */
 static bool factors_safe(const Param *p) {
   real u = gradient_largest(p->u, 1, p->pending * p->rows, 0);
   real v = gradient_largest(p->v, 1, p->pending * p->cols, 0);
@@ -122,8 +123,8 @@ static inline bool acceptable(real largest, real most) {
   return largest < (real)HUGE_VAL && largest <= most;
 }
 
-/* Is nothing wrong with the dense gradient for sure?  What Lua holds it may have
- * changed since somebody looked. */
+/* Is the dense gradient known to be acceptable?  Lua may have changed what it holds since
+ * `largest` was found. */
 static bool judged(const Param *p, real most) {
   return !p->dense || (!p->exposed && acceptable(p->largest, most));
 }
@@ -155,7 +156,7 @@ size_t optim_first_bad(const OptimSlot *slots, size_t count, double most, bool *
   return count;
 }
 
-/* In `all` keep is what a decay of 1 takes off. */
+/* The factors for one slot.  In `all`, `keep` is what a decay of 1 takes off. */
 static AdamFactors slot_factors(const OptimSlot *s, const AdamFactors *all) {
   AdamFactors f = *all;
   f.step = (real)((double)f.step * s->scale);

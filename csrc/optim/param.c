@@ -1,4 +1,4 @@
-/* Gradients in their forms: dense, or an outer product that waits. */
+/* Gradients: dense, or kept as the factors of an outer product. */
 #include "optim/param.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@ bool param_may_be_pending(const Param *p, size_t n, bool outer) {
 }
 
 bool param_ready(const Param *p, size_t n, bool outer) {
-  if (p->exposed) return false; /* until somebody has asked whether it still is */
+  if (p->exposed) return false; /* param_prepare asks first whether Lua still holds grad */
   if (param_may_be_pending(p, n, outer))
     return p->pending_room >= n && (p->dense || !p->lent);
   return p->grad != NULL && !p->lent && p->pending == 0;

@@ -45,7 +45,7 @@ size_t factors_pack(const SharedFactors *slots, size_t count, size_t n, real sca
   return count;
 }
 
-/* All processes' rows of u, then of v. */
+/* Join the factors of all processes: their rows of u, then of v. */
 static void concatenate(const Param *p, const real *from, size_t n, size_t processes,
                         size_t apart, real *u, real *v) {
   for (size_t k = 0; k < processes; k++, from += apart) {

@@ -13,7 +13,7 @@ Optimizer.__name = "cglow.Optimizer"
 local MOST = 1e9 -- for step sizes and limits: no sum or product with it overflows
 local NUMBER = { type = "number", min = 0, max = MOST }
 local function number(default) return { type = "number", default = default, min = 0, max = MOST } end
--- Of 1 an average would never forget, and Adam's correction divide by 0.
+-- Below 1: with a decay of 1 an average would never forget, and Adam's correction divide by 0.
 local function decay(default) return { type = "number", default = default, min = 0, below = 1 } end
 
 local ADAM = {

@@ -19,7 +19,7 @@ local function residual(changes)
   return feedforward.Residual(o)
 end
 
--- The same with a U-Net in place of their own networks.
+-- A segmenter with a U-Net in place of its own network.
 local function unet_segmenter()
   return feedforward.Segmenter {x = {3, 8, 8}, classes = 3, unet = {4, 6, 6}, rng = core.Rng(1)}
 end

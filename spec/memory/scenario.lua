@@ -22,7 +22,7 @@ local function model()
   }
 end
 
--- The same whose layers share one encoder; every layer reads it.
+-- A model whose layers share one encoder, which every layer reads.
 local function encoded()
   return cglow.Model {
     x = {1, 8, 8}, y = {1, 4, 4}, levels = 1, depth = 1, rng = cglow.Rng(1), encoder = {channels = {2, 3}},

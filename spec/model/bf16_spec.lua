@@ -140,7 +140,7 @@ describe("A coupling of bfloat16 products", function()
     return layer
   end
 
-  -- Its network reads the same bits in both directions, so only y2 = z2/σ − t is rounded.
+  -- The coupling's network reads the same bits in both directions, so only y2 = z2/σ − t is rounded.
   it("inverts as closely as one of fp32", function()
     local layer, y = coupling(12, 0, 64, 1), core.randn(3, 12, 16, 16, core.Rng(1))
     local z = layer:forward(y, nil, false):clone()

@@ -34,7 +34,7 @@ local function train(init)
   return model, still
 end
 
--- Of a kind's parts: how many there are, how many give another condition for
+-- For the parts of a kind: how many there are, how many give another condition for
 -- another x, and the smallest effect of x among them, relative to the condition.
 local function dependence(model, kind)
   local x = core.Rng(62):uniform(8, 1, 8, 8)

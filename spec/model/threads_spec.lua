@@ -6,7 +6,7 @@ local layers = require "spec.support.layers"
 local models = require "spec.support.models"
 local nn = require "cglow.nn"
 
--- As many as the last make one wave of the tiles of a coupling that others cut in three.
+-- Numbers of threads to compare. With 17 all tiles of a coupling make one wave, with fewer three.
 local THREADS = { 1, 2, 3, 5, 17 }
 
 describe("bit for bit the same on any number of threads:", function()

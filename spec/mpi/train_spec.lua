@@ -27,7 +27,7 @@ describe("Trainers of several ranks", function()
     return said, status, text
   end
 
-  -- All of them end alike; gives what they say.
+  -- What n ranks say, which must all end alike.
   local function together(n, ...)
     local said, status, text = run(n, ...)
     assert.equal(0, status, text)

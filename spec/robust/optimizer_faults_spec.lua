@@ -49,7 +49,7 @@ describe("An optimizer", function()
         assert.are.equal(values, bytes(model, "value"))
         assert.are.equal(grads, bytes(model, "grad"))
         assert.are.equal(state, moments(opt))
-        -- And goes on as if nothing had been.
+        -- A gradient that is finite again is taken.
         parameter(model, name).grad:reshape(-1):set(16, 0)
         assert.is_truthy(opt:step())
       end)
@@ -71,7 +71,7 @@ describe("An optimizer", function()
     end)
   end
 
-  -- Its factors are judged once for all pieces that the optimizer works in.
+  -- The factors of a pending gradient are judged once for all pieces that the optimizer works in.
   it("refuses a pending gradient that is infinite in its last row only, far from the first piece", function()
     local net = nn.Linear { in_features = 300, out_features = 300 }
     local weight = net:parameters()[1]

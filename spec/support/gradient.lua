@@ -20,7 +20,7 @@ local core = require "cglow.core"
 local M = {}
 
 local STEPS = { 1e-3, 1e-4, 1e-5 }
--- Of the larger of the derivative and a hundredth of its tensor's largest one:
+-- TOLERANCE is relative to the larger of the derivative and FLOOR times its tensor's largest one:
 -- rounding of f puts ±1e-16·|f|/step on every quotient, small ones too.
 local TOLERANCE, FLOOR = 1e-6, 1e-2
 local SLOPE, TAYLOR_STEP, DIRECTIONS = 1.9, 2e-4, 3

@@ -120,7 +120,7 @@ M.flows = {
     { 35, 2, 8, 8 }, added = true, bound = 1 },
 }
 
--- Normal numbers by role; in couplings and networks wide enough to bend every
+-- Give parameters normal numbers by their role; in couplings and networks wide enough to bend every
 -- tanh and to leave about half of the units of a ReLU alive.
 local function randomise(params, rng)
   for _, p in ipairs(params) do

@@ -5,7 +5,7 @@ local cglow = require "cglow"
 local core = require "cglow.core"
 local image, metrics = cglow.image, cglow.metrics
 
--- So many numbers are drawn at once.
+-- TOY_AT_ONCE: how many numbers of samples are drawn at a time.
 local at_once = tonumber(os.getenv "TOY_AT_ONCE")
 if at_once then require "cglow.tasks.evaluation".AT_ONCE = at_once end
 

@@ -175,7 +175,7 @@ local function run(check)
 end
 
 ---------------------------------------------------------------------------
--- All of them
+-- Running all checks
 
 local total = { passed = 0, failed = 0, skipped = {}, report = {} }
 local times = {}

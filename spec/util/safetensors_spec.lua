@@ -272,7 +272,7 @@ describe("a safetensors file that cannot be", function()
     assert.equal(old, scratch.read(path))
   end)
 
-  -- The same for everybody: a limit on the size of files.
+  -- Only root can mount a disk to fill; a limit on the size of files any user can have.
   it("written: it grows past the limit for files", function()
     local path = folder .. "/a"
     assert(safetensors.save(path, {t = core.ones(10)}))

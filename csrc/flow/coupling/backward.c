@@ -105,7 +105,7 @@ static void rows_of_panels(const Coupling *c, const CouplingPlan *p, const real 
       interleave_rows(d1, d1 + pixel, plane, rows, n, dst);
 }
 
-/* That of `n` cells from `cell` on is that of conv1's output, d1. */
+/* The gradient of `pre` at `n` cells from `cell` on is d1, that of conv1's output. */
 static void pre_backward(const Coupling *c, const CouplingPlan *p, const Act *dpre,
                          Channels which, size_t cell, size_t n, const real *d1) {
   for (size_t run; dpre->data != NULL && n > 0; n -= run, cell += run, d1 += run) {
@@ -164,7 +164,7 @@ static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardS
   return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, c->width)};
 }
 
-/* From that to the gradient of conv1's output, d1.  The next h2 is fetched meanwhile, if
+/* From the gradient of conv2's output, d2, to that of conv1's output, d1.  The next h2 is fetched meanwhile, if
  * it is known, and what of h1 is needed in the end. */
 static void conv2_backward(const Coupling *c, const CouplingPlan *p,
                            const BackwardScratch *s, Channels which, const real *h1,
@@ -182,7 +182,7 @@ static void conv2_backward(const Coupling *c, const CouplingPlan *p,
                      s->scale1 + which.first, sums, sums + w);
 }
 
-/* The sums of tile t. */
+/* Where tile t sums the gradients of the biases and logs of the two norms. */
 static real *tile_sums(const Coupling *c, const BackwardScratch *s, size_t t) {
   return s->sums + 4 * c->width * t;
 }

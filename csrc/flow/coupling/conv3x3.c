@@ -96,7 +96,7 @@ void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t 
     if (top > largest) largest = top;
     filters_scatter(rows, count, c->beta, dg, c->wide_step);
   }
-  /* What was there before has not been seen. */
+  /* With beta the gradient holds more than this, which nobody has looked at: unknown. */
   c->largest[b] = c->beta == 0 ? largest : (real)HUGE_VAL;
 }
 

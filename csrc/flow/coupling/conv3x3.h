@@ -71,11 +71,12 @@ void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which
 /* Panel q of tile t of the planes from its hidden layer; `panel` is scratch. */
 void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
                      const real *h, real *panel, real *planes);
-/* So many few channels keep the registers of that busy. */
+/* Channels on the side of the few planes that coupling_narrow takes at a time: enough to
+ * keep its registers busy. */
 static inline size_t coupling_narrow_channels(const CouplingPlan *p) {
   return p->side == 1 ? 4 : 12;
 }
-/* Room for the filters of those, or of a block. */
+/* Room for the filters of so many channels, or of a block of them. */
 size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p);
 /* dst, pixel row r of few channel f, from the planes. */
 void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,

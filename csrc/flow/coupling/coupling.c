@@ -14,8 +14,8 @@
  * no more than keep their columns in the second-level cache. */
 #define TILE_PIXELS 256
 #define TILES_WANTED 4
-/* So many squares repay the transforms of the weights, and just a panel of them does:
- * a panel that is not full takes as long. */
+/* The fewest squares for which Winograd's form repays the transforms of the weights; one
+ * full panel of squares does, too, because a panel that is not full takes as long. */
 #define SQUARES_WANTED 64
 
 /* The most rows whose cells fill their panels best. */
@@ -32,8 +32,9 @@ static bool squares_pay(size_t squares) {
   return squares >= SQUARES_WANTED || squares == PANEL;
 }
 
-/* A pixel's or a square's: a sum of rounded products is another number by either way, and
- * then a sample has to be the same among others. */
+/* Pixels along a cell's side: 1, or 2 in Winograd's form.  The two ways round products
+ * differently, so where products are rounded the choice does not depend on the number of
+ * samples: a sample gives the same result among others. */
 static size_t side_of_cells(const Coupling *c, size_t n, size_t h, size_t w) {
   if (c->precision == PRECISION_BF16) n = 1;
   return h % 2 == 0 && w % 2 == 0 && squares_pay(n * h * w / 4) ? 2 : 1;
@@ -135,7 +136,7 @@ static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real 
       deinterleave_rows(src, plane, rows, n, h1, h1 + pixel);
 }
 
-/* No cells lie there: numbers that backward multiplies by 0. */
+/* Clear what lies behind a panel's last cell, which backward multiplies by 0. */
 static void clear_end(const Coupling *c, const CouplingPlan *p, Channels which, size_t n,
                       real *h1) {
   for (size_t i = 0; n < PANEL && i < cell_pixels(p); i++)
@@ -182,7 +183,7 @@ static void norm1_panel(const Coupling *c, const CouplingPlan *p, const NetworkS
             c->bias1->value + which.first, s->scale1 + which.first);
 }
 
-/* The second from the first. */
+/* One panel of the second hidden layer from the first. */
 static void conv2_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
                         Channels which, const real *h1, real *h2) {
   real *to = h2 + which.first * PANEL;

@@ -33,7 +33,7 @@ CLONES static void published_inverse(const real *vt, const real *vr, real st, re
   }
 }
 
-/* log σ counted with weight g. */
+/* The backward pass; g is the gradient of each log σ. */
 CLONES static void published_backward(const real *restrict vt, const real *restrict vr,
                                       real st, real sr, const real *restrict y,
                                       const real *restrict dz, real g, real *restrict dy,

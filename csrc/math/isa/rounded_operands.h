@@ -7,7 +7,7 @@
  * it is a rounded factor in float.  What is below 2^-126 counts as 0, as that processor
  * has it. */
 
-/* Of k, at a time: what lies in the buffers stays in the first-level cache. */
+/* Factors along k that are rounded at a time: the buffers stay in the first-level cache. */
 #define SOME_FACTORS ((size_t)256)
 /* Numbers of a row of the left factor there, and of a row of its transpose. */
 #define LEFT_ROW (SOME_FACTORS / FACTORS)
@@ -20,7 +20,7 @@ typedef struct Rounded {
 
 #if FACTORS == 2
 
-/* 16 numbers each, as pairs: those of `first` in the upper halves. */
+/* Pairs of 16 numbers each: those of `first` in the upper halves. */
 ALWAYS_INLINE __m512i pairs_of(__m512 first, __m512 second) {
   const __m512i turn =
       _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
@@ -68,7 +68,7 @@ ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to) {
   }
 }
 
-/* The same of rows that follow each other. */
+/* Round columns, where the rows of the factor follow each other. */
 ALWAYS_INLINE void round_columns(size_t rows, size_t k, Left a, real *to) {
   const real *p = a.p;
   for (size_t i = 0, n; i < k; i += n, p += a.jump) {
@@ -137,7 +137,7 @@ ALWAYS_INLINE Left round_left(size_t rows, size_t k, Left a, real *to) {
   return (Left){to, 1, LEFT_COLUMN, SIZE_MAX, 0};
 }
 
-/* As strip, of rounded operands; b has been rounded. */
+/* As strip (math/isa/gemm_kernels.h), of rounded operands; b has been rounded. */
 ALWAYS_INLINE void rounded_strip(const int rows, const int vectors, size_t m, size_t n,
                                  size_t k, Left a, Right b, const real *start, real *c,
                                  size_t ldc, real *left, Prefetch *f) {

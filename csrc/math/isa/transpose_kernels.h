@@ -56,8 +56,8 @@ ALWAYS_INLINE void transpose_square(const real *src, size_t ld, size_t n, real *
 #undef LOW
 #endif
 
-/* As many of the k columns as make whole squares, none in double: their number is
- * returned. */
+/* Transpose as many of the k columns as make whole squares, none in double, and return
+ * their number. */
 static size_t transpose_squares(const real *src, size_t ld, size_t k, size_t n,
                                 real *panel) {
   size_t at = 0;

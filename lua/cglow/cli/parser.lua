@@ -90,7 +90,7 @@ local OWN = {
   integer = function(option) return integer(option, 1) end,
 }
 
--- Which of a task's own options a command has: those `of` anything it does.
+-- What a command does: of a task's own options it has those whose `of` is among it.
 local TRAINING <const>, DATA <const>, FILES <const> = {data = true, train = true}, {data = true}, {}
 
 -- What the task's data need to be told.

@@ -22,7 +22,7 @@ M.sort = bytes.sort
 
 local told = {}
 
---- The same, but a text is told once only in a process: parts of a set that are
+--- Tell the user a text as `notify` does, but only once in a process: parts of a set that are
 -- read one after the other share their folders.
 function M.notify_once(text)
   if told[text] then return end

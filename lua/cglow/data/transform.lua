@@ -121,7 +121,8 @@ function M.random_flip()
   return self
 end
 
--- The same window of every image, into buffers; nil and a message when one is too small.
+-- One window cut out of every image of a sample, into buffers; nil and a message when an image is
+-- too small.
 local function cropped(sample, owner, scratch, height, width, place)
   local top, left
   local result, first = copied(sample), nil

@@ -34,7 +34,7 @@ local function mean_of(ys)
   return ys:reshape(count, c * h * w):mean(1):reshape(c, h, w)
 end
 
--- Of a list of tensors, the standard deviation of each number.
+-- The standard deviation of each number over a list of tensors.
 local function spread_of(list)
   local sum, squares = 0, 0
   for _, t in ipairs(list) do sum, squares = t + sum, t * t + squares end

@@ -13,8 +13,8 @@ local M = {}
 --- Pixels of the largest picture that is seen whole: 1.5 GB.
 M.WHOLE = 1 << 19
 
--- Of larger ones: tiles that far exceed what a pixel's answer depends on, a few hundred pixels
--- each way and mostly much nearer ones.
+-- Sides of the tiles that larger pictures are seen in, and how far they overlap: a pixel's answer
+-- depends on a few hundred pixels each way, and mostly on much nearer ones.
 local TILE <const>, OVERLAP <const> = 512, 64
 
 --- The view of a model.

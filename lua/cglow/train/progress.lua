@@ -29,7 +29,7 @@ local function facts(at, valid)
   return list
 end
 
--- As many facts as fit, then a bar in what is left of the line.
+-- A line of as many facts as fit, and a bar in what is left of it.
 local function draw(at, columns)
   local head = ("%d/%d"):format(at.step, at.steps)
   local list, text = facts(at, {nll = at.valid and at.valid.nll}), ""

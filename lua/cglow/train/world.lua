@@ -166,7 +166,8 @@ function Ranks:reduce(loss, why, failed)
   return total / self.size
 end
 
--- Others would wait for a rank that went its own way: it stays, and tells when it is asked.
+-- A rank in which f fails does not go its own way, because others would wait for it: it tells them
+-- when ranks next speak.
 function Ranks:attempt(f, ...)
   local ok, why = pcall(f, ...)
   if ok then return end
