@@ -144,20 +144,9 @@ int file_lock(const char *path, int *fd, bool *held) {
 
 /* --- numbers --- */
 
-const char *const file_dtype_names[] = {"F32", "F64", NULL};
-
-size_t file_dtype_size(FileDtype dtype) {
-  return dtype == FILE_F32 ? sizeof(float) : sizeof(double);
-}
-
-#ifdef CGLOW_DOUBLE
-typedef float other_real;
-#else
-typedef double other_real;
-#endif
-
+#define REAL_FORMAT (sizeof(real) == sizeof(float) ? FORMAT_F32 : FORMAT_F64)
 #define CHUNK_BYTES ((size_t)1 << 20) /* stays in the cache until it is summed */
-#define CHUNK_OTHERS ((size_t)4096)
+#define CHUNK_OTHERS ((size_t)32768)  /* bytes of numbers in another format */
 
 static int read_same(int fd, int64_t at, real *to, size_t count, uint32_t *crc) {
   char *p = (char *)to;
@@ -174,34 +163,50 @@ static int read_same(int fd, int64_t at, real *to, size_t count, uint32_t *crc) 
   return 0;
 }
 
-static int convert(const other_real *from, real *to, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    to[i] = (real)from[i];
-    if (isinf(to[i]) && !isinf(from[i])) return FILE_RANGE;
-  }
-  return 0;
+static void reverse_each(char *bytes, size_t n, size_t size) {
+  for (size_t i = 0; i < n * size; i += size)
+    for (size_t k = 0; k < size / 2; k++) {
+      char b = bytes[i + k];
+      bytes[i + k] = bytes[i + size - 1 - k];
+      bytes[i + size - 1 - k] = b;
+    }
 }
 
-static int read_other(int fd, int64_t at, real *to, size_t count, uint32_t *crc) {
-  other_real chunk[CHUNK_OTHERS] = {0};
+/* Whole numbers are the same if they give the same bytes again. */
+static int convert(Format f, const char *from, real *to, size_t n) {
+  char again[CHUNK_OTHERS];
+  if (format_decode(f, from, to, n) < n) return FILE_RANGE;
+  if (f <= FORMAT_BF16) return 0;
+  bool same = format_encode(f, to, again, n) == n &&
+              memcmp(from, again, n * format_size(f)) == 0;
+  return same ? 0 : FILE_INEXACT;
+}
+
+static int read_other(int fd, int64_t at, FileNumbers stored, real *to, size_t count,
+                      uint32_t *crc) {
+  char chunk[CHUNK_OTHERS];
+  size_t size = format_size(stored.format), room = CHUNK_OTHERS / size;
   while (count > 0) {
-    size_t n = count < CHUNK_OTHERS ? count : CHUNK_OTHERS;
-    int e = file_read_at(fd, at, chunk, n * sizeof *chunk);
-    if (e == 0) e = convert(chunk, to, n);
+    size_t n = count < room ? count : room;
+    int e = file_read_at(fd, at, chunk, n * size);
     if (e != 0) return e;
-    *crc = crc32c(*crc, chunk, n * sizeof *chunk);
+    *crc = crc32c(*crc, chunk, n * size);
+    if (stored.big) reverse_each(chunk, n, size);
+    e = convert(stored.format, chunk, to, n);
+    if (e != 0) return e;
     to += n;
-    at += (int64_t)(n * sizeof *chunk);
+    at += (int64_t)(n * size);
     count -= n;
   }
   return 0;
 }
 
-int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count,
+int file_read_numbers(int fd, int64_t at, FileNumbers stored, real *to, size_t count,
                       uint32_t *crc) {
   *crc = 0;
-  return dtype == FILE_REAL ? read_same(fd, at, to, count, crc)
-                            : read_other(fd, at, to, count, crc);
+  return stored.format == REAL_FORMAT && !stored.big
+             ? read_same(fd, at, to, count, crc)
+             : read_other(fd, at, stored, to, count, crc);
 }
 
 /* --- files that appear whole --- */

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "base/real.h"
+#include "base/formats.h"
 
 /* Beside errno: the file is shorter than it was when it was opened. */
 #define FILE_SHORT (-1)
@@ -16,6 +16,8 @@
 #define FILE_RANGE (-2)
 /* Beside errno: a FIFO, a device or the like. */
 #define FILE_IRREGULAR (-3)
+/* Beside errno: a stored whole number is none of those that `real` has. */
+#define FILE_INEXACT (-4)
 
 /* Open a regular file (anything else is refused, so that a FIFO cannot make us
  * wait), close-on-exec, never as a standard stream. */
@@ -36,15 +38,14 @@ int file_close(int *fd);
  * false where the file system has no locks. */
 int file_lock(const char *path, int *fd, bool *held);
 
-/* How tensors lie in files: little-endian IEEE numbers. */
-typedef enum FileDtype { FILE_F32, FILE_F64 } FileDtype;
-extern const char *const file_dtype_names[]; /* "F32", "F64", NULL */
-#define FILE_REAL (sizeof(real) == sizeof(float) ? FILE_F32 : FILE_F64)
-size_t file_dtype_size(FileDtype dtype);
-
-/* Read `count` numbers into `to`, converting them where `real` is another
- * type; *crc gets the checksum of the bytes as stored. */
-int file_read_numbers(int fd, int64_t at, FileDtype dtype, real *to, size_t count,
+/* Read `count` numbers of a format into `to`; `big`: their highest byte is first.
+ * Fractions are rounded to what `real` has, whole numbers must be the same.  *crc gets
+ * the checksum of the bytes as stored. */
+typedef struct FileNumbers {
+  Format format;
+  bool big;
+} FileNumbers;
+int file_read_numbers(int fd, int64_t at, FileNumbers stored, real *to, size_t count,
                       uint32_t *crc);
 
 /* A file that appears under its name whole or not at all: it is written beside

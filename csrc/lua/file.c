@@ -27,6 +27,8 @@ static const char *describe(int error) {
       return "the file is shorter than it was when it was opened";
     case FILE_RANGE:
       return "holds a number that is too large for " REAL_NAME;
+    case FILE_INEXACT:
+      return "holds a whole number that " REAL_NAME " does not have exactly";
     case FILE_IRREGULAR:
       return "not a regular file";
     case EWOULDBLOCK:

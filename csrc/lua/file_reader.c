@@ -71,8 +71,8 @@ static int reader_read(lua_State *L) {
   return e != 0 ? file_reason(L, e) : 1;
 }
 
-static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, FileDtype dtype) {
-  size_t bytes = file_dtype_size(dtype);
+static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, Format format) {
+  size_t bytes = format_size(format);
   for (int i = 0; i < ndim; i++)
     if (!checked_mul(bytes, dim[i], &bytes))
       luaL_argerror(L, 4, lua_pushfstring(L, "the shape's size overflows: got %s",
@@ -80,28 +80,31 @@ static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, FileDtype d
   return bytes;
 }
 
-/*** Read a new tensor. Numbers stored in the other precision are converted.
+/*** Read a new tensor. Fractions are rounded to the core's precision; whole numbers must
+be among its numbers.
 @function Reader:read_tensor
 @tparam integer at offset from 0, in bytes
-@tparam string dtype "F32" or "F64", little-endian
+@tparam string format as for `Tensor:bytes`
 @tparam {integer,...} shape
+@tparam[opt] boolean big is each number's highest byte the first one?
 @treturn[1] Tensor
 @treturn[1] integer CRC-32C of the bytes as stored
-@treturn[2] nil when they are not all there, or too large for the core's numbers
+@treturn[2] nil when they are not all there, or one has no place among the core's numbers
 @treturn[2] string message
 @treturn[2] integer code */
 static int reader_read_tensor(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2);
-  FileDtype dtype = (FileDtype)check_word(L, 3, NULL, file_dtype_names);
+  FileNumbers stored = {(Format)check_word(L, 3, NULL, format_names), lua_toboolean(L, 5)};
   luaL_checktype(L, 4, LUA_TTABLE);
   size_t dim[TENSOR_MAX_DIM];
+  lua_settop(L, 4);
   int ndim = tensor_check_dims(L, 4, dim);
-  int e = check_range(L, h, at, check_bytes(L, ndim, dim, dtype));
+  int e = check_range(L, h, at, check_bytes(L, ndim, dim, stored.format));
   if (e != 0) return file_reason(L, e);
   Tensor *t = tensor_new(L, ndim, dim);
   uint32_t crc;
-  e = file_read_numbers(h->fd, at, dtype, t->data, t->count, &crc);
+  e = file_read_numbers(h->fd, at, stored, t->data, t->count, &crc);
   if (e != 0) return file_reason(L, e);
   lua_pushinteger(L, crc);
   return 2;

@@ -74,6 +74,7 @@ M.save_tensors = function(...) return require("cglow.util.safetensors").save(...
 -- @string path
 -- @treturn[1] {[string]=Tensor} tensors
 -- @treturn[1] {[string]=string} metadata
+-- @treturn[1] {[string]={integer,...}} shapes of the tensors that hold no numbers
 -- @treturn[2] nil
 -- @treturn[2] string message
 M.load_tensors = function(...) return require("cglow.util.safetensors").load(...) end
@@ -93,7 +94,7 @@ M.precision = precision.precision
 local parts = {
   nn = "nn", optim = "optim", image = "image", data = "data", metrics = "metrics", train = "train", report = "report",
   help = "help", show = "image.show", vision = "image.vision", baselines = "tasks.baselines",
-  feedforward = "feedforward", losses = "nn.losses", task = "tasks.define",
+  feedforward = "feedforward", losses = "nn.losses", task = "tasks.define", npy = "util.npy",
 }
 
 return setmetatable(M, {

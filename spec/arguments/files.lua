@@ -183,6 +183,8 @@ return {
       { "a key of its own", function() return { format = 1 } end }, { "no UTF-8",
         function() return { k = "\xff" } end } })) },
   { "cglow.load_tensors", path },
+  { "cglow.npy.load", path },
+  { "cglow.npy.save", path, K.tensor({ 2, 3 }, {}), K.opts { dtype = K.word "f4" } },
   { "safetensors.save", path, K.list(function() return { a = core.zeros(2) } end) },
   { "safetensors.load", path },
   { "safetensors.metadata", path },

@@ -52,5 +52,6 @@ int main(void) {
   replay_corpus("safetensors");
   replay_corpus("config");
   replay_corpus("lists");
+  replay_corpus("npy");
   return tap_end();
 }

@@ -192,7 +192,7 @@ describe("cglow.core.file", function()
       for _, case in ipairs {
         {"#1 to 'read' %(place outside", "read", -1, 1}, {"#1 to 'read' %(place outside", "read", 5, 0},
         {"#2 to 'read' %(a count", "read", 0, -1}, {"#1 to 'read' %(number expected", "read"},
-        {"#2 to 'read_tensor' %(one of F32, F64 expected, got 'F16'", "read_tensor", 0, "F16", {1}},
+        {"#2 to 'read_tensor' %(one of F32, F64, .* expected, got 'F8'", "read_tensor", 0, "F8", {1}},
         {"#3 to 'read_tensor' %(table expected", "read_tensor", 0, "F32", 1},
         {"#3 to 'read_tensor' %(.*positive integer", "read_tensor", 0, "F32", {0}},
         {"#3 to 'read_tensor' %(1 to 4 dimensions", "read_tensor", 0, "F32", {1, 1, 1, 1, 1}},

@@ -132,6 +132,53 @@ describe("safetensors", function()
     assert.same({1.5, -2}, tensors.z:totable())
   end)
 
+  local function one(dtype, shape, bytes)
+    local header = ('{"a":{"dtype":"%s","shape":%s,"data_offsets":[0,%d]}}'):format(dtype, shape, #bytes)
+    scratch.write(path, string.pack("<s8", header) .. bytes)
+    return safetensors.load(path)
+  end
+
+  it("reads every number's format", function()
+    for dtype, case in pairs {
+      F64 = {"<dd", -1.5, 1e10}, F32 = {"<ff", -1.5, 1e10}, F16 = {"<HH", -1.5, 65504, 0xbe00, 0x7bff},
+      BF16 = {"<HH", -1.5, 1.0, 0xbfc0, 0x3f80}, I64 = {"<i8i8", -1 << 62, 1 << 24}, I32 = {"<i4i4", -1 << 31, 7},
+      I16 = {"<i2i2", -32768, 32767}, I8 = {"<i1i1", -128, 127}, U64 = {"<I8I8", 1 << 62, 7},
+      U32 = {"<I4I4", 1 << 31, 7}, U16 = {"<I2I2", 65535, 0}, U8 = {"<I1I1", 255, 0}, BOOL = {"<I1I1", 1, 0},
+    } do
+      local bytes = string.pack(case[1], case[4] or case[2], case[5] or case[3])
+      local t = assert(one(dtype, "[2]", bytes))
+      assert.same({case[2] + 0.0, case[3] + 0.0}, t.a:totable(), dtype)
+      assert.same({1}, assert(one(dtype, "[]", bytes:sub(1, #bytes // 2))).a:size())
+    end
+  end)
+
+  it("refuses whole numbers that would change", function()
+    local beyond = core.scalar == "double" and (1 << 53) + 1 or (1 << 24) + 1
+    for dtype, bytes in pairs {
+      I64 = string.pack("<i8", beyond), U64 = ("\255"):rep(8),
+      I32 = core.scalar == "float" and string.pack("<i4", beyond) or nil,
+      U32 = core.scalar == "float" and string.pack("<I4", beyond) or nil,
+    } do
+      local t, message = one(dtype, "[1]", bytes)
+      assert.is_nil(t)
+      assert.matches("tensor 'a': holds a whole number that %a+ does not have exactly", message)
+    end
+    assert.matches("booleans other than 0 and 1", (select(2, one("BOOL", "[1]", "\2"))))
+  end)
+
+  it("lists tensors without numbers apart", function()
+    local header = '{"a":{"dtype":"F32","shape":[2,0],"data_offsets":[0,0]},"b":{"dtype":"I8","shape":[1],'
+      .. '"data_offsets":[0,1]},"c":{"dtype":"F16","shape":[0],"data_offsets":[1,1]}}'
+    scratch.write(path, string.pack("<s8", header) .. "\7")
+    local tensors, _, empty = assert(safetensors.load(path))
+    assert.same({7.0}, tensors.b:totable())
+    assert.same({a = {2, 0}, c = {0}}, empty)
+    assert.is_nil(tensors.a)
+    local nothing, message = one("F32", "[0]", "1234")
+    assert.is_nil(nothing)
+    assert.matches("data_offsets %[0,4%] do not fit 0 bytes", message)
+  end)
+
   it("refuses numbers that the core cannot hold, and keeps infinities", function()
     local header = '{"a":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}'
     scratch.write(path, string.pack("<s8dd", header, -math.huge, math.huge))

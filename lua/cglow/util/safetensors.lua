@@ -20,7 +20,10 @@ local show = options.show
 local M = {}
 
 local METADATA, CHECKSUMS = "__metadata__", "checksums"
-local WIDTH = {F32 = 4, F64 = 8}
+-- Bytes of a number; 8-bit floating point, of which there are several kinds, is not read.
+local WIDTH = {
+  F64 = 8, F32 = 4, F16 = 2, BF16 = 2, I64 = 8, I32 = 4, I16 = 2, I8 = 1, U64 = 8, U32 = 4, U16 = 2, U8 = 1, BOOL = 1,
+}
 local DTYPE = scalar == "double" and "F64" or "F32"
 local MAX_HEADER = 100000000 -- bytes; the limit of the format's own library
 local MAX_DIM = 4
@@ -175,12 +178,16 @@ end
 
 -- Bytes of a tensor of this shape, or nil when they are more than there are.
 local function bytes_of(shape, width, available)
-  local bytes = width
+  local bytes, empty = width, false
   for _, d in ipairs(shape) do
-    if d < 1 or bytes > available // d then return nil end
+    if d < 0 then return nil end
+    empty = empty or d == 0
+  end
+  for _, d in ipairs(empty and {} or shape) do
+    if bytes > available // d then return nil end
     bytes = bytes * d
   end
-  return bytes
+  return empty and 0 or bytes <= available and bytes or nil
 end
 
 local KEYS = {dtype = true, shape = true, data_offsets = true}
@@ -193,7 +200,7 @@ local function check_entry(name, entry, available)
     if not KEYS[key] then return fail("unknown key %s", show(key)) end
   end
   local width = type(entry.dtype) == "string" and WIDTH[entry.dtype]
-  if not width then return fail("dtype %s is not supported (F32 and F64 are)", show(entry.dtype)) end
+  if not width then return fail("dtype %s is not supported", show(entry.dtype)) end
   local shape, place = entry.shape, entry.data_offsets
   if not is_integers(shape, MAX_DIM) then return fail("shape must be a list of at most %d integers", MAX_DIM) end
   if not is_integers(place, 2) or #place ~= 2 then return fail("data_offsets must be two integers") end
@@ -208,7 +215,7 @@ end
 -- The tensors must follow each other without a gap from the data's first byte
 -- to its last.
 local function check_coverage(entries, available)
-  table.sort(entries, function(a, b) return a.start < b.start end)
+  table.sort(entries, function(a, b) return a.start < b.start or a.start == b.start and a.stop < b.stop end)
   local stop = 0
   for _, e in ipairs(entries) do
     if e.start ~= stop then
@@ -269,24 +276,27 @@ end
 
 -- A file may be longer than memory, with holes even longer than its disk.
 local function read_tensor(reader, origin, e)
-  local ok, t, crc, code = pcall(reader.read_tensor, reader, origin + e.start, e.dtype, e.shape)
+  local bool = e.dtype == "BOOL"
+  local ok, t, crc, code = pcall(reader.read_tensor, reader, origin + e.start, bool and "U8" or e.dtype, e.shape)
+  if ok and t and bool and t:max() > 1 then return nil, "holds booleans other than 0 and 1" end
   if ok then return t, crc, code end
   if t ~= "not enough memory" then error(t, 0) end
   return nil, t, file.ENOMEM
 end
 
 local function read_tensors(reader, entries, origin, sums)
-  local tensors = {}
+  local tensors, empty = {}, {}
   for _, e in ipairs(entries) do
-    local t, crc, code = read_tensor(reader, origin, e)
-    if not t then return nil, ("tensor %s: %s"):format(show(e.name), crc), code end
+    local t, crc, code = false, 0, nil -- of no bytes
+    if e.stop > e.start then t, crc, code = read_tensor(reader, origin, e) end
+    if t == nil then return nil, ("tensor %s: %s"):format(show(e.name), crc), code end
     if sums[e.name] and sums[e.name] ~= hex(crc) then
       return nil, ("tensor %s is damaged (checksum %s, expected %s)%s"):format(
         show(e.name), hex(crc), show(sums[e.name]), OR_CHANGED)
     end
-    tensors[e.name] = t
+    if t then tensors[e.name] = t else empty[e.name] = e.shape end
   end
-  return tensors
+  return tensors, empty
 end
 
 -- All but the tensors: the metadata, where they are, and what their checksums should be.
@@ -315,18 +325,21 @@ end
 local function load_from(reader)
   local front, message, code = read_front(reader)
   if not front then return nil, message, code end
-  local tensors
-  tensors, message, code = read_tensors(reader, front.entries, front.origin, front.sums)
-  if not tensors then return nil, message, code end
-  return tensors, front.metadata
+  local tensors, empty
+  tensors, empty, code = read_tensors(reader, front.entries, front.origin, front.sums)
+  if not tensors then return nil, empty, code end
+  return tensors, front.metadata, empty
 end
 
---- Read all tensors of a file. Those without dimensions come as shape {1}.
+--- Read all tensors of a file. Those without dimensions come as shape {1}; those without
+-- numbers, of which there are none in Lua, are listed apart.
 -- @tparam string path
--- @treturn[1] {[string]=Tensor,...} tensors; F64 and F32 are converted to the core's numbers
+-- @treturn[1] {[string]=Tensor,...} tensors; F64, F32, F16 and BF16 are rounded to the core's
+-- numbers, I64 to I8, U64 to U8 and BOOL are just what they were
 -- @treturn[1] {[string]=string,...} metadata without the checksums
--- @treturn[2] nil when the file cannot be read, is malformed or damaged, holds
--- another dtype than F32 and F64 or more than 4 dimensions
+-- @treturn[1] {[string]={integer,...},...} shapes of the tensors that hold no numbers
+-- @treturn[2] nil when the file cannot be read, is malformed or damaged, or holds a number
+-- that has no place among the core's, another dtype, or more than 4 dimensions
 -- @treturn[2] string message
 -- @treturn[2] integer code
 function M.load(path)
@@ -336,7 +349,7 @@ function M.load(path)
   local tensors, metadata
   tensors, metadata, code = load_from(reader)
   if not tensors then return nil, ("%s: %s"):format(path, metadata), code or file.EBADMSG end
-  return tensors, metadata
+  return tensors, metadata, code
 end
 
 --- What a file says of itself, without its tensors.
