@@ -13,7 +13,7 @@ local precision = require "cglow.util.precision"
 local M = { _VERSION = require "cglow.util.version" }
 
 for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "arange", "from_bytes", "cat",
-  "stack", "seed", "rng", "Rng", "threads", "Param", "stats", "flow" } do
+  "stack", "seed", "rng", "Rng", "threads", "Param", "zero_grad", "stats", "flow" } do
   M[name] = core[name]
 end
 
@@ -28,7 +28,7 @@ M.Model = setmetatable({}, {
 })
 
 --- Plain Glow (Kingma & Dhariwal 2018): an unconditional density p(y).
--- @tparam table opts as for `cglow.Model`, without `x`
+-- @tparam table opts as for `cglow.Model`, without `x` and all that is about it
 -- @treturn Model whose methods take nil for x
 function M.Glow(opts)
   if type(opts) == "table" and opts.x ~= nil then

@@ -22,7 +22,7 @@ local TOPICS = {
   {"optim", "cglow.optim.", {"cglow.optim"}, {"cglow.Optimizer"}},
   {"data", "cglow.data.", {"cglow.data", "cglow.data.pairs", "cglow.data.horses", "cglow.data.lfw", "cglow.data.bsds",
     "cglow.data.seven_scenes", "cglow.data.celeba", "cglow.data.sample_dir"}},
-  {"Dataset", "cglow.data.Dataset.", {"cglow.data.dataset"}},
+  {"Dataset", "cglow.data.", {"cglow.data.dataset"}},
   {"transform", "cglow.data.transform.", {"cglow.data.transform"}, {"cglow.Transform"}},
   {"image", "cglow.image.", {"cglow.image", "cglow.image.sheet"}},
   {"metrics", "cglow.metrics.", {"cglow.metrics"}},
@@ -34,10 +34,13 @@ local TOPICS = {
   {"Rng", "cglow.", {"cglow.Rng"}},
   {"report", "cglow.report.", {"cglow.report"}},
   {"task", "cglow.task.", {"cglow.tasks.define"}},
+  {"losses", "cglow.losses.", {"cglow.nn.losses"}},
+  {"feedforward", "cglow.feedforward.", {"cglow.feedforward"}, {"cglow.feedforward"}},
+  {"vision", "cglow.vision.", {"cglow.image.vision"}},
   {"baselines", "cglow.baselines.", {"cglow.tasks.baselines"}},
-  {"safetensors", "cglow.safetensors.", {"cglow.util.safetensors"}},
-  {"show", "cglow.", {"cglow.image.show"}},
-  {"help", "cglow.", {"cglow.help"}},
+  {"safetensors", "cglow.util.safetensors.", {"cglow.util.safetensors"}},
+  {"show", "cglow.show.", {"cglow.image.show"}},
+  {"help", "cglow.help.", {"cglow.help"}},
 }
 
 -- The table of the whole library, which loads this module and so is not required by it.
@@ -54,12 +57,15 @@ local function read_module(name)
   return file and comments.read(file:read "a", "lua") or {}
 end
 
--- As one calls it: methods keep their class, functions get the module's name,
--- and what is called `new` there is the class itself.
+-- As one calls it: methods keep their class, functions get the module's name, what is called
+-- `new` there is the class itself, and what is called as the topic is what one calls.
 local function full_name(topic, name)
   if name:find ":" then return name end
-  name = name:gsub("^.*%.", "")
-  return name == "new" and topic[PREFIX]:gsub("%.$", "") or topic[PREFIX] .. name
+  local prefix, short = topic[PREFIX], name:gsub("^.*%.", "")
+  local class = short == "new" and topic[NAME] or short
+  if prefix:sub(-#class - 2) == "." .. class .. "." then return (prefix:gsub("%.$", "")) end
+  if prefix == "cglow." and cglow()[class] == nil and core[class] then prefix = "cglow.core." end
+  return prefix .. class
 end
 
 -- The documented functions of a topic, and its introduction.
@@ -184,16 +190,23 @@ local function readable(lines)
   return "  " .. table.concat(kept, "\n  ")
 end
 
-local function about_topic(topic)
-  local list, intro = contents(topic)
-  local rows = {}
-  for i, entry in ipairs(list) do rows[i] = {entry.full .. entry.args, entry.summary} end
-  local functions = #rows > 0 and "\n" .. aligned(rows) .. "\n" or ""
-  return ("%s\n%s\n%s"):format(topic[NAME], readable(intro), functions)
-end
-
 local function about_function(entry)
   return ("%s%s\n%s\n"):format(entry.full, entry.args, readable(entry.lines))
+end
+
+-- A topic that is a class begins with how one is made.
+local function about_topic(topic)
+  local list, intro = contents(topic)
+  local rows, made = {}, ""
+  for _, entry in ipairs(list) do
+    if entry.name:match "[^.]+$" == "new" then
+      made = "\n" .. about_function(entry)
+    else
+      rows[#rows + 1] = {entry.full .. entry.args, entry.summary}
+    end
+  end
+  local functions = #rows > 0 and "\n" .. aligned(rows) .. "\n" or ""
+  return ("%s\n%s\n%s%s"):format(topic[NAME], readable(intro), made, functions)
 end
 
 local function about_name(name)

@@ -91,7 +91,7 @@ end
 
 --- Turns the bytes of an image file into an image.
 -- @string bytes a whole file of any format that is read
--- @tparam[opt] table opts as for `load`
+-- @tparam[opt] table opts `channels`, `raw` and `as_stored`, as for `load`
 -- @treturn tensor C×H×W, or nil, message and error number
 function M.decode(bytes, opts)
   options.arg("decode", 1, "bytes", bytes, "string")
@@ -167,7 +167,7 @@ end
 -- @tparam tensor t C×H×W or H×W, without NaN; numbers outside [0, 1] are clamped
 -- @string format "png" (1 to 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1), or "pfm"
 -- (1 or 3), which holds the numbers as they are
--- @tparam[opt] table opts as for `save`
+-- @tparam[opt] table opts `bits` = 8, `quality` = 95 and `raw`, as for `save`
 -- @treturn string the bytes, or nil, message and error number
 function M.encode(t, format, opts)
   format = FORMATS[options.arg("encode", 2, "format", format, FORMAT)]

@@ -58,32 +58,38 @@ local function assemble(config, rng, budget)
 end
 
 --- A conditional Glow.
--- @tparam table opts
+-- @tparam table opts the shapes, and what is to differ from the defaults
 --
--- * `x` = {C, H, W} of the condition (absent: plain Glow, see `cglow.Glow`)
--- * `y` = {C, H, W} of the output; H and W divisible by 2^levels
--- * `levels` (3), `depth` (8): L and K
--- * `cn` = {channels = 64, width = 128, make = function(spec) … end}: the
---   networks of actnorm and the 1×1 convolution; `make` may build others from
---   spec = {kind, level, step, x, outputs}
--- * `coupling` = {width = 256, make = function(spec) … end}
--- * `init` = "live" | "orthogonal" | "paper" (examples/RESULTS.md)
--- * `encoder` = {channels = {32, 64, 96, 128, 128}, make = function(spec) … end}: one
---   network for all layers, in place of `cn` and `init`: a U-Net with so many channels
---   at 1, 1/2, 1/4, … of x's sides, or what `make` builds from spec = {x, levels, head};
---   then `coupling` = {width = 64, bound = 1}: log-scales lie within ±bound
--- * `condition` (with an encoder) = {split = true, prior = true, injector = false,
---   actnorm = false, invconv = false, bound = 2}: do the moments of splits and prior see
---   the features; does a step have an affine injector; do actnorm and the 1×1 read the
---   mean of the coarsest features in place of parameters of their own; log-scales of
---   moments and injectors lie within ±bound
--- * `head` (with an encoder) = {outputs = n, loss = "cross_entropy" | "squared_error",
---   weight = 0.1}: a convolution of the finest features, trained with the task's own loss
--- * `learned_prior` (false)
--- * `recompute` (false): keep less for backward and compute it again
--- * `precision` = "fp32" | "bf16": of the products in its networks, see `cglow.precision` (the
---   one in force)
--- * `rng`: the generator that starts the parameters (the default one)
+-- * `x` = {C, H, W}: shape of the condition; absent for plain Glow (`cglow.Glow`)
+-- * `y` = {C, H, W}: shape of the output (required); H and W are multiples of 2^levels
+-- * `levels` = 3: how often y is squeezed to half its sides; all but the last level split
+-- * `depth` = 8: how many steps a level has
+-- * `init` = "live": how the published model starts; "orthogonal" and "paper" are others
+--   (lua/README.md)
+-- * `learned_prior` = false: true gives the last latent's density a mean and a scale to learn, in
+--   place of 0 and 1
+-- * `recompute` = false: true keeps less for the backward pass and computes it again
+-- * `precision` = "fp32" | "bf16": of the products in its networks; the one in force when absent
+--   (`cglow.precision`)
+-- * `rng`: the generator that starts the parameters; the default one when absent
+-- * `cn`: a table about the networks of actnorm and the 1×1 convolution, without an encoder.
+--   `channels` = 64: of their convolutions. `width` = 128: of their fully connected layers.
+--   `make`: function(spec) that gives another network from x to spec.outputs numbers; spec =
+--   {kind, level, step, x, y, outputs}
+-- * `coupling`: a table about the couplings' networks. `width` = 256 (with an encoder 64): channels
+--   of their hidden layers. `make`: function(spec) that gives another network of the condition,
+--   without an encoder. `bound` = 1: log-scales lie within ±bound, with an encoder
+-- * `encoder`: a table that gives the model one network of x for all layers, in place of `cn` and
+--   `init`. `channels` = {32, 64, 96, 128, 128}: of a U-Net at 1, 1/2, 1/4, … of x's sides.
+--   `make`: function(spec) that gives another one; spec = {x, levels, head}
+-- * `condition`: a table about who reads the encoder's features besides the couplings. `split` = true:
+--   the moments of splits; `prior` = true: those of the prior. `injector` = false: true gives each
+--   step an affine injector. `actnorm` = false, `invconv` = false: true lets actnorm and the 1×1 read
+--   the mean of the coarsest features, in place of parameters of their own. `bound` = 2: log-scales
+--   of moments and injectors lie within ±bound
+-- * `head`: a table that gives an encoder a convolution of its finest features, trained with a loss
+--   of its own. `outputs`: its channels (required). `loss` = "cross_entropy" or "squared_error".
+--   `weight` = 0.1: what the loss counts beside the likelihood
 -- @treturn Model
 function Model.new(opts) return assemble(configure.check(opts)) end
 

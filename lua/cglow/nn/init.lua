@@ -55,7 +55,7 @@ local CONV2D = with_start {
 }
 
 --- Convolution (cross-correlation) of N×in×H×W.
--- @tparam table opts `in_channels`, `out_channels`; `kernel` (default 3),
+-- @tparam table opts `in_channels`, `out_channels`; `kernel` (3),
 -- `stride` (1), `padding` (0), each an integer or `{height, width}`; `bias` (true); `init` ("he"), `rng`
 -- @treturn Net parameters `weight` [out, in, kh, kw] and `bias` [out]
 function M.Conv2d(opts)
@@ -109,7 +109,7 @@ function M.Linear(opts)
 end
 
 --- Per-channel norm, (h + bias)·exp(factor·logs).
--- @tparam table opts `channels`; `factor` (default 1)
+-- @tparam table opts `channels`; `factor` (1)
 -- @treturn Net parameters `bias` and `logs` [channels], zero
 function M.Norm(opts)
   local o = options.check("nn.Norm", opts, {

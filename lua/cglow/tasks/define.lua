@@ -82,7 +82,7 @@ end
 --   output, or function(size) that gives the shape {C, H, W}
 -- * `title`, and `predicts`, what `predict` does: one line each
 -- * `sizes`, `size`: sizes worth naming, and the default (the first of them); `sample_size`: the
---   default for the embedded samples, when they are smaller; `steps`, `init`: defaults
+--   default for the embedded samples, when they are smaller; `steps` = 4000, `init` = "live": defaults
 -- * `samples`: name of the embedded sample set; the task's own name when absent; false: `data` finds
 --   its files by the task's own options
 -- * `defaults`: settings (see `cglow.tasks.settings`) that differ from the paper's usual ones;
