@@ -182,6 +182,14 @@ $(BUILD)/runners/%: spec/memory/%.c spec/memory/runner.h spec/fuzz/target.h
 	@echo "  link     $@"
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $< $(LUA_LIBS) -lpthread
 
+# A team of many threads, simulated on one processor: see spec/tools/team.lua.
+team: all $(BUILD)/team.so
+	@:
+
+$(BUILD)/team.so: spec/tools/team.c
+	@echo "  link     $@"
+	$(Q)$(CC) $(SHARED) -fPIC -std=c11 -D_GNU_SOURCE -O2 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $<
+
 # libFuzzer programs, one for each parser.
 FUZZERS := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/fuzz_*.c))
 FUZZ_CC ?= clang
@@ -362,6 +370,6 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
 
-.PHONY: all double template mpi runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
+.PHONY: all double template mpi team runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
   stress fuzz docs oracle install install-modules uninstall rock clean help FORCE
 .DELETE_ON_ERROR:

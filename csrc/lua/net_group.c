@@ -228,7 +228,7 @@ static void read_gradients(lua_State *L, NetGroup *g, Share share, int nets) {
 
 static size_t take(size_t *taken) {
   size_t i;
-#pragma omp atomic capture
+#pragma omp critical(taking)
   i = (*taken)++;
   return i;
 }

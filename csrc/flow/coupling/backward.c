@@ -11,13 +11,14 @@
 #include "base/threads.h"
 #include "flow/coupling/conv3x3.h"
 #include "flow/coupling/coupling.h"
+#include "flow/coupling/pre.h"
 #include "flow/coupling/scale_grads.h"
 #include "flow/coupling/transform.h"
 #include "math/panel_ops.h"
 
 /* Tiles of a wave, and of it for each thread, at least: threads wait for each other
  * twice in each. */
-#define WAVE_TILES ((size_t)16)
+#define WAVE_TILES ((size_t)32)
 #define THREAD_TILES ((size_t)2)
 
 /* Panels are numbered from the first of the wave on where they lie in it. */
@@ -30,12 +31,17 @@ typedef struct BackwardScratch {
   real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
   real *dv_cols, *h_cols; /* the wave: columns of dv and of h, panels */
   real *da1, *da2;        /* the wave: gradients of conv1's, conv2's output, panels */
-  real *largest2;         /* in each block of conv2's gradient */
+  real *largest2;         /* in each piece of conv2's gradient */
   real *threads;
   size_t wave;                 /* tiles */
   size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns or filters */
   size_t total;
 } BackwardScratch;
+
+/* Conv2's gradient is made in pieces of 32 columns by half of the rows. */
+#define ROW_PARTS ((size_t)2)
+
+static size_t conv2_pieces(const Coupling *c) { return ROW_PARTS * coupling_blocks(c); }
 
 static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
                                         real *base, int threads) {
@@ -55,8 +61,8 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
 #define TAKE(to, count) to = base + at, at += round_up(count)
   TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, w));
   TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, w));
-  TAKE(dfilters1, coupling_filter_count(p, in, w));
-  TAKE(dfilters3, coupling_filter_count(p, out, w));
+  TAKE(dfilters1, coupling_sum_room(&s.conv1, p));
+  TAKE(dfilters3, coupling_sum_room(&s.conv3, p));
   TAKE(s.scale1, w);
   TAKE(s.scale2, w);
   TAKE(s.turned2, p->split ? 0 : panel_offset(coupling_blocks(c), w));
@@ -68,7 +74,7 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   TAKE(s.da1, hidden_offset(c, p, panels));
   TAKE(s.da2, hidden_offset(c, p, panels));
   TAKE(largest1, coupling_sum_blocks(&s.conv1, p));
-  TAKE(s.largest2, coupling_blocks(c));
+  TAKE(s.largest2, conv2_pieces(c));
   TAKE(largest3, coupling_sum_blocks(&s.conv3, p));
   TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
@@ -90,32 +96,6 @@ typedef struct BackwardInput {
   const real *hidden;
   Gradient dw2;
 } BackwardInput;
-
-/* ---- the gradient of what is added to conv1's output ---- */
-
-/* Rows of n cells' pixels, `plane` apart, from panels, of which one for each pixel. */
-static void rows_of_panels(const Coupling *c, const CouplingPlan *p, const real *d1,
-                           size_t plane, size_t rows, size_t n, real *dst) {
-  size_t pixel = panel_offset(1, c->width);
-  if (p->side == 1)
-    for (size_t k = 0; k < rows; k++)
-      memcpy(dst + k * plane, d1 + k * PANEL, n * sizeof *d1);
-  else
-    for (size_t y = 0; y < 2; y++, dst += p->w, d1 += 2 * pixel)
-      interleave_rows(d1, d1 + pixel, plane, rows, n, dst);
-}
-
-/* The gradient of `pre` at `n` cells from `cell` on is d1, that of conv1's output. */
-static void pre_backward(const Coupling *c, const CouplingPlan *p, const Act *dpre,
-                         Channels which, size_t cell, size_t n, const real *d1) {
-  for (size_t run; dpre->data != NULL && n > 0; n -= run, cell += run, d1 += run) {
-    size_t row = cell / p->wide, x = cell % p->wide;
-    real *dst = act_plane(dpre, row / p->high, which.first) +
-                row % p->high * p->side * p->w + x * p->side;
-    run = p->wide - x < n ? p->wide - x : n;
-    rows_of_panels(c, p, d1 + which.first * PANEL, dpre->cs, which.count, run, dst);
-  }
-}
 
 /* ---- tiles: from dv through the hidden layers ---- */
 
@@ -208,8 +188,8 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
       conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums,
                      h2 + at + pixel + panel_offset(1, c->width));
     }
-    pre_backward(c, p, in->dpre, all, t * full_tile(p) + q * p->width,
-                 panel_cells(p, tile_cells(p, t), q), s->da1 + kept);
+    coupling_pre_backward(c, p, in->dpre, all, t * full_tile(p) + q * p->width,
+                          panel_cells(p, tile_cells(p, t), q), s->da1 + kept);
     coupling_narrow(&s->conv1, p, t, q, s->da1 + kept, own_panel(s), s->planes);
   }
   input_columns(p, in, s, t, first);
@@ -217,27 +197,40 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
 
 /* ---- weight gradients ---- */
 
-/* The part of a wave of `count` panels from `first` on, in 32 columns of a weight
- * gradient: conv2's, conv3's and conv1's are numbered through. */
+static void conv2_gradient(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s, size_t i,
+                           const real *h1, Panels wave) {
+  size_t w = c->width, b = i / ROW_PARTS;
+  Channels rows = channels_part(w, parts_of(w, ROW_PARTS), i % ROW_PARTS);
+  real *g = in->dw2.g + b * PANEL;
+  coupling_sum(c->precision, p, s->da2, w, rows, h1, w, b, wave.count * cell_pixels(p),
+               wave.first > 0 || in->dw2.beta != 0, g, w);
+  if (wave.first + wave.count == all_panels(p))
+    s->largest2[i] =
+        gradient_largest(g + rows.first * w, rows.count, panel_columns(w, b), w);
+}
+
+static size_t conv_pieces(const CouplingConv *conv, const CouplingPlan *p) {
+  return coupling_sum_blocks(conv, p) * coupling_sum_parts(conv, p);
+}
+
+/* What a wave of panels adds to a piece of the weights' gradients: conv2's, conv3's and
+ * conv1's are numbered through. */
 static void wave_gradient(const Coupling *c, const CouplingPlan *p,
                           const BackwardInput *in, const BackwardScratch *s, size_t i,
-                          size_t first, size_t count) {
-  size_t w = c->width, blocks = coupling_blocks(c);
-  bool later = first > 0; /* something is in the sums already */
-  bool last = first + count == all_panels(p);
-  const real *h1 = in->hidden + hidden_offset(c, p, first);
+                          Panels wave) {
+  const real *h1 = in->hidden + hidden_offset(c, p, wave.first);
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
-  if (i < blocks) {
-    coupling_sum(c->precision, p, s->da2, w, h1, w, i, count * cell_pixels(p),
-                 later || in->dw2.beta != 0, in->dw2.g + i * PANEL, w);
-    if (last)
-      s->largest2[i] = gradient_largest(in->dw2.g + i * PANEL, w, panel_columns(w, i), w);
-  } else if (i < blocks + coupling_sum_blocks(&s->conv3, p)) {
-    coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i - blocks, count, later, last);
-  } else {
-    coupling_conv_sum(&s->conv1, p, s->h_cols, s->da1,
-                      i - blocks - coupling_sum_blocks(&s->conv3, p), count, later, last);
+  if (i < conv2_pieces(c)) {
+    conv2_gradient(c, p, in, s, i, h1, wave);
+    return;
   }
+  i -= conv2_pieces(c);
+  if (i < conv_pieces(&s->conv3, p))
+    coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i, wave);
+  else
+    coupling_conv_sum(&s->conv1, p, s->h_cols, s->da1, i - conv_pieces(&s->conv3, p),
+                      wave);
 }
 
 /* ---- the gradient of the network's input ---- */
@@ -265,21 +258,26 @@ static real largest_of(const real *blocks, size_t n) {
 
 /* ---- by all threads: waves of tiles, or the only panel ---- */
 
-static size_t sum_parts(const Coupling *c, const CouplingPlan *p,
-                        const BackwardScratch *s) {
-  return coupling_blocks(c) + coupling_sum_blocks(&s->conv1, p) +
-         coupling_sum_blocks(&s->conv3, p);
+static size_t sum_pieces(const Coupling *c, const CouplingPlan *p,
+                         const BackwardScratch *s) {
+  return conv2_pieces(c) + conv_pieces(&s->conv1, p) + conv_pieces(&s->conv3, p);
+}
+
+/* The weights as the products want them: piece i of three for each block. */
+static void make_filters(const Coupling *c, const CouplingPlan *p,
+                         const BackwardScratch *s, size_t i) {
+  size_t b = i / 3;
+  if (i % 3 == 2)
+    panel_transpose(c->conv2->value + b * PANEL * c->width, c->width, c->width,
+                    panel_columns(c->width, b), s->turned2 + panel_offset(b, c->width));
+  else
+    coupling_filters(i % 3 == 0 ? &s->conv1 : &s->conv3, p, b);
 }
 
 static void waves_backward(const Coupling *c, const CouplingPlan *p,
                            const BackwardInput *in, const BackwardScratch *s) {
 #pragma omp for schedule(static)
-  for (size_t b = 0; b < coupling_blocks(c); b++) {
-    coupling_filters(&s->conv1, p, b);
-    coupling_filters(&s->conv3, p, b);
-    panel_transpose(c->conv2->value + b * PANEL * c->width, c->width, c->width,
-                    panel_columns(c->width, b), s->turned2 + panel_offset(b, c->width));
-  }
+  for (size_t i = 0; i < 3 * coupling_blocks(c); i++) make_filters(c, p, s, i);
   for (size_t t0 = 0; t0 < p->tiles; t0 += s->wave) {
     size_t end = t0 + s->wave < p->tiles ? t0 + s->wave : p->tiles,
            first = t0 * p->panels;
@@ -288,8 +286,8 @@ static void waves_backward(const Coupling *c, const CouplingPlan *p,
     for (size_t t = t0; t < end; t++)
       tile_backward(c, p, in, s, t, t * p->panels - first);
 #pragma omp for schedule(dynamic)
-    for (size_t i = 0; i < sum_parts(c, p, s); i++)
-      wave_gradient(c, p, in, s, i, first, panels);
+    for (size_t i = 0; i < sum_pieces(c, p, s); i++)
+      wave_gradient(c, p, in, s, i, (Panels){first, panels});
   }
 #pragma omp for schedule(static) nowait
   for (size_t r = 0; r < p->n * p->h; r++)
@@ -329,13 +327,13 @@ static void split_backward(const Coupling *c, const CouplingPlan *p,
       conv2_backward(c, p, s, which, h1 + pixel, s->da2 + pixel, s->da1 + pixel, s->sums,
                      NULL);
     }
-    pre_backward(c, p, in->dpre, which, 0, all_cells(p), s->da1);
+    coupling_pre_backward(c, p, in->dpre, which, 0, all_cells(p), s->da1);
   }
   size_t parts = parts_of(in_channels(c), some);
 #pragma omp for schedule(dynamic)
-  for (size_t i = 0; i < parts + sum_parts(c, p, s); i++) {
+  for (size_t i = 0; i < parts + sum_pieces(c, p, s); i++) {
     if (i >= parts) {
-      wave_gradient(c, p, in, s, i - parts, 0, 1);
+      wave_gradient(c, p, in, s, i - parts, (Panels){0, 1});
       continue;
     }
     Channels which = channels_part(in_channels(c), some, i);
@@ -378,16 +376,17 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
     else
       waves_backward(c, p, &in, &s);
 #pragma omp for schedule(static) nowait
-    for (size_t b = 0; b < blocks; b++) {
-      coupling_filters_back(&s.conv1, p, b);
-      coupling_filters_back(&s.conv3, p, b);
-      coupling_norm_gradients(c, p, s.sums, b, norms);
+    for (size_t i = 0; i < 3 * blocks; i++) {
+      if (i % 3 == 2)
+        coupling_norm_gradients(c, p, s.sums, i / 3, norms);
+      else
+        coupling_filters_back(i % 3 == 0 ? &s.conv1 : &s.conv3, p, i / 3);
     }
 #pragma omp for schedule(static) nowait
     for (size_t o = 0; o < out_channels(c); o++)
       coupling_conv3_gradients(c, p, v, s.dv, o, dbias3, dlogs3);
   }
   c->conv1->largest = largest_of(s.conv1.largest, coupling_sum_blocks(&s.conv1, p));
-  c->conv2->largest = largest_of(s.largest2, blocks);
+  c->conv2->largest = largest_of(s.largest2, conv2_pieces(c));
   c->conv3->largest = largest_of(s.conv3.largest, coupling_sum_blocks(&s.conv3, p));
 }

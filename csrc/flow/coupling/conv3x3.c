@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "math/elementwise.h"
 #include "math/filters3x3.h"
 #include "math/panel_ops.h"
 #include "math/winograd.h"
@@ -83,9 +84,12 @@ void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
   real rows[FILTER_SIZE * PANEL], largest = 0,
                                   *dg = c->dweight + b * PANEL * c->wide_step;
-  const real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
-  size_t count = panel_columns(c->wide, b);
+  size_t count = panel_columns(c->wide, b),
+         size = panel_offset(1, column_rows(p, c->few));
+  real *d = c->dfilters + b * size;
   if (as_it_is(c, p)) return;
+  for (size_t k = 1; k < coupling_sum_parts(c, p); k++)
+    axpy_range(d, d + k * coupling_filter_count(p, c->few, c->wide), 1, size);
   for (size_t f = 0; f < c->few; f++, dg += c->few_step) {
     if (f + 1 < c->few) filters_prefetch(dg + c->few_step, c->wide_step, count);
     if (in_squares(p))
@@ -239,16 +243,18 @@ void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, siz
 #define SUM_PANELS ((size_t)8)
 
 void coupling_sum(Precision how, const CouplingPlan *p, const real *d, size_t rows,
-                  const real *h, size_t wide, size_t b, size_t count, bool add, real *to,
-                  size_t ld) {
+                  Channels which, const real *h, size_t wide, size_t b, size_t count,
+                  bool add, real *to, size_t ld) {
   _Alignas(64) real turned[SUM_PANELS * PANEL * PANEL];
   size_t columns = panel_columns(wide, b);
+  d += which.first * PANEL;
+  to += which.first * ld;
   for (size_t q = 0, some; q < count; q += some, add = true) {
     some = count - q < SUM_PANELS ? count - q : SUM_PANELS;
     for (size_t i = 0; i < some; i++)
       panel_transpose(h + panel_offset(q + i, wide) + b * PANEL * PANEL, PANEL, p->width,
                       columns, turned + i * p->width * PANEL);
-    panel_product(how, rows, columns, some * p->width,
+    panel_product(how, which.count, columns, some * p->width,
                   left_panels(d + panel_offset(q, rows), rows, p->width), turned, PANEL,
                   add ? to : NULL, to, ld);
   }
@@ -258,21 +264,38 @@ size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p) {
   return ((as_it_is(c, p) ? c->few * FILTER_SIZE : c->wide) + PANEL - 1) / PANEL;
 }
 
+/* Narrow layers have few blocks. */
+size_t coupling_sum_parts(const CouplingConv *c, const CouplingPlan *p) {
+  size_t parts = c->wide <= 2 * PANEL ? 4 : 2;
+  if (!in_squares(p)) return 1;
+  return parts < all_panels(p) ? parts : all_panels(p);
+}
+
+size_t coupling_sum_room(const CouplingConv *c, const CouplingPlan *p) {
+  return coupling_sum_parts(c, p) * coupling_filter_count(p, c->few, c->wide);
+}
+
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
-                       const real *h, size_t b, size_t count, bool later, bool last) {
-  size_t rows = column_rows(p, c->few);
-  real *d = c->dfilters + panel_offset(b, rows);
+                       const real *h, size_t i, Panels panels) {
+  size_t rows = column_rows(p, c->few), parts = coupling_sum_parts(c, p);
+  size_t b = i / parts, part = i % parts, end = panels.first + panels.count;
+  real *d = c->dfilters + part * coupling_filter_count(p, c->few, c->wide) +
+            panel_offset(b, rows);
+  bool later = panels.first > 0;
   if (as_it_is(c, p)) {
     real *dw = c->dweight + b * PANEL;
-    coupling_sum(c->precision, p, h, c->wide, cols, rows, b, count, later || c->beta != 0,
-                 dw, rows);
-    if (last) c->largest[b] = gradient_largest(dw, c->wide, panel_columns(rows, b), rows);
+    coupling_sum(c->precision, p, h, c->wide, (Channels){0, c->wide}, cols, rows, b,
+                 panels.count, later || c->beta != 0, dw, rows);
+    if (end == all_panels(p))
+      c->largest[b] = gradient_largest(dw, c->wide, panel_columns(rows, b), rows);
   } else if (!in_squares(p)) {
-    coupling_sum(c->precision, p, cols, rows, h, c->wide, b, count, later, d, PANEL);
+    coupling_sum(c->precision, p, cols, rows, (Channels){0, rows}, h, c->wide, b,
+                 panels.count, later, d, PANEL);
   } else {
-    for (size_t q = 0; q < count; q++)
-      winograd_sum(c->precision, cols + panel_offset(q, rows), c->few,
-                   h + panel_offset(4 * q, c->wide), c->wide, b, p->width, later || q > 0,
-                   d);
+    for (size_t q = panels.first; q < end; q++)
+      if (q % parts == part)
+        winograd_sum(c->precision, cols + panel_offset(q - panels.first, rows), c->few,
+                     h + panel_offset(4 * (q - panels.first), c->wide), c->wide, b,
+                     p->width, q >= parts, d);
   }
 }

@@ -82,16 +82,27 @@ size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p);
 void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,
                      size_t f, size_t r, real *dst);
 
-/* The sum over cells that is the filters' gradient is made in so many blocks. */
+/* The sum over cells that is the filters' gradient is made in so many blocks, and each
+ * block in so many parts, which are added up in coupling_filters_back: panels of cells
+ * belong to them in turn. */
 size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p);
-/* Block b: the products of `count` panels of columns with the hidden layer h of
- * their cells; later: add to what is there; last: no more will be added. */
+size_t coupling_sum_parts(const CouplingConv *c, const CouplingPlan *p);
+/* Numbers of the filters' gradient. */
+size_t coupling_sum_room(const CouplingConv *c, const CouplingPlan *p);
+
+/* Panels of cells: `count` from `first` of all on. */
+typedef struct Panels {
+  size_t first, count;
+} Panels;
+
+/* Piece i of blocks × parts: the products of panels of columns with the hidden layer h of
+ * their cells, added to what earlier ones gave. */
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
-                       const real *h, size_t b, size_t count, bool later, bool last);
-/* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of `rows` rows,
- * and of h, of `wide` rows, from row 32·b on. */
+                       const real *h, size_t i, Panels panels);
+/* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of which rows `which`
+ * of `rows` count, and of h, of `wide` rows, from row 32·b on. */
 void coupling_sum(Precision how, const CouplingPlan *p, const real *d, size_t rows,
-                  const real *h, size_t wide, size_t b, size_t count, bool add, real *to,
-                  size_t ld);
+                  Channels which, const real *h, size_t wide, size_t b, size_t count,
+                  bool add, real *to, size_t ld);
 
 #endif

@@ -7,13 +7,14 @@
 #include "base/threads.h"
 #include "base/vmath.h"
 #include "flow/coupling/conv3x3.h"
+#include "flow/coupling/pre.h"
 #include "math/gemm.h"
 #include "math/panel_ops.h"
 
 /* Pixels of a tile: as many as there are small images' worth of threads, but
  * no more than keep their columns in the second-level cache. */
-#define TILE_PIXELS 256
-#define TILES_WANTED 4
+#define TILE_PIXELS 128
+#define TILES_WANTED 8
 /* The fewest squares for which Winograd's form repays the transforms of the weights; one
  * full panel of squares does, too, because a panel that is not full takes as long. */
 #define SQUARES_WANTED 64
@@ -124,40 +125,6 @@ size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int th
   return network_scratch(c, p, NULL, threads).total;
 }
 
-/* Rows of n cells' pixels, `plane` apart, as panels, of which one for each pixel. */
-static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real *src,
-                           size_t plane, size_t rows, size_t n, real *h1) {
-  size_t pixel = panel_offset(1, c->width);
-  if (p->side == 1)
-    for (size_t k = 0; k < rows; k++)
-      memcpy(h1 + k * PANEL, src + k * plane, n * sizeof *h1);
-  else
-    for (size_t y = 0; y < 2; y++, src += p->w, h1 += 2 * pixel)
-      deinterleave_rows(src, plane, rows, n, h1, h1 + pixel);
-}
-
-/* Clear what lies behind a panel's last cell, which backward multiplies by 0. */
-static void clear_end(const Coupling *c, const CouplingPlan *p, Channels which, size_t n,
-                      real *h1) {
-  for (size_t i = 0; n < PANEL && i < cell_pixels(p); i++)
-    for (size_t k = which.first; k < which.first + which.count; k++)
-      memset(h1 + panel_offset(i, c->width) + k * PANEL + n, 0, (PANEL - n) * sizeof *h1);
-}
-
-/* What is added to conv1's output, for `n` cells from `cell` on. */
-static void panels_of_pre(const Coupling *c, const CouplingPlan *p,
-                          const CouplingInput *in, Channels which, size_t cell, size_t n,
-                          real *h1) {
-  clear_end(c, p, which, n, h1);
-  for (size_t run; n > 0; n -= run, cell += run, h1 += run) {
-    size_t row = cell / p->wide, x = cell % p->wide;
-    const real *src = act_plane(&in->pre, row / p->high / in->repeat, which.first) +
-                      row % p->high * p->side * p->w + x * p->side;
-    run = p->wide - x < n ? p->wide - x : n;
-    panels_of_rows(c, p, src, in->pre.cs, which.count, run, h1 + which.first * PANEL);
-  }
-}
-
 static bool has_pre(const CouplingInput *in) { return in->pre.data != NULL; }
 
 /* Channels of h whose columns conv1 reads. */
@@ -171,7 +138,8 @@ static void conv1_panel(const Coupling *c, const CouplingPlan *p, const Coupling
                         size_t t, size_t q, const real *panel, real *h1) {
   size_t count = panel_cells(p, tile_cells(p, t), q);
   if (has_pre(in))
-    panels_of_pre(c, p, in, which, t * full_tile(p) + q * p->width, count, h1);
+    coupling_panels_of_pre(c, p, &in->pre, in->repeat, which,
+                           t * full_tile(p) + q * p->width, count, h1);
   coupling_widen(conv, p, which, filters, has_pre(in) ? c->cond : 0, panel, has_pre(in),
                  h1);
 }
@@ -236,10 +204,8 @@ static void network_tiles(const Coupling *c, const CouplingPlan *p,
   ThreadScratch own = thread_scratch(c, p, s, omp_get_thread_num());
   size_t tile = hidden_offset(c, p, p->panels);
 #pragma omp for schedule(static)
-  for (size_t b = 0; b < coupling_blocks(c); b++) {
-    coupling_filters(&s->conv1, p, b);
-    coupling_filters(&s->conv3, p, b);
-  }
+  for (size_t i = 0; i < 2 * coupling_blocks(c); i++)
+    coupling_filters(i % 2 == 0 ? &s->conv1 : &s->conv3, p, i / 2);
 #pragma omp for schedule(guided)
   for (size_t t = 0; t < p->tiles; t++)
     network_tile(c, p, in, t, s, &own, hidden1 ? hidden1 + t * tile : NULL,
