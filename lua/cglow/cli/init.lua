@@ -88,7 +88,7 @@ local function member(list, name)
   return false
 end
 
--- How the comment that opens a script begins.
+-- The first sentence of the comment that opens a script.
 local function summary(file)
   local text = {}
   for line in io.lines(file) do

@@ -44,7 +44,7 @@ function M.new(args, what, total)
   return setmetatable({what = what, total = total, done = 0, start = now, last = now, show = show}, Meter)
 end
 
---- One more is done.
+--- Count one more as done.
 function Meter:tick()
   self.done = self.done + 1
   self.show(self, core.system.clock())

@@ -1,6 +1,6 @@
 #!/usr/bin/env lua5.4
 --- The program `cglow`, which `luarocks` and `make install` put on the path: the
--- five tasks, reports, baselines, and the examples.
+-- tasks, reports, baselines, and the examples.
 -- @script cglow
 
 -- The modules are in the checkout, or in the tree of rocks that this file is in:

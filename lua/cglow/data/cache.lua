@@ -22,7 +22,7 @@ local function same_shape(list)
   return true
 end
 
--- name → list of the samples' tensors, and list of all else.
+-- The samples by field: name → list of their tensors, and a list of all else.
 local function columns(samples)
   local tensors, rest = {}, {}
   for i, sample in ipairs(samples) do
@@ -94,7 +94,7 @@ local function read_all(ds)
   return samples
 end
 
--- A cache that cannot be written is a pity, not an error.
+-- Write the cache; one that cannot be written is told, and stops nothing.
 local function keep(path, dir, samples)
   local ok, message = files.make_folder(dir)
   if ok then ok, message = save(path, samples) end

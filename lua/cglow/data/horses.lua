@@ -81,7 +81,7 @@ local function read(pair, size)
   return {x = image.resize(photo, size, size), y = core.cat({inside, inside, inside}, 1), name = pair.name}
 end
 
--- `read`, with an eye on whether any mask of the part has a foreground.
+-- `read` for all pairs of a part, which says once when none of its masks has a foreground.
 local function reader(root, split, count, size)
   local watch = labels.watch(("horses %s in %s"):format(split, root), count)
   return function(pair, i)

@@ -223,7 +223,7 @@ local function read(item, o)
   return {x = resized(x, o.size), y = kind.make(y, o), name = item.name}
 end
 
--- `read`; of masks with an eye on whether any of them has a foreground.
+-- `read` for all pairs, which says once when none of the masks has a foreground.
 local function reader(dir, count, o)
   if o.kind ~= "mask" then return function(item) return read(item, o) end end
   local watch = labels.watch(("pairs %s in %s"):format(o.split, dir), count)

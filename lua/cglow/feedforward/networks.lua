@@ -192,7 +192,7 @@ function UNet:backward(dout, want_din)
   return self.features:backward(self.grads, want_din ~= false)
 end
 
--- As in a flow, so that nothing but the flow is the difference.
+-- Start the U-Net as in a flow, so that the two differ in nothing but the flow.
 function UNet:start(rng)
   starting.start_unet(self.features, rng)
   starting.start_head(self.head, rng)

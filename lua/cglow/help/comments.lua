@@ -58,7 +58,7 @@ function M.tags(lines)
   return found
 end
 
--- What readable text has in place of a tag; those that are not here are left out.
+-- What stands for a tag in readable text; tags that are not here are left out.
 local WORDS = {["return"] = "returns ", treturn = "returns ", raise = "raises ", usage = "usage: ", see = "see "}
 
 --- A line of a comment as a person reads it; nil for tags that say nothing to one.

@@ -15,7 +15,7 @@ local COUPLING = {
   width = { type = "integer", default = 256, min = 1 },
   make = { type = "function" },
 }
--- With an encoder:
+-- Options that are there with an encoder only.
 local ENCODER = {
   channels = { type = "table", default = { 32, 64, 96, 128, 128 }, each = { type = "integer", min = 1, max = 4096 } },
   make = { type = "function" },
@@ -124,7 +124,7 @@ function M.check(opts)
   end
   if o.encoder then check_encoder(o) else check_published(o) end
   o.precision = o.precision or core.precision()
-  -- The caller may go on to use its own lists for another model.
+  -- Copies, because the caller may go on to use its own lists for another model.
   o.x, o.y = o.x and copy(o.x), copy(o.y)
   if o.encoder then o.encoder.channels = copy(o.encoder.channels) end
   local rng = o.rng or core.rng()

@@ -228,7 +228,7 @@ local function same_shape(a, b)
   return true
 end
 
---- Where the gradients of those conditions are written.
+--- Where the gradients of the conditions that `forward` fills in are written.
 -- @tparam {[int]=Tensor} room by the index of the layer
 function Encoder:gradient_room(room)
   for _, level in ipairs(self.levels) do
@@ -284,7 +284,7 @@ function Encoder:gradient_parts()
   return parts
 end
 
--- Through the network; `done` is told of each stage, after the part of its readers.
+-- The backward pass of the network; `done` is told of each stage, after the part of its readers.
 local function backward_network(net, grads, done)
   if not done or core.type(net) ~= "cglow.UNet" then return net:backward(grads) end
   for stage = 1, (net:stages()) do
@@ -319,7 +319,7 @@ local function middle(t, h, w)
   return t:narrow(3, top + 1, h):narrow(4, left + 1, w)
 end
 
--- The way back: 0 around it.
+-- The transpose of `middle`: N×C×h×w in the middle of zeros.
 local function surround(t, h, w)
   local top, left = (h - t:size(3)) // 2, (w - t:size(4)) // 2
   if top == 0 and left == 0 then return t end

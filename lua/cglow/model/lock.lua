@@ -18,7 +18,7 @@ local WEAK <const> = { __mode = "v" }
 --- A lock that nobody holds.
 function M.new() return setmetatable({ holder = setmetatable({}, WEAK) }, Lock) end
 
--- A coroutine that an error has ended, or that is gone, closes nothing.
+-- Is the lock held? Not by a coroutine that an error has ended or that is gone: those close nothing.
 local function is_held(lock)
   local holder = lock.use and lock.holder[1]
   return holder and coroutine.status(holder) ~= "dead"

@@ -1,6 +1,6 @@
 --- The standard conditioning networks of c-Glow and how parameters start.
 --
--- Design section 2: "Networks" and "Initialisation"; Lu & Huang 2020, section 4.
+-- Lu & Huang 2020, section 4; how they start is in lua/README.md, "starts".
 -- @module cglow.model.networks
 local budget = require "cglow.nn.budget"
 local core = require "cglow.core"

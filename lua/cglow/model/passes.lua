@@ -224,7 +224,7 @@ local going_back = {
   squeeze = function(layer, dz) return layer.flow:backward(dz) end,
 }
 
--- Whoever wants to know is told how many layers the gradients are complete for.
+-- On the way back `state.done`, where there is one, is told how many layers' gradients are complete.
 for role, visit in pairs(going_back) do
   going_back[role] = function(layer, dz, s)
     local dy = visit(layer, dz, s)

@@ -43,7 +43,7 @@ local function numbers_in(metrics)
   return kept
 end
 
--- One record of the log goes where it belongs.
+-- Put a record of the log into the list that it belongs to.
 local function sort_in(run, record)
   if math.type(record.step) ~= "integer" then return end
   run.seconds = type(record.seconds) == "number" and record.seconds or run.seconds

@@ -30,7 +30,7 @@ local function is_list(values)
   return #values > 0
 end
 
---- Read them.
+--- Read the scores that a run keeps.
 -- @string folder
 -- @string model path of the model file
 -- @tparam table way `draws`, `seed`
@@ -44,7 +44,7 @@ function M.read(folder, model, way)
   return kept.bits_per_dim
 end
 
---- Keep them.
+--- Keep scores beside a model.
 -- @treturn[1] boolean true
 -- @treturn[2] nil
 -- @treturn[2] string message

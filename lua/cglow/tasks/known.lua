@@ -2,7 +2,7 @@
 -- @module cglow.tasks.known
 local M = {}
 
---- Their names, in the order of the program's list.
+--- The tasks' names, in the order of the program's list.
 M.names = {
   "pairs", "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting",
 }

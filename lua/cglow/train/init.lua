@@ -279,7 +279,7 @@ local function show(self)
   }
 end
 
--- Does the user's function want to end it?
+-- Does the user's function `stop` want to end the training?
 local function ask_to_stop(self)
   local why = self.options.stop and self.options.stop(self:status())
   if why then self:stop(type(why) == "string" and why or nil) end
@@ -320,8 +320,8 @@ local function train(self, catch)
   stop.raise("interrupted", ("stopped at step %d of %d"):format(self.at.step, self.options.steps))
 end
 
--- Something went wrong that is not the model's fault: keep what there is. What goes wrong in
--- doing so, a full disk perhaps, is what went wrong before or the lesser of the two.
+-- Save what there is when something else than the model's numbers went wrong. A fault in saving,
+-- such as a full disk, is not reported: it is the same fault, or a lesser one.
 local function rescue(self, why)
   local diverged = stop.is(why) and why.reason == "diverged"
   local over = stop.is(why) and (why.reason == "stopped" or why.reason == "interrupted")

@@ -67,7 +67,7 @@ function Alone:agree(_, catch) return catch:received() end
 --- Take the run folder and bring all ranks to where the run stands.
 function Alone:open(trainer) trainer.store:open(trainer) end
 
---- What rank 0 has made of it.
+--- Rank 0's metrics, on all ranks.
 -- @tparam {[string]=number} metrics
 function Alone:same(metrics) return metrics end
 
@@ -148,7 +148,7 @@ function Ranks:begin()
   return self.exchange.done
 end
 
--- The texts of all ranks that have one, each with its rank.
+-- What ranks have to say, each text with its rank.
 local function who(self, text)
   local list = {}
   for i, said in ipairs(self.mpi.gather(text or "")) do
@@ -256,7 +256,7 @@ local function share_checkpoint(self, loaded)
   return loaded
 end
 
--- Ranks may have started their models differently: rank 0's counts.
+-- Give all ranks the weights of rank 0: they may have started their models differently.
 local function share_model(self, trainer)
   local averages = trainer.averaging:trained()
   for _, p in ipairs(trainer.model:parameters()) do

@@ -1,4 +1,4 @@
---- What is in a folder.
+--- The names in a folder.
 -- @module cglow.util.folder_names
 local lfs = require "lfs"
 

@@ -12,7 +12,7 @@ M.OPTION = { type = "string", one_of = core.scalar == "double" and { "fp32" } or
 
 local told = false
 
--- Once in a process: it costs time and nothing else.
+-- Tell once in a process that bf16 is slow here: it costs time and nothing else.
 local function tell(how)
   if how ~= "emulated" or told then return end
   told = true
@@ -28,7 +28,7 @@ function M.precision(name)
   return now, how
 end
 
---- Let another one be in force.
+--- Let another precision be in force for a while.
 -- @string name
 -- @return a value for a `<close>` variable, at whose end things are as before
 function M.during(name)
