@@ -124,7 +124,6 @@ describe("cglow pairs", function()
     {"pairs train --x spec", "--y: a folder of what belongs to the pictures must be named"},
     {"pairs train --x nowhere --y spec", "--x: there is no folder nowhere"},
     {"pairs train --x spec --y spec --kind music", "argument for option '--kind' must be one of"},
-    {"evaluate", "evaluate: which run? Name it with --run or --checkpoint"},
     {"evaluate --run nowhere", "--run: there is no run in nowhere"},
     {"predict --checkpoint README.md README.md", "README.md: no safetensors file"},
     {"sample --run=README.md", "--run: README.md is a file; --checkpoint names a model file"},

@@ -52,6 +52,7 @@ local function commands(path)
   local list, open = {}, nil
   for line in io.lines(path) do
     local text = line:match "^    %s*(%S.*)$"
+    text = text and text:gsub("%s+# .*$", "")
     if open and text then text, open = open .. " " .. text, nil end
     if text and text:match "\\$" then open = text:gsub("%s*\\$", "")
     elseif text then list[#list + 1] = text end
@@ -95,6 +96,11 @@ function checks.cglow(args)
       "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement" }
     local ok, message = of:pparse(args)
     return assert(ok, message)
+  end
+  local command = {evaluate = true, predict = true, sample = true, score = true}
+  if command[name] then -- of any task; they differ in options of their own
+    table.insert(args, 1, name)
+    name = "pairs"
   end
   check_task(name, args)
 end

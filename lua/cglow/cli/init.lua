@@ -11,6 +11,7 @@ local console = require "cglow.util.console"
 local lfs = require "lfs"
 local folder_names = require "cglow.util.folder_names"
 local known = require "cglow.tasks.known"
+local notice = require "cglow.util.notice"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
@@ -27,7 +28,7 @@ local OF_RUNS <const> = {"evaluate", "predict", "sample", "score"}
 
 -- Commands of the program besides the tasks and the example scripts.
 local COMMANDS <const> = {
-  {"evaluate", "Measure the model of a run, whichever task it is of (--run DIR)"},
+  {"evaluate", "Measure the model of a run (--run DIR), or the pretrained one"},
   {"predict", "Answers of such a model for files"},
   {"sample", "Samples of such a model on a contact sheet"},
   {"score", "How likely pairs are by such a model, and how unusual that is"},
@@ -121,10 +122,24 @@ local function list()
   console.say(("\nexamples: %s\nsamples:  %s"):format(folder, path.data() or "none"))
 end
 
+-- Where no run is named the pretrained model answers, and that is said.
+local function pretrained(name, argv)
+  local file = path.pretrained()
+  if not file then command.misuse(("%s: which run? Name it with --run or --checkpoint"):format(name)) end
+  table.insert(argv, 1, "--checkpoint")
+  table.insert(argv, 2, file)
+  local help = false
+  for _, word in ipairs(argv) do help = help or word == "--help" or word == "-h" end
+  if not help then
+    notice.notify "no --run or --checkpoint: the pretrained model answers, which knows garments on photographs"
+  end
+  return task_of_run.find(argv)
+end
+
 -- A task's command without the task's name.
 local function run_of_run(name, argv)
   local task, where = task_of_run.find(argv)
-  if not task then command.misuse(("%s: which run? Name it with --run or --checkpoint"):format(name)) end
+  if not task then task, where = pretrained(name, argv) end
   if not member(TASKS, task) then
     command.misuse(("%s is of the task '%s', which the program does not know: call the script that made it"):format(
       where, task))

@@ -67,7 +67,7 @@ end
 
 -- Scores of held-out samples, which are made once. Without the data there is no comparison.
 local function held_out(session, way)
-  local known = kept.read(session.folder, session.path, way)
+  local known = kept.read(session.path:match "^(.*)/[^/]*$" or ".", session.path, way)
   if known then return known end
   local o = {directory = session.settings.data, split = "valid", size = session.size,
     seed = session.settings.seed or 1}

@@ -5,6 +5,7 @@ local identity = require "cglow.tasks.identity"
 local Model = require "cglow.model"
 local command = require "cglow.cli.command"
 local outputs = require "cglow.cli.outputs"
+local paths = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local training = require "cglow.cli.training"
@@ -51,6 +52,12 @@ local function wants_mirror(args, saved)
   return saved["augment.mirror"] == true
 end
 
+-- Where results go by default: beside the model, but not beside the one that came along.
+local function results_of(args, path, folder)
+  if not args.checkpoint then return folder.path end
+  return path ~= paths.pretrained() and path:match("^(.*)/[^/]*$") or "."
+end
+
 --- Load what the options name.
 -- @tparam table task
 -- @tparam table args parsed command line
@@ -69,7 +76,7 @@ function M.load(task, args)
   if args.centre and (args.samples or args.temperature) then
     command.misuse "--centre: one pass at the centre has no --samples and no --temperature"
   end
-  local results = args.checkpoint and (path:match("^(.*)/[^/]*$") or ".") or folder.path
+  local results = results_of(args, path, folder)
   return {
     task = configured, own = own, trained_on = task_of.own_options(task, saved),
     model = model, path = path, settings = saved, size = size_of(configured, model, path),

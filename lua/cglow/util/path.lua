@@ -55,6 +55,12 @@ end
 -- @treturn[2] string message that says where it was looked for
 function M.data() return find "data" end
 
+--- The pretrained model's file.
+-- @treturn[1] string
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.pretrained() return find "data/pretrained/garments.safetensors" end
+
 --- The folder of the example scripts.
 -- @treturn[1] string
 -- @treturn[2] nil
