@@ -58,8 +58,9 @@ void gemm(Precision how, Trans ta, Trans tb, size_t m, size_t n, size_t k, const
           size_t lda, const real *b, size_t ldb, const real *start, real *c, size_t ldc) {
   real panels[GROUP * PANEL_ROWS * PANEL];
   size_t step = GROUP * PANEL;
+  bool copied = how == PRECISION_BF16; /* what is rounded is, anyway */
   if (tb == NO_TRANS &&
-      m <= UNPACKED_ROWS) { /* straight from B, but for its last columns */
+      (copied || m <= UNPACKED_ROWS)) { /* straight from B, but for its last columns */
     Left left = ta == NO_TRANS ? left_rows(a, lda) : left_columns(a, lda);
     for (; n >= PANEL; n -= PANEL, b += PANEL, c += PANEL) {
       panel_product(how, m, PANEL, k, left, b, ldb, start, c, ldc);

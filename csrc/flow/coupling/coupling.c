@@ -29,21 +29,18 @@ static size_t rows_of_tile(size_t most, size_t w, size_t width) {
   return best;
 }
 
-static bool squares_pay(size_t squares) {
-  return squares >= SQUARES_WANTED || squares == PANEL;
-}
-
-/* Pixels along a cell's side: 1, or 2 in Winograd's form.  The two ways round products
+/* Do cells of 2×2 pixels, in Winograd's form, pay?  The two ways round products
  * differently, so where products are rounded the choice does not depend on the number of
  * samples: a sample gives the same result among others. */
-static size_t side_of_cells(const Coupling *c, size_t n, size_t h, size_t w) {
-  if (c->precision == PRECISION_BF16) n = 1;
-  return h % 2 == 0 && w % 2 == 0 && squares_pay(n * h * w / 4) ? 2 : 1;
+static bool squares_pay(const Coupling *c, size_t n, size_t h, size_t w) {
+  size_t squares = h * w / 4;
+  if (c->precision == PRECISION_BF16) return squares >= PANEL / 2;
+  return n * squares >= SQUARES_WANTED || n * squares == PANEL;
 }
 
 CouplingPlan coupling_plan(const Coupling *c, size_t n, size_t h, size_t w) {
   CouplingPlan p = {.n = n, .h = h, .w = w, .pixels = n * h * w};
-  p.side = side_of_cells(c, n, h, w);
+  p.side = h % 2 == 0 && w % 2 == 0 && squares_pay(c, n, h, w) ? 2 : 1;
   p.high = h / p.side;
   p.wide = w / p.side;
   p.split = all_cells(&p) <= PANEL;

@@ -54,11 +54,13 @@ ALWAYS_INLINE void round_right(const int vectors, size_t k, Right b, real *to) {
 
 /* k factors of each of some rows, whose factors follow each other. */
 ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to) {
-  for (; rows > 0; rows--, a.p += a.row, to += LEFT_ROW) {
+  for (size_t r = 0; r < rows; r++, a.p += a.row, to += LEFT_ROW) {
     const real *p = a.p;
     for (size_t i = 0, n; i < k; i += n, p += a.jump) {
       n = k - i < a.run ? k - i : a.run;
       for (size_t j = 0; j < n; j += 32) {
+        __builtin_prefetch(p + j + rows * a.row); /* what is rounded next */
+        __builtin_prefetch(p + j + rows * a.row + 16);
         ptrdiff_t left = (ptrdiff_t)(n - j);
         __m512 x = numbers_at(p + j, left), y = numbers_at(p + j + 16, left - 16);
         __m512i both = (__m512i)_mm512_cvtne2ps_pbh(y, x);
@@ -137,13 +139,15 @@ ALWAYS_INLINE Left round_left(size_t rows, size_t k, Left a, real *to) {
   return (Left){to, 1, LEFT_COLUMN, SIZE_MAX, 0};
 }
 
-/* As strip (math/isa/gemm_kernels.h), of rounded operands; b has been rounded. */
+/* As strip (math/isa/gemm_kernels.h), of rounded operands; b has been rounded.  Rows that
+ * follow each other are rounded for two blocks at a time. */
 ALWAYS_INLINE void rounded_strip(const int rows, const int vectors, size_t m, size_t n,
                                  size_t k, Left a, Right b, const real *start, real *c,
                                  size_t ldc, real *left, Prefetch *f) {
   const size_t numbers = (k + FACTORS - 1) / FACTORS;
+  const size_t most = a.col != 1 && rows <= 8 ? 2 * (size_t)rows : (size_t)rows;
   for (size_t some; m > 0; m -= some, a.p += some * a.row, c += some * ldc) {
-    some = m < (size_t)rows ? m : (size_t)rows;
+    some = m < most ? m : most;
     strip(rows, vectors, some, n, numbers, round_left(some, k, a, left), b, start, c, ldc,
           f);
     if (start != NULL) start += start == c ? some * ldc : some;

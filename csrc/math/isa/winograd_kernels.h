@@ -32,8 +32,13 @@ ALWAYS_INLINE void sum_and_difference(const real *upper, const real *lower, size
   }
 }
 
-/* Wide channels whose 16 products lie in the first-level cache at a time. */
+/* Wide channels whose 16 products lie in the first-level cache at a time, or in the
+ * second-level's, where v is rounded for each time. */
+#ifdef ROUNDED
+#define WIDE_ROWS ((size_t)16)
+#else
 #define WIDE_ROWS ((size_t)8)
+#endif
 
 void FOR_ISA(widen)(WIDEN_ARGS) {
   _Alignas(64) real m[POSITIONS * WIDE_ROWS * PANEL];
