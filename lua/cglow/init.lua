@@ -52,15 +52,6 @@ end
 -- @treturn[2] string message
 M.load = function(...) return require("cglow.model").load(...) end
 
---- Open a trained model with all of its task, to answer pictures of any size; see `cglow.open`'s module.
--- @function open
--- @string path a run folder or a model file
--- @tparam[opt] table opts `samples`, `temperature`, `centre`, `mirror`, `consensus`, `seed`, `task`
--- @treturn[1] Pipeline with `predict`, `sample`, `score` and `png`
--- @treturn[2] nil
--- @treturn[2] string message
-M.open = function(...) return require("cglow.open").open(...) end
-
 --- Write tensors as a safetensors file. See `cglow.util.safetensors`.
 -- @function save_tensors
 -- @string path
@@ -94,7 +85,7 @@ M.precision = precision.precision
 local parts = {
   nn = "nn", optim = "optim", image = "image", data = "data", metrics = "metrics", train = "train", report = "report",
   help = "help", show = "image.show", vision = "image.vision", baselines = "tasks.baselines",
-  feedforward = "feedforward", losses = "nn.losses", task = "tasks.define", npy = "util.npy",
+  feedforward = "feedforward", losses = "nn.losses", task = "tasks.define", open = "open", npy = "util.npy",
 }
 
 return setmetatable(M, {

@@ -25,8 +25,6 @@ local task_of = require "cglow.tasks.define"
 local view_of = require "cglow.tasks.view"
 local ways = require "cglow.tasks.ways"
 
-local M = {}
-
 local SAMPLES <const> = 10 -- where the run says nothing else
 local SCORING <const> = {draws = 4, seed = 1} -- as the command `score` does unless it is told otherwise
 
@@ -74,41 +72,6 @@ end
 local Pipeline = {}
 Pipeline.__index = Pipeline
 Pipeline.__name = "cglow.Pipeline"
-
---- Open a trained model.
--- @string path a run folder, of which the best model is taken, or a model file
--- @tparam[opt] table opts how predictions are made; by default as the run has it:
---
--- * `samples` (10), `temperature` (1), or `centre` = true: one pass at the centre of the latents
--- * `mirror`: use the mirror image, too; `consensus`: decide by all samples, not by their mean
--- * `seed` = 1 of the samples: what is asked one after the other gets other numbers, the same each time
--- * `task`: the task, where it is one's own (`cglow.task.define`)
--- @treturn[1] Pipeline
--- @treturn[2] nil
--- @treturn[2] string message
--- @treturn[2] ?integer code
-function M.open(path, opts)
-  options.arg("cglow.open", 1, "path", path, {type = "string", path = true})
-  local o = options.check("cglow.open", opts, OPTIONS)
-  local file, about, code = find(path)
-  if not file then return nil, about, code end
-  local model, _, metadata = Model.load(file)
-  if not model then return nil, _, metadata end
-  local message
-  if not about then about, message = identity.read(metadata) end
-  if not about then return nil, ("%s: %s"):format(file, message) end
-  local task, saved = task_for(path, about, o.task)
-  if not task then return nil, saved end
-  local size = task_of.size_of(task, model)
-  if not size then return nil, ("%s is no model of %s"):format(file, task.name) end
-  if o.mirror == nil then o.mirror = saved["augment.mirror"] == true end
-  o.samples, o.rng = o.samples or saved.samples or SAMPLES, core.Rng(o.seed)
-  o.cell_width = tonumber(metadata.cell_width)
-  return setmetatable({
-    task = task, model = model, size = size, view = view_of.of(model, size), way = o, path = file,
-    reference = scores.reference(kept.read(file:match "^(.*)/[^/]*$" or ".", file, SCORING) or {}),
-  }, Pipeline)
-end
 
 -- ---- requests ------------------------------------------------------------------
 
@@ -201,4 +164,38 @@ end
 
 check.class("Pipeline", Pipeline, "task")
 
-return M
+--- Open a trained model.
+-- @function open
+-- @string path a run folder, of which the best model is taken, or a model file
+-- @tparam[opt] table opts how predictions are made; by default as the run has it:
+--
+-- * `samples` (10), `temperature` (1), or `centre` = true: one pass at the centre of the latents
+-- * `mirror`: use the mirror image, too; `consensus`: decide by all samples, not by their mean
+-- * `seed` = 1 of the samples: what is asked one after the other gets other numbers, the same each time
+-- * `task`: the task, where it is one's own (`cglow.task.define`)
+-- @treturn[1] Pipeline
+-- @treturn[2] nil
+-- @treturn[2] string message
+-- @treturn[2] ?integer code
+return function(path, opts)
+  options.arg("cglow.open", 1, "path", path, {type = "string", path = true})
+  local o = options.check("cglow.open", opts, OPTIONS)
+  local file, about, code = find(path)
+  if not file then return nil, about, code end
+  local model, _, metadata = Model.load(file)
+  if not model then return nil, _, metadata end
+  local message
+  if not about then about, message = identity.read(metadata) end
+  if not about then return nil, ("%s: %s"):format(file, message) end
+  local task, saved = task_for(path, about, o.task)
+  if not task then return nil, saved end
+  local size = task_of.size_of(task, model)
+  if not size then return nil, ("%s is no model of %s"):format(file, task.name) end
+  if o.mirror == nil then o.mirror = saved["augment.mirror"] == true end
+  o.samples, o.rng = o.samples or saved.samples or SAMPLES, core.Rng(o.seed)
+  o.cell_width = tonumber(metadata.cell_width)
+  return setmetatable({
+    task = task, model = model, size = size, view = view_of.of(model, size), way = o, path = file,
+    reference = scores.reference(kept.read(file:match "^(.*)/[^/]*$" or ".", file, SCORING) or {}),
+  }, Pipeline)
+end

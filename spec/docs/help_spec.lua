@@ -20,8 +20,9 @@ end
 describe("cglow.help", function()
   it("lists every topic with a summary", function()
     local overview = printed()
-    for _, topic in ipairs {"cglow", "Tensor", "Model", "train", "optim", "data", "Dataset", "transform", "image",
-      "metrics", "nn", "Net", "flow", "Param", "Rng", "report", "task", "baselines", "safetensors", "show", "help"} do
+    for _, topic in ipairs {"cglow", "Tensor", "Model", "Pipeline", "train", "optim", "data", "Dataset", "transform",
+      "image", "metrics", "nn", "Net", "flow", "Param", "Rng", "report", "task", "baselines", "safetensors", "show",
+      "help"} do
       assert.matches("\n  " .. topic .. " +%u[^\n]+", overview)
       assert.matches("^" .. topic .. "\n  %u", text(topic))
     end

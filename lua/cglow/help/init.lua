@@ -18,6 +18,7 @@ local TOPICS = {
   {"cglow", "cglow.", {"cglow"}},
   {"Tensor", "cglow.", {"cglow.Tensor"}},
   {"Model", "cglow.Model.", {"cglow.model"}},
+  {"Pipeline", "cglow.", {"cglow.open"}, {"cglow.Pipeline"}},
   {"train", "cglow.train.", {"cglow.train"}, {"cglow.Trainer"}},
   {"optim", "cglow.optim.", {"cglow.optim"}, {"cglow.Optimizer"}},
   {"data", "cglow.data.", {"cglow.data", "cglow.data.pairs", "cglow.data.horses", "cglow.data.lfw", "cglow.data.bsds",
