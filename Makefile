@@ -99,6 +99,10 @@ SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sani
 # One version of each kernel, so that every line is counted once.
 COVERAGE = -O1 -g --coverage -DCGLOW_NO_CLONES
 
+# LuaRocks hands over the Lua that it builds for, which is 5.1 where it is not told otherwise.
+NEED_LUA54 = $(LUA) -e 'os.exit(_VERSION == "Lua 5.4" and 0 or 1)' || \
+  { echo "cglow needs Lua 5.4, and $(LUA) is another (with LuaRocks: luarocks --lua-version 5.4 make)" >&2; exit 1; }
+
 # $(call core,NAME,SHARED OBJECT,FLAGS): how one variant of the core is built.
 # The link goes through a temporary name: a running program keeps the old file.
 define core
@@ -114,6 +118,7 @@ $(BUILD)/obj/$(1)/%.o: csrc/%.c $(BUILD)/obj/$(1)/flags
 
 # Rewritten only when the flags differ from last time; then all is compiled again.
 $(BUILD)/obj/$(1)/flags: FORCE
+	@$$(NEED_LUA54)
 	@mkdir -p $$(@D)
 	@echo '$$(strip $$(COMPILER) $$(BASE_CFLAGS) $(3))' >$$@.$$$$$$$$; \
 	  cmp -s $$@.$$$$$$$$ $$@ && rm $$@.$$$$$$$$ || mv $$@.$$$$$$$$ $$@
@@ -350,6 +355,12 @@ install-modules: all
 	done
 	@mkdir -p "$(DESTDIR)$(LIBDIR)/cglow"
 	@for so in core $(if $(WITH_MPI),mpi); do install -m 755 lua/cglow/$$so.so "$(DESTDIR)$(LIBDIR)/cglow/$$so.so"; done
+	@test -z "$(DOCDIR)" || for f in $(TEXTS); do \
+	  mkdir -p "$(DESTDIR)$(DOCDIR)/$$(dirname $$f)" && install -m 644 "$$f" "$(DESTDIR)$(DOCDIR)/$$f" || exit 1; \
+	done
+
+# What luarocks doc shows, README.md first, with what that links to.
+TEXTS = README.md CHANGELOG.md LICENSE data/contact_sheet.png $(wildcard */README.md examples/*.md)
 
 uninstall: ## undo install
 	rm -rf "$(DESTDIR)$(LUADIR)/cglow" "$(DESTDIR)$(LIBDIR)/cglow" "$(DESTDIR)$(SHAREDIR)" "$(DESTDIR)$(BINDIR)/cglow"

@@ -49,6 +49,7 @@ build = {
     ROCK_CFLAGS = "$(CFLAGS)",
     LUADIR = "$(LUADIR)",
     LIBDIR = "$(LIBDIR)",
+    DOCDIR = "$(PREFIX)/doc",
   },
   install = {
     bin = { cglow = "lua/cglow/cli/program.lua" },

@@ -38,14 +38,13 @@ want_build() {
   want lua_headers - liblua5.4-dev lua-devel lua
   want library openblas libopenblas-dev openblas-devel openblas
   want library libpng libpng-dev libpng-devel libpng
-  want library libjpeg libjpeg62-turbo-dev libjpeg-turbo-devel jpeg-turbo
+  want library libjpeg libjpeg-dev libjpeg-turbo-devel jpeg-turbo # Debian's and Ubuntu's name for their own
 }
 
 want_run() {
   want_build
   want_rock module argparse lua-argparse argparse
   want_rock module lfs lua-filesystem luafilesystem
-  want_rock module term lua-term lua-term
 }
 
 want_test() {

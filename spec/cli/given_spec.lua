@@ -104,18 +104,19 @@ describe("commands that are to be typed again", function()
     end
   end)
 
-  it("name the program alone where it is installed", function()
-    local cli = lfs.currentdir() .. "/lua/cglow/cli/program.lua"
-    lfs.mkdir(folder .. "/bin")
-    assert(core.file.write(folder .. "/bin/cglow", ("#!/bin/sh\nexec lua5.4 '%s/cglow' \"$@\"\n"):format(folder)))
-    os.execute(("chmod +x '%s/bin/cglow'; cp '%s' '%s/cglow'"):format(folder, cli, folder))
-    local code, out = run(folder .. "/cglow", ("denoising %s --run '%s/a'"):format(TINY, folder),
-      ("PATH='%s/bin':\"$PATH\""):format(folder))
-    assert.equal(0, code)
-    assert.matches("\nnext: cglow denoising evaluate --run " .. folder, out, 1, true)
-    code, out = run(folder .. "/cglow", ("denoising %s --run '%s/b'"):format(TINY, folder))
-    assert.equal(0, code)
-    assert.matches("\nnext: lua5.4 " .. folder .. "/cglow denoising evaluate", out, 1, true)
+  it("name the program where it is installed, alone where the shell finds it", function()
+    local rock = folder .. "/tree/lib/luarocks/rocks-5.4/cglow/1/bin"
+    os.execute(("mkdir -p '%s' '%s/tree/bin'; cp lua/cglow/cli/program.lua '%s/cglow'"):format(rock, folder, rock))
+    local starter = ("#!/bin/sh\nexec lua5.4 '%s/cglow' \"$@\"\n"):format(rock)
+    assert(core.file.write(folder .. "/tree/bin/cglow", starter))
+    os.execute(("chmod +x '%s/tree/bin/cglow'"):format(folder))
+    for i, case in ipairs {
+      {("PATH='%s/tree/bin':\"$PATH\""):format(folder), "cglow"}, {"", folder .. "/tree/bin/cglow"},
+    } do
+      local code, out = run(rock .. "/cglow", ("denoising %s --run '%s/%d'"):format(TINY, folder, i), case[1])
+      assert.equal(0, code)
+      assert.matches(("\nnext: %s denoising evaluate --run "):format(case[2]), out, 1, true)
+    end
   end)
 end)
 

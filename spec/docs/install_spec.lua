@@ -62,8 +62,20 @@ describe("an installed cglow", function()
       "print(package.searchpath(\"cglow.core\", package.cpath), require \"cglow.util.path\".data())"))
     assert.equal(("%s/lib/lua/5.4/cglow/core.so\t%s/lib/luarocks/rocks-5.4/cglow/scm-1/data\n"):format(tree, tree),
       modules)
+    -- what luarocks doc shows first, and a picture that it links to
+    for _, name in ipairs {"README.md", "lua/README.md", "data/contact_sheet.png"} do
+      assert.is_truthy(lfs.attributes(("%s/lib/luarocks/rocks-5.4/cglow/scm-1/doc/%s"):format(tree, name)), name)
+    end
     must(checkout, LUAROCKS .. "remove --tree " .. tree .. " cglow")
     assert.equal(0, count_files(tree))
+  end)
+
+  it("is not built for another Lua, which is said before anything is compiled", function()
+    local text, ok = shell(checkout, ("make -s LUA=false BUILD='%s/build' all"):format(folder))
+    assert.is_false(ok)
+    local message = "cglow needs Lua 5.4, and false is another (with LuaRocks: luarocks --lua-version 5.4 make)"
+    assert.matches(message, text, 1, true)
+    assert.is_nil(text:find("  cc", 1, true))
   end)
 
   it("is a rock built from a packed source rock", function()

@@ -119,13 +119,26 @@ function M.word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- Does the shell find a program of this name?
-local function on_path(name)
+local NAME <const> = "cglow" -- of the program where it is installed
+
+-- Is this a file that the shell finds by its name alone?
+local function on_path(file, name)
+  local own = lfs.attributes(file)
   for folder in (os.getenv "PATH" or ""):gmatch "[^:]+" do
     local found = lfs.attributes(folder .. "/" .. name)
-    if found and found.mode == "file" and found.permissions:find "x" then return true end
+    if found and found.mode == "file" and found.permissions:find "x" then
+      return found.ino == own.ino and found.dev == own.dev
+    end
   end
   return false
+end
+
+-- The command that LuaRocks or make install has made for the program of this file; nil in a checkout.
+local function installed(file)
+  local place = file:match "^(.*)/share/lua/5%.4/cglow/cli/[^/]*$" or file:match "^(.*)/lib/luarocks/"
+  local starter = place and place .. "/bin/" .. NAME
+  if not starter or not lfs.attributes(starter) then return nil end
+  return on_path(starter, NAME) and NAME or M.word(starter)
 end
 
 -- What runs Lua scripts here: the word in front of them.
@@ -135,16 +148,13 @@ local function interpreter()
   return first < 0 and M.word(arg[first]) or "lua5.4"
 end
 
-local NAME <const> = "cglow" -- of the program where it is installed
-
 local prefix -- how the program's command was called; nil in a script of its own
 
 --- Note how a command of the program is called, before its arguments are looked at.
 -- @string name of the command
 function M.is_called(name)
   local file = arg and arg[0] or ""
-  local installed = file:match "[^/]*$" == NAME and on_path(NAME)
-  prefix = ("%s %s"):format(installed and NAME or interpreter() .. " " .. M.word(file), M.word(name))
+  prefix = ("%s %s"):format(installed(file) or interpreter() .. " " .. M.word(file), M.word(name))
 end
 
 --- How the user called the command, to be typed again: "cglow denoising", "lua5.4 examples/denoising.lua".

@@ -3,6 +3,11 @@
 -- tasks, reports, baselines, and the examples.
 -- @script cglow
 
+if _VERSION ~= "Lua 5.4" then
+  io.stderr:write("cglow needs Lua 5.4, this is ", _VERSION, "\n")
+  os.exit(1)
+end
+
 -- The modules are in the checkout, or in the tree of rocks that this file is in:
 -- LuaRocks' own launcher does not tell, when it is told not to look at dependencies.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
