@@ -248,8 +248,8 @@ clang-tidy: $(SRC:%=%.tidy) $(if $(WITH_MPI),$(MPI_SRC:%=%.tidy)) $(RUNNERS:%=sp
 
 # Open MPI's compiler says it in one way, MPICH's in another.  clang 14's own checker of
 # MPI crashes over requests in a struct.
-%/module.c.tidy %/module_transfers.c.tidy %/transfer.c.tidy %/world.c.tidy: TIDY = --checks=-clang-analyzer-optin.mpi*
-%/module.c.tidy %/module_transfers.c.tidy %/transfer.c.tidy %/world.c.tidy: MPI_CFLAGS = $(filter -I%,$(shell $(MPICC) --showme:compile 2>/dev/null || $(MPICC) -compile_info))
+%/module.c.tidy %/module_check.c.tidy %/module_transfers.c.tidy %/transfer.c.tidy %/world.c.tidy: TIDY = --checks=-clang-analyzer-optin.mpi*
+%/module.c.tidy %/module_check.c.tidy %/module_transfers.c.tidy %/transfer.c.tidy %/world.c.tidy: MPI_CFLAGS = $(filter -I%,$(shell $(MPICC) --showme:compile 2>/dev/null || $(MPICC) -compile_info))
 # What clang-tidy looks for, and why some of it is left out, is in .clang-tidy.
 %.c.tidy: %.c
 	@echo "  tidy     $<"

@@ -3,9 +3,9 @@
  *
  * A layer says in one FlowOps what a caller must know to run it: what the condition looks
  * like, how much memory each pass wants, and the passes themselves.  It owns parameters
- * and sizes, no activations: the binding (lua/flow.c) allocates, so passes cannot fail
- * half-way.  A condition may serve several samples of y in turn: it has `rows` samples,
- * each for `repeat` of y's. */
+ * and sizes, no activations: the binding (lua/flow_methods.c) allocates, so passes cannot
+ * fail half-way.  A condition may serve several samples of y in turn: it has `rows`
+ * samples, each for `repeat` of y's. */
 #ifndef CGLOW_FLOW_FLOW_H
 #define CGLOW_FLOW_FLOW_H
 

@@ -6,7 +6,7 @@
 #include "flow/invconv.h"
 #include "flow/squeeze.h"
 #include "lua/features.h"
-#include "lua/flow.h"
+#include "lua/flow_methods.h"
 #include "lua/open.h"
 #include "lua/precision.h"
 #include "lua/rng.h"

@@ -2,7 +2,8 @@
 #include "base/formats.h"
 #include "lua/check.h"
 #include "lua/noreturn.h"
-#include "lua/tensor_type.h"
+#include "lua/tensor.h"
+#include "lua/tensor_methods.h"
 
 /*** @submodule cglow.Tensor */
 

@@ -1,6 +1,7 @@
 /* Tensors in Lua: making them from tables, numbers and generators. */
 #include "lua/rng.h"
-#include "lua/tensor_type.h"
+#include "lua/tensor.h"
+#include "lua/tensor_methods.h"
 #include "math/elementwise.h"
 
 /*** @submodule cglow.Tensor */

@@ -2,7 +2,8 @@
 #include <string.h>
 
 #include "lua/noreturn.h"
-#include "lua/tensor_type.h"
+#include "lua/tensor_args.h"
+#include "lua/tensor_methods.h"
 #include "math/broadcast.h"
 
 /*** @submodule cglow.Tensor */

@@ -1,7 +1,8 @@
 /* Tensors in Lua: products of matrices. */
 #include <string.h>
 
-#include "lua/tensor_type.h"
+#include "lua/tensor_args.h"
+#include "lua/tensor_methods.h"
 #include "math/broadcast.h"
 #include "math/matmul.h"
 

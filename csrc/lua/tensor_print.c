@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lua/tensor_type.h"
+#include "lua/tensor.h"
+#include "lua/tensor_methods.h"
 #include "math/elementwise.h"
 
 #define FULL 100 /* tensors of at most so many numbers are shown whole */

@@ -2,7 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "lua/tensor_type.h"
+#include "lua/tensor_args.h"
+#include "lua/tensor_methods.h"
 #include "math/elementwise.h"
 
 /*** @submodule cglow.Tensor */

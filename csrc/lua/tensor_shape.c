@@ -3,18 +3,11 @@
 #include <string.h>
 
 #include "lua/noreturn.h"
-#include "lua/tensor_type.h"
+#include "lua/tensor_args.h"
+#include "lua/tensor_methods.h"
 #include "math/elementwise.h"
 
 /*** @submodule cglow.Tensor */
-
-void tensor_push_sizes(lua_State *L, const Tensor *t) {
-  lua_createtable(L, t->ndim, 0);
-  for (int i = 0; i < t->ndim; i++) {
-    lua_pushinteger(L, (lua_Integer)t->dim[i]);
-    lua_rawseti(L, -2, i + 1);
-  }
-}
 
 /*** The shape; all of it is `t.shape`, too.
 @function Tensor:size

@@ -1,12 +1,12 @@
 /* Entry point of the module `cglow.mpi`, apart from the core, which knows of no MPI. */
-#include "mpi/module.h"
-
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "mpi/module_check.h"
+#include "mpi/module_transfers.h"
 #include "mpi/transfer.h"
 
 /***
@@ -29,36 +29,6 @@ because they would wait for it for ever.
 
 /* Key in the registry: room for the blocking sums. */
 static const char room_key = 0;
-
-/* ---- errors --------------------------------------------------------------- */
-
-static int raise(lua_State *L, int rc) {
-  char text[MPI_MAX_ERROR_STRING];
-  char call[64] = "";
-  int length = world_call_length();
-  memcpy(call, world.call, (size_t)(length < 63 ? length : 63));
-  world_error_text(rc, text);
-  return luaL_error(L, "cglow.mpi: %s on rank %d of %d: %s", call, world.rank, world.size,
-                    text);
-}
-
-void module_must(lua_State *L, int rc) {
-  if (rc != MPI_SUCCESS) raise(L, rc);
-}
-
-void module_check_open(lua_State *L) {
-  if (!world.open) luaL_error(L, "cglow.mpi: MPI has been closed");
-}
-
-/* A tensor up to date: its length is asked in Lua's way, which sees to that. */
-Tensor *module_check_tensor(lua_State *L, int arg) {
-  Tensor *t = luaL_checkudata(L, arg, TENSOR_TYPE);
-  luaL_callmeta(L, arg, "__len");
-  lua_pop(L, 1);
-  if (t->count > transfer_most())
-    luaL_argerror(L, arg, "a tensor of fewer than 2^31 numbers expected");
-  return t;
-}
 
 /* ---- who is there ---------------------------------------------------------- */
 

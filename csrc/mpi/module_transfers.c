@@ -1,8 +1,9 @@
-/* What the module `cglow.mpi` has of transfers: sums and gatherings that go on while
- * something else is computed. */
+/* Transfers of the module `cglow.mpi` in Lua. */
+#include "mpi/module_transfers.h"
+
 #include <lauxlib.h>
 
-#include "mpi/module.h"
+#include "mpi/module_check.h"
 #include "mpi/transfer.h"
 
 /*** @submodule cglow.mpi */

@@ -1,6 +1,6 @@
 /* The binding of flow layers (flow/flow.h): one class for each FlowOps. */
-#ifndef CGLOW_LUA_FLOW_H
-#define CGLOW_LUA_FLOW_H
+#ifndef CGLOW_LUA_FLOW_METHODS_H
+#define CGLOW_LUA_FLOW_METHODS_H
 
 #include "flow/flow.h"
 #include "lua/flow_object.h"

@@ -1,21 +1,11 @@
-/* What the files that bind tensors to Lua share. */
-#ifndef CGLOW_LUA_TENSOR_TYPE_H
-#define CGLOW_LUA_TENSOR_TYPE_H
+/* What the files that bind tensors share: checks of arguments, and arithmetic with
+ * dimensions. */
+#ifndef CGLOW_LUA_TENSOR_ARGS_H
+#define CGLOW_LUA_TENSOR_ARGS_H
 
-#include <lauxlib.h>
 #include <lua.h>
 
 #include "lua/tensor.h"
-
-/* Each file's methods, gathered by open_tensor; each table ends with a NULL. */
-extern const luaL_Reg tensor_make_functions[];
-extern const luaL_Reg tensor_shape_methods[], tensor_shape_functions[];
-extern const luaL_Reg tensor_math_methods[], tensor_math_metamethods[];
-extern const luaL_Reg tensor_reduce_methods[], tensor_matmul_methods[];
-extern const luaL_Reg tensor_bytes_methods[], tensor_bytes_functions[];
-
-/* __tostring */
-int tensor_tostring(lua_State *L);
 
 /* Push the sizes as a list. */
 void tensor_push_sizes(lua_State *L, const Tensor *t);

@@ -1,6 +1,6 @@
-/* What the files of the module `cglow.mpi` that see Lua share. */
-#ifndef CGLOW_MPI_MODULE_H
-#define CGLOW_MPI_MODULE_H
+/* Errors of the module `cglow.mpi`, and checks of what it is given. */
+#ifndef CGLOW_MPI_MODULE_CHECK_H
+#define CGLOW_MPI_MODULE_CHECK_H
 
 #include <lua.h>
 
@@ -13,8 +13,5 @@ void module_must(lua_State *L, int rc);
 void module_check_open(lua_State *L);
 /* The tensor at arg, up to date, of no more numbers than MPI can count. */
 Tensor *module_check_tensor(lua_State *L, int arg);
-
-/* Give the table on top of the stack the functions that begin transfers. */
-void module_add_transfers(lua_State *L);
 
 #endif

@@ -1,5 +1,5 @@
 /* Flow layers in Lua: one class for each FlowOps, with the same methods for all. */
-#include "lua/flow.h"
+#include "lua/flow_methods.h"
 
 #include <stdio.h>
 #include <string.h>
