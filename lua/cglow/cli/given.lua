@@ -1,4 +1,4 @@
---- Settings from elsewhere: of the run that `--resume` goes on with, or of a file that `--config`
+--- Settings from elsewhere: those of the run that is resumed, or of a file that the option "config"
 -- names, such as the config.json of another run.
 -- @module cglow.cli.given
 local command = require "cglow.cli.command"

@@ -387,9 +387,8 @@ end
 check.class("Dataset", Dataset, "fetch")
 
 --- Is this a data set?
--- @function is_dataset
 -- @param value
 -- @treturn boolean
-function M.is(value) return getmetatable(value) == meta end
+function M.is_dataset(value) return getmetatable(value) == meta end
 
 return M

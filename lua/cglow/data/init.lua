@@ -12,7 +12,7 @@ local notice = require "cglow.util.notice"
 
 local M = {
   Dataset = dataset.new,
-  is_dataset = dataset.is,
+  is_dataset = dataset.is_dataset,
   cache_dir = files.cache_dir,
   transform = require "cglow.data.transform",
   sample_dir = require "cglow.data.sample_dir",
