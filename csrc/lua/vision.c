@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "image/augment.h"
 #include "image/consensus.h"
+#include "image/ssim.h"
 #include "image/depth_fusion.h"
 #include "image/inpaint.h"
 #include "image/slic.h"
@@ -266,6 +267,34 @@ static int vision_augment(lua_State *L) {
   return 1;
 }
 
+/* ssim(a, b, peak) → the mean over the planes of two pictures: see image/ssim.h. */
+static int vision_ssim(lua_State *L) {
+  const Tensor *a = tensor_check(L, 1), *b = tensor_check(L, 2);
+  double peak = luaL_checknumber(L, 3), sum = 0;
+  if (!(peak > 0 && isfinite(peak)))
+    luaL_argerror(L, 3,
+                  lua_pushfstring(L, "a peak above 0 expected, got %f", (LUAI_UACNUMBER)peak));
+  if (!tensor_same_shape(a, b))
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "a tensor of shape %s expected, got %s",
+                                  tensor_push_shape(L, a->ndim, a->dim),
+                                  tensor_push_shape(L, b->ndim, b->dim)));
+  if (a->ndim < 2 || a->ndim > 3 || a->dim[a->ndim - 2] < SSIM_WINDOW ||
+      a->dim[a->ndim - 1] < SSIM_WINDOW)
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "a picture of at least %dx%d pixels expected, got %s",
+                                  SSIM_WINDOW, SSIM_WINDOW,
+                                  tensor_push_shape(L, a->ndim, a->dim)));
+  size_t height = a->dim[a->ndim - 2], width = a->dim[a->ndim - 1];
+  size_t planes = a->count / (height * width);
+  double *work = lua_newuserdatauv(L, SSIM_WORK(width) * sizeof *work, 0);
+  for (size_t c = 0; c < planes; c++)
+    sum += ssim(a->data + c * height * width, b->data + c * height * width, height, width,
+                peak, work);
+  lua_pushnumber(L, sum / (double)planes);
+  return 1;
+}
+
 /* consensus(masks M×H×W) → votes H×W, least: see image/consensus.h. */
 static int vision_consensus(lua_State *L) {
   Tensor *masks = tensor_check_shape(L, 1, 3, (size_t[]){0, 0, 0});
@@ -282,6 +311,7 @@ static int vision_consensus(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"augment", vision_augment},
                                      {"consensus", vision_consensus},
+                                     {"ssim", vision_ssim},
                                      {"slic", vision_slic},
                                      {"fill_median", vision_fill_median},
                                      {"fill_diffusion", vision_fill_diffusion},

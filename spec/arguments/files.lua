@@ -135,6 +135,8 @@ return {
     end } } },
   { "core.vision.fuse", K.tensor({ 2, 6, 8 }, { { 6, 8 } }), K.tensor({ 6, 8 }, { { 6, 7 }, { 2, 6, 8 } }), positive,
     count },
+  { "core.vision.ssim", K.tensor({ 3, 12, 12 }, { { 12 }, { 3, 10, 12 } }), K.tensor({ 3, 12, 12 }, { { 3, 12, 13 } }),
+    K.num(1, { 0, -1 }) },
   { "core.vision.consensus", K.tensor({ 3, 6, 8 }, { { 6, 8 }, { 1, 3, 6, 8 } }) },
   { "core.vision.augment", planes, K.tensor({ 3, 6, 8 }, { { 6, 8 }, { 3, 6, 7 } }), K.word "image", numbers(6),
     K.optional(K.tensor({ 3 }, { { 2 }, { 3, 1 } })), K.optional(K.tensor({ 3 }, { { 2 } })),

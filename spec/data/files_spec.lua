@@ -83,7 +83,7 @@ describe("a split of one's own making", function()
       end
     end
     local function note(f) return sets.notes(function() assert(f()) assert(f()) end) end
-    assert.same({dir .. " has no train.txt: of its 20 pairs 16 are taken for train, 4 for valid, by their names"},
+    assert.same({dir .. " has no train.txt: of the 20 pairs 16 are taken for train, 4 for valid, by their names"},
       note(function() return data.pairs(dir, {split = "train"}) end))
     assert.same({dir .. " has no train.txt, valid.txt and test.txt: of its 20 photos 15 are taken for train, "
       .. "2 for valid, 3 for test, by their names"}, note(function() return data.horses(dir) end))
@@ -111,6 +111,15 @@ describe("CelebA's list", function()
     end)
     assert.same({("%s/list_eval_partition.csv lists 5 photos, of which 4 are here; 1 photos here are in no list "
       .. "and are passed over"):format(dir)}, notes)
+  end)
+
+  it("names each photo once, and says nothing of strangers where there are none", function()
+    photos("png", 2)
+    sets.write(dir .. "/list_eval_partition.txt", "000001.jpg 0\n000002.jpg 0\n000003.jpg 0\n")
+    assert.same({dir .. "/list_eval_partition.txt lists 3 photos, of which 2 are here"},
+      (sets.notes(function() assert.equal(2, #assert(data.celeba(dir, {split = "train"}))) end)))
+    sets.write(dir .. "/list_eval_partition.txt", "000001.jpg 0\n000002.jpg 0\n000001.png 1\n")
+    assert.matches("list_eval_partition.txt: 000001.png is listed twice", select(2, data.celeba(dir)))
   end)
 
   it("is of photos that are aligned: others need 'crop'", function()

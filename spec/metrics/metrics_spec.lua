@@ -276,3 +276,108 @@ describe("metrics of samples", function()
       "score must be a function, got 3")
   end)
 end)
+
+describe("Dice's coefficient", function()
+  it("is twice what both have over what each has", function()
+    local c = metrics.confusion(3)
+    c:add(tensor {{1, 1, 2, 2, 3}}, tensor {{1, 2, 2, 2, 2}})
+    assert.equal(2 * 1 / (2 + 1), c:dice(1))
+    assert.equal(2 * 2 / (2 + 4), c:dice(2))
+    assert.equal(0, c:dice(3))
+    assert.near((2 / 3 + 2 / 3 + 0) / 3, c:mean_dice(), 1e-15)
+    local none = metrics.confusion(2)
+    none:add(tensor {{1}}, tensor {{1}})
+    assert.is_true(none:dice(2) ~= none:dice(2))
+    assert.equal(1, none:mean_dice())
+    assert.is_true(metrics.confusion(2):mean_dice() ~= metrics.confusion(2):mean_dice())
+  end)
+end)
+
+describe("pixels of the label that is ignored", function()
+  it("count nowhere", function()
+    local all, some = metrics.confusion(2), metrics.confusion(2, {ignore = 256})
+    all:add(tensor {{1, 2, 2}}, tensor {{1, 1, 2}})
+    some:add(tensor {{1, 2, 2, 1, 2}}, tensor {{1, 1, 2, 256, 256}})
+    assert.same(all.counts, some.counts)
+    assert.same({all:pixel_accuracy(), all:mean_iou(), all:image_iou(), all:dice(2)},
+      {some:pixel_accuracy(), some:mean_iou(), some:image_iou(), some:dice(2)})
+  end)
+
+  it("may fill a whole image, which then is none", function()
+    local c = metrics.confusion(2, {ignore = 0})
+    c:add(tensor {{{1, 2}}, {{1, 2}}}, tensor {{{0, 0}}, {{1, 1}}})
+    assert.equal(1, c.images)
+    assert.equal(0.25, c:image_iou()) -- (1/2 + 0)/2
+  end)
+
+  it("are no classes, and are an error where nothing is ignored", function()
+    assert.error_matches(function() metrics.confusion(2, {ignore = 2}) end,
+      "option 'ignore' must be none of the labels 1 to 2, got 2")
+    assert.error_matches(function() metrics.confusion(2):add(tensor {{1}}, tensor {{0}}) end, "others in truth")
+    assert.error_matches(function() metrics.confusion(2, {ignore = 0}):add(tensor {{1}}, tensor {{3}}) end,
+      "others in truth")
+    assert.error_matches(function() metrics.confusion(2, {ignore = 0}):add(tensor {{3}}, tensor {{1}}) end, "others")
+  end)
+end)
+
+describe("metrics.ssim", function()
+  -- The definition, window by window, weight by weight.
+  local function by_definition(a, b, peak)
+    local height, width, sum = a:size(1), a:size(2), 0
+    local p, q = a:totable(), b:totable()
+    local c1, c2 = (0.01 * peak) ^ 2, (0.03 * peak) ^ 2
+    for y = 0, height - 11 do
+      for x = 0, width - 11 do
+        local w, ma, mb = 0, 0, 0
+        local function each(f)
+          for i = 0, 10 do
+            for j = 0, 10 do
+              local at = (y + i) * width + x + j + 1
+              f(math.exp(-((i - 5) ^ 2 + (j - 5) ^ 2) / (2 * 1.5 ^ 2)), p[at], q[at])
+            end
+          end
+        end
+        each(function(g, u, v) w, ma, mb = w + g, ma + g * u, mb + g * v end)
+        ma, mb = ma / w, mb / w
+        local va, vb, ab = 0, 0, 0
+        each(function(g, u, v)
+          va, vb, ab = va + g * (u - ma) ^ 2, vb + g * (v - mb) ^ 2, ab + g * (u - ma) * (v - mb)
+        end)
+        sum = sum + (2 * ma * mb + c1) * (2 * ab / w + c2) / ((ma ^ 2 + mb ^ 2 + c1) * ((va + vb) / w + c2))
+      end
+    end
+    return sum / ((height - 10) * (width - 10))
+  end
+
+  it("is what the paper defines", function()
+    local rng = core.Rng(5)
+    for _, size in ipairs {{11, 11}, {13, 24}, {30, 12}} do
+      local a = rng:uniform(size[1], size[2])
+      for _, b in ipairs {rng:uniform(size[1], size[2]), a + rng:normal(size[1], size[2]) * 0.1, a * 0, a * -1} do
+        -- both sum in double precision; variances lose digits as means grow
+        assert.near(by_definition(a, b, 1), metrics.ssim(a, b), 1e-11)
+        assert.near(by_definition(a, b, 7), metrics.ssim(a, b, {peak = 7}), 1e-11)
+        assert.near(metrics.ssim(a, b), metrics.ssim(b, a), 1e-12)
+      end
+    end
+  end)
+
+  it("is 1 for equal images, and the mean over channels", function()
+    local a, b = core.Rng(1):uniform(3, 20, 16), core.Rng(2):uniform(3, 20, 16)
+    assert.near(1, metrics.ssim(a, a), 1e-12)
+    assert.near(1, metrics.ssim(a * 0, a * 0), 1e-12)
+    local sum = 0
+    for c = 1, 3 do sum = sum + metrics.ssim(a[c], b[c]) end
+    assert.near(sum / 3, metrics.ssim(a, b), 1e-12)
+  end)
+
+  it("refuses what it is not for", function()
+    local a = core.ones(3, 12, 12)
+    for _, case in ipairs {
+      {"b must be a tensor of shape 3x12x12, got 3x12x13", function() metrics.ssim(a, core.ones(3, 12, 13)) end},
+      {"at least 11×11 pixels, got 3x10x12", function() metrics.ssim(core.ones(3, 10, 12), core.ones(3, 10, 12)) end},
+      {"at least 11×11 pixels, got 12", function() metrics.ssim(core.ones(12), core.ones(12)) end},
+      {"option 'peak' must be a number > 0", function() metrics.ssim(a, a, {peak = 0}) end},
+    } do assert.error_matches(case[2], case[1]) end
+  end)
+end)

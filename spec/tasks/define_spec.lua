@@ -51,7 +51,8 @@ describe("task.define", function()
   -- The truth of each kind and what is shown of it.
   local TRUTHS <const> = {
     mask = {core.tensor {{{0, 1}, {1, 0}}}, {iou = 1, dice = 1, foreground_iou = 1, image_iou = 1}},
-    labels = {core.tensor {{{1, 0}, {0, 0}}, {{0, 1}, {0, 0}}, {{0, 0}, {1, 1}}}, {iou = 1, pixel_accuracy = 1}},
+    labels = {core.tensor {{{1, 0}, {0, 0}}, {{0, 1}, {0, 0}}, {{0, 0}, {1, 1}}},
+      {iou = 1, dice = 1, pixel_accuracy = 1}},
     image = {core.full({3, 2, 2}, 0.25), {psnr = 100, perfect = 1}},
   }
   for kind, case in pairs(TRUTHS) do
@@ -68,6 +69,13 @@ describe("task.define", function()
       assert.is_string(task.notes)
     end)
   end
+
+  it("measures the structure of pictures that are large enough", function()
+    local task = made {kind = "image"}
+    local score, y = task.score(), core.Rng(1):uniform(3, 16, 16)
+    score:add(y, y * 0.5, {})
+    assert.near(require("cglow.metrics").ssim(y, y * 0.5), score:result().ssim, 1e-12)
+  end)
 
   it("counts Dice of the foreground", function()
     local task = made {kind = "mask"}

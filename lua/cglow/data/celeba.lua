@@ -37,8 +37,8 @@ end
 
 local function say_partial(path, listed, found, count)
   if found == listed and found == count then return end
-  files.notify_once(("%s lists %d photos, of which %d are here; %d photos here are in no list and are passed over")
-    :format(path, listed, found, count - found))
+  local strangers = count > found and ("; %d photos here are in no list and are passed over"):format(count - found)
+  files.notify_once(("%s lists %d photos, of which %d are here%s"):format(path, listed, found, strangers or ""))
 end
 
 -- Photos of a part that are there; a part of the download is as good as all of it.
@@ -46,11 +46,13 @@ end
 local function from_partition(path, split, names)
   local rows, message = files.read_list(path, 2, {commas = path:find "%.csv$" ~= nil, titles = "image_id"})
   if not rows then return nil, message end
-  local there, part, found = {}, {}, 0
+  local there, part, found, seen = {}, {}, 0, {}
   for _, name in ipairs(names) do there[files.stem(name)] = name end
   for _, row in ipairs(rows) do
     if not PART[row[2]] then return nil, ("%s: part '%s' of %s is none of 0, 1, 2"):format(path, row[2], row[1]) end
     local name = there[files.stem(row[1])]
+    if name and seen[name] then return nil, ("%s: %s is listed twice"):format(path, row[1]) end
+    seen[name or ""] = true
     found = found + (name and 1 or 0)
     if name and PART[row[2]] == split then part[#part + 1] = name end
   end

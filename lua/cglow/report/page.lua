@@ -20,7 +20,8 @@ local DASH = "\u{2013}"
 
 local TITLES = {
   nll = "Negative log-likelihood", iou = "Mean IoU over the classes", foreground_iou = "IoU of the foreground",
-  image_iou = "Mean IoU of single images", psnr = "PSNR in dB",
+  image_iou = "Mean IoU of single images", psnr = "PSNR in dB", ssim = "Structural similarity (SSIM)",
+  dice = "Dice coefficient",
   pixel_accuracy = "Pixel accuracy", superpixel_accuracy = "Super-pixel accuracy",
 }
 

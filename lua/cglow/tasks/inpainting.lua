@@ -56,7 +56,7 @@ local HEAD_SCALE <const> = 4
 local WHOLE_DB <const> = 10 * math.log(4, 10)
 
 local function score()
-  local block = shared.psnr_score()
+  local block = shared.image_score()
   return {
     add = block.add,
     result = function()
@@ -225,7 +225,7 @@ return require("cglow.tasks.define").define {
   end,
   decide = block_of,
   score = score,
-  notes = "psnr: of the hidden block, psnr_whole: of the picture around it as well; dB for a peak of 1"
+  notes = "psnr, ssim: of the hidden block, psnr_whole: of the picture around it as well; dB for a peak of 1"
     .. shared.psnr_note,
   show_input = function(sample) return with_centre(sample.x, centre_of(sample.x) * 0) end,
   show = function(y, sample) return with_centre(sample.x, block_of(y, sample)) end,

@@ -33,10 +33,9 @@ local function mask_score()
   return {
     add = function(_, answer, truth) confusion:add(answer, truth) end,
     result = function()
-      local foreground = confusion:foreground_iou()
       return {
-        iou = confusion:mean_iou(), foreground_iou = foreground, image_iou = confusion:image_iou(),
-        dice = 2 * foreground / (1 + foreground), -- of the same counts
+        iou = confusion:mean_iou(), foreground_iou = confusion:foreground_iou(), image_iou = confusion:image_iou(),
+        dice = confusion:dice(2),
       }
     end,
   }
@@ -113,7 +112,9 @@ local function label_score(classes)
   local confusion = metrics.confusion(classes)
   return {
     add = function(_, answer, truth) confusion:add(answer, truth) end,
-    result = function() return {pixel_accuracy = confusion:pixel_accuracy(), iou = confusion:mean_iou()} end,
+    result = function()
+      return {pixel_accuracy = confusion:pixel_accuracy(), iou = confusion:mean_iou(), dice = confusion:mean_dice()}
+    end,
   }
 end
 
@@ -126,7 +127,7 @@ function kinds.labels(task)
     y = classes, augment_y = "labels", decide = metrics.argmax, values = function(y) return y end, channels = classes,
     values_each = function(y) return one_hot(metrics.argmax(y), classes) end,
     score = function() return label_score(classes) end,
-    notes = "iou: the mean over the labels, from the counts of all images",
+    notes = "iou, dice: the means over the labels, from the counts of all images",
     rate = function(answer, truth) return metrics.confusion(classes):add(answer, truth):pixel_accuracy() end,
     show = function(y) return paint(metrics.argmax(y)) end, show_answer = paint,
     finish = function(values)
@@ -154,8 +155,8 @@ function kinds.image(task)
   return {
     y = 3, augment_y = "image", decide = in_range, values = function(y, sample) return task.decide(y, sample) end,
     channels = channels,
-    score = function() return shared.psnr_score() end,
-    notes = "psnr: dB for a peak of 1, averaged over the images" .. shared.psnr_note,
+    score = shared.image_score,
+    notes = "psnr: dB for a peak of 1, averaged over the images, as is ssim" .. shared.psnr_note,
     rate = function(answer, truth) return shared.psnr(answer, truth) end,
     show = function(y, sample) return task.decide(y, sample) end, show_answer = function(answer) return answer end,
     finish = function(values, picture)

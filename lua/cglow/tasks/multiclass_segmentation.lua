@@ -19,7 +19,7 @@ local function score()
     end,
     result = function()
       return {
-        pixel_accuracy = confusion:pixel_accuracy(), iou = confusion:mean_iou(),
+        pixel_accuracy = confusion:pixel_accuracy(), iou = confusion:mean_iou(), dice = confusion:mean_dice(),
         superpixel_accuracy = all > 0 and right / all or nil,
       }
     end,

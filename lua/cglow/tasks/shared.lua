@@ -80,4 +80,24 @@ function M.psnr_score(masked)
   }
 end
 
+local WINDOW <const> = 11 -- pixels, of metrics.ssim
+
+--- A score of pictures: the means of PSNR and, of those that the window fits into, of SSIM.
+-- @treturn table an object as a task's `score` gives
+function M.image_score()
+  local psnr, sum, count = M.psnr_score(), 0, 0
+  return {
+    add = function(_, answer, truth, sample)
+      psnr:add(answer, truth, sample)
+      if math.min(answer:size(2), answer:size(3)) < WINDOW then return end
+      sum, count = sum + metrics.ssim(answer, truth), count + 1
+    end,
+    result = function()
+      local result = psnr:result()
+      result.ssim = count > 0 and sum / count or nil
+      return result
+    end,
+  }
+end
+
 return M

@@ -5,19 +5,12 @@
 local check = require "cglow.util.check"
 local core = require "cglow.core"
 local options = require "cglow.util.options"
+local same_shape = require "cglow.metrics.same_shape"
 
 local M = {}
 
 local POSITIVE = {type = "integer", min = 1}
 local MOST_CLASSES <const> = 4096
-
-local function same_shape(fname, index, name, t, like, up)
-  options.arg(fname, index, name, t, "tensor", 1 + (up or 0))
-  local got, want = table.concat(t:size(), "x"), table.concat(like:size(), "x")
-  if got ~= want then
-    error(("%s: %s must be a tensor of shape %s, got %s"):format(fname, name, want, got), 3 + (up or 0))
-  end
-end
 
 -- ---- from outputs to labels ----------------------------------------------
 
@@ -77,131 +70,16 @@ end
 
 -- ---- segmentation --------------------------------------------------------
 
-local Confusion = {}
-Confusion.__index = Confusion
-Confusion.__name = "cglow.Confusion"
-
 --- Counts of predicted against true labels, over any number of images.
+-- @function confusion
 -- @tparam integer classes
+-- @tparam[opt] table opts `ignore`: a label that is none of the classes, such as 0 or 256; pixels
+-- whose true label it is count nowhere, whatever was predicted there
 -- @treturn Confusion
 -- @usage local c = metrics.confusion(2)
 -- c:add(metrics.binarise(prediction), metrics.binarise(sample.y))
 -- print(c:mean_iou())
-function M.confusion(classes)
-  classes = options.arg("metrics.confusion", 1, "classes", classes, {type = "integer", min = 2, max = MOST_CLASSES})
-  local counts = {}
-  for truth = 1, classes do
-    counts[truth] = {}
-    for pred = 1, classes do counts[truth][pred] = 0 end
-  end
-  return setmetatable({classes = classes, counts = counts, images = 0, iou_sum = 0.0}, Confusion)
-end
-
--- counts[true label][predicted label] of one image.
-local function count(classes, pred, truth)
-  local counts, total = {}, 0
-  for t = 1, classes do
-    counts[t] = {}
-    local here = truth:eq(t)
-    for p = 1, classes do
-      counts[t][p] = math.tointeger(pred:eq(p):mul(here):sum())
-      total = total + counts[t][p]
-    end
-  end
-  return counts, total
-end
-
--- Intersection over union of one class; nil when no pixel has or gets it.
-local function iou_of(counts, class)
-  local both, either = counts[class][class], -counts[class][class]
-  for other = 1, #counts do either = either + counts[class][other] + counts[other][class] end
-  if either == 0 then return nil end
-  return both / either
-end
-
--- Over the classes that occur.
-local function mean_iou(counts)
-  local sum, n = 0, 0
-  for class = 1, #counts do
-    local iou = iou_of(counts, class)
-    if iou then sum, n = sum + iou, n + 1 end
-  end
-  return n > 0 and sum / n or 0 / 0
-end
-
-local function add_image(self, pred, truth)
-  local counts, total = count(self.classes, pred, truth)
-  if total ~= truth:count() then
-    error(("Confusion:add: labels must be integers from 1 to %d, got %s"):format(self.classes,
-      (truth:min() < 1 or truth:max() > self.classes) and "others in truth" or "others in pred or truth"), 3)
-  end
-  for t, row in ipairs(counts) do
-    for p, n in ipairs(row) do self.counts[t][p] = self.counts[t][p] + n end
-  end
-  self.images, self.iou_sum = self.images + 1, self.iou_sum + mean_iou(counts)
-end
-
---- Count one image, or several.
--- @tparam Tensor pred labels, H×W or N×H×W
--- @tparam Tensor truth labels, of the same shape
--- @treturn Confusion itself
-function Confusion:add(pred, truth)
-  options.arg("Confusion:add", 1, "pred", pred, "tensor")
-  same_shape("Confusion:add", 2, "truth", truth, pred)
-  if truth:dim() ~= 3 then
-    add_image(self, pred, truth)
-    return self
-  end
-  for i = 1, #truth do add_image(self, pred[i], truth[i]) end
-  return self
-end
-
---- Intersection over union of one class, from the counts of all images.
--- @tparam integer class
--- @treturn number NaN when no pixel has or gets that label
-function Confusion:iou(class)
-  class = options.arg("Confusion:iou", 1, "class", class, {type = "integer", min = 1, max = self.classes})
-  return iou_of(self.counts, class) or 0 / 0
-end
-
---- Mean of the classes' intersection over union, from the counts of all images:
--- the paper's measure for binary segmentation. Classes that never occur do not count.
-function Confusion:mean_iou() return mean_iou(self.counts) end
-
---- Intersection over union of class 2 of 2.
-function Confusion:foreground_iou()
-  if self.classes ~= 2 then
-    error(("Confusion:foreground_iou: is for 2 classes, not %d"):format(self.classes), 2)
-  end
-  return self:iou(2)
-end
-
---- Mean over images of each image's own mean IoU (over the classes that occur in it).
-function Confusion:image_iou() return self.iou_sum / self.images end
-
---- Share of pixels with the right label.
-function Confusion:pixel_accuracy()
-  local right, all = 0, 0
-  for t, row in ipairs(self.counts) do
-    for p, n in ipairs(row) do
-      right, all = right + (t == p and n or 0), all + n
-    end
-  end
-  return right / all
-end
-
-function Confusion:__tostring()
-  local lines = {("cglow.Confusion of %d images, rows = truth, columns = predicted"):format(self.images)}
-  for _, row in ipairs(self.counts) do
-    local cells = {}
-    for p, n in ipairs(row) do cells[p] = ("%10d"):format(n) end
-    lines[#lines + 1] = table.concat(cells)
-  end
-  lines[#lines + 1] = ("mean IoU %.4f, pixel accuracy %.4f"):format(self:mean_iou(), self:pixel_accuracy())
-  return table.concat(lines, "\n")
-end
-
-check.class("Confusion", Confusion, "counts")
+M.confusion = require "cglow.metrics.confusion"
 
 -- super-pixel → its most frequent label, the smallest of equals.
 local function majorities(labels, superpixels)
@@ -283,6 +161,28 @@ function M.psnr(a, b, opts)
   check_mask("metrics.psnr", o.mask, a)
   local sum, n = squared_error(a, b, o.mask)
   return 10 * math.log(o.peak ^ 2 * n / sum, 10)
+end
+
+local SSIM = {peak = {type = "number", default = 1, above = 0}}
+local WINDOW <const> = 11
+
+--- Structural similarity of two images (Wang, Bovik, Sheikh & Simoncelli 2004, equation 13): an
+-- 11×11 Gaussian window of σ = 1.5, constants 0.01 and 0.03, the mean over all places where
+-- the window lies inside the image, and over the channels.
+-- @tparam Tensor a C×H×W or H×W, at least 11×11 pixels
+-- @tparam Tensor b of the same shape
+-- @tparam[opt] table opts `peak` = 1: the largest value there can be
+-- @treturn number at most 1, which equal images have
+function M.ssim(a, b, opts)
+  options.arg("metrics.ssim", 1, "a", a, "tensor")
+  same_shape("metrics.ssim", 2, "b", b, a)
+  local o = options.check("metrics.ssim", opts, SSIM)
+  local dims = a:dim()
+  if dims < 2 or dims > 3 or math.min(a:size(dims), a:size(dims - 1)) < WINDOW then
+    error(("metrics.ssim: a must be C×H×W or H×W of at least %d×%d pixels, got %s"):format(WINDOW, WINDOW,
+      table.concat(a:size(), "x")), 2)
+  end
+  return core.vision.ssim(a, b, o.peak)
 end
 
 -- ---- densities and samples -----------------------------------------------
