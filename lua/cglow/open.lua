@@ -16,6 +16,7 @@ local known = require "cglow.tasks.known"
 local lfs = require "lfs"
 local Model = require "cglow.model"
 local options = require "cglow.util.options"
+local paths = require "cglow.util.path"
 local pipeline = require "cglow.tasks.pipeline"
 local runfolder = require "cglow.run.folder"
 local scores = require "cglow.tasks.scores"
@@ -96,7 +97,8 @@ local function drawer(self, changes)
 end
 
 --- The answer for a picture of any size.
--- @tparam string|Tensor picture a path, the bytes of a PNG, JPEG or PNM file, or C×H×W numbers in [0, 1]
+-- @tparam string|Tensor picture a path, the bytes of a file that `cglow.image` reads, or C×H×W numbers
+-- in [0, 1]
 -- @tparam[opt] table opts `mask`: path of the hole's mask, for inpainting; `sigma`: of the noise, of 255, for
 -- denoising, where it is not that of the training
 -- @treturn[1] table of the picture's height and width: `answer` (a mask, H×W of 0 and 1; labels from 0 on,
@@ -166,7 +168,8 @@ check.class("Pipeline", Pipeline, "task")
 
 --- Open a trained model.
 -- @function open
--- @string path a run folder, of which the best model is taken, or a model file
+-- @string[opt] path a run folder, of which the best model is taken, or a model file; the small pretrained
+-- model that comes along when absent (data/README.md says what it knows)
 -- @tparam[opt] table opts how predictions are made; by default as the run has it:
 --
 -- * `samples` (10), `temperature` (1), or `centre` = true: one pass at the centre of the latents
@@ -178,8 +181,10 @@ check.class("Pipeline", Pipeline, "task")
 -- @treturn[2] string message
 -- @treturn[2] ?integer code
 return function(path, opts)
-  options.arg("cglow.open", 1, "path", path, {type = "string", path = true})
-  local o = options.check("cglow.open", opts, OPTIONS)
+  options.arg("cglow.open", 1, "path", path, {type = "string", path = true, optional = true})
+  local o, missing = options.check("cglow.open", opts, OPTIONS), nil
+  if not path then path, missing = paths.pretrained() end
+  if not path then return nil, missing end
   local file, about, code = find(path)
   if not file then return nil, about, code end
   local model, _, metadata = Model.load(file)

@@ -240,7 +240,7 @@ local rows = {
     function() return { [m:parameters()[1].name] = core.zeros(1) } end } }), metadata = K.list {} }, self = same },
   { "cglow.precision", K.optional(K.word "fp32") },
   { "cglow.load", dir, K.optional(K.list {}) },
-  { "cglow.open", dir, K.optional(K.opts { samples = K.int(2, 1, 4096), temperature = K.num(1, { -1 }),
+  { "cglow.open", K.optional(dir), K.optional(K.opts { samples = K.int(2, 1, 4096), temperature = K.num(1, { -1 }),
     centre = boolean, mirror = boolean, consensus = boolean, seed = K.int(1, 0), task = K.list {} }) },
   { "Pipeline:predict", picture, K.optional(K.opts { mask = K.str("m.png", { "a\0b" }, true), sigma = sigma }),
     self = opened },

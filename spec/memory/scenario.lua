@@ -110,7 +110,9 @@ M.stages[#M.stages + 1] = {name = "open", prepare = function(w)
     encoder = {channels = {2, 2}}, coupling = {width = 2}}
   assert(pair:save(path, {metadata = {cell_width = "1",
     task = '{"name": "pairs", "settings": {"kind": "mask", "samples": 2}}'}}))
-  return assert(cglow.open(path))
+  local opened = assert(cglow.open(path))
+  os.remove(path)
+  return opened
 end, run = function(_, opened)
   local picture = cglow.Rng(7):uniform(3, 9, 12)
   local said = assert(opened:predict(picture))
