@@ -18,7 +18,7 @@ typedef struct Matrices {
 } Matrices;
 
 /* Pixels that one piece of work multiplies. */
-#define PIXEL_BLOCK 1024
+#define PIXEL_BLOCK 256
 
 /* Doubles of scratch for each thread of factor. */
 static size_t factor_scratch(size_t c) {

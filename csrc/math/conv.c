@@ -6,18 +6,20 @@
 #include "base/size.h"
 #include "base/threads.h"
 #include "math/conv_few.h"
+#include "math/conv_tiles.h"
 #include "math/conv_winograd.h"
 #include "math/elementwise.h"
 #include "math/gemm.h"
 
-/* Columns that one piece of work handles: enough to keep a GEMM busy, few
- * enough that its operands stay in the second-level cache. */
-#define TILE_COLUMNS 256
 /* Weight gradients are summed in this many fixed parts, then joined in order,
  * so that the sum does not depend on the number of threads. */
 #define GRADIENT_PARTS 8
-/* Channels of an input's gradient that are formed and added together. */
+/* Channels of an input's gradient that are formed and added together, and the fewest
+ * where threads would have nothing to do. */
 #define SOME_CHANNELS ((size_t)16)
+#define FEW_CHANNELS ((size_t)4)
+/* Rows of a product that repay making its columns, where tiles are too few. */
+#define LEAST_CHANNELS ((size_t)16)
 
 /* As much scratch as this is not to be had; sums and products of a few such
  * sizes do not overflow. */
@@ -29,51 +31,6 @@ size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t pad) {
   size_t padded = in + 2 * pad;
   return kernel == 0 || stride == 0 || padded < kernel ? 0
                                                        : (padded - kernel) / stride + 1;
-}
-
-/* Work is cut into tiles of whole output rows.  In the (C, N, H, W) layout a
- * tile may span samples; otherwise each sample is cut on its own. */
-typedef struct Tiling {
-  size_t ow, rows_per_tile, rows_per_block, blocks, tiles_per_block;
-} Tiling;
-
-static Tiling tile(const Act *out) {
-  Tiling t;
-  t.ow = out->w;
-  t.blocks = act_batch_contiguous(out) ? 1 : out->n;
-  t.rows_per_block = (t.blocks == 1 ? out->n : 1) * out->h;
-  t.rows_per_tile = TILE_COLUMNS / out->w;
-  if (t.rows_per_tile > t.rows_per_block) t.rows_per_tile = t.rows_per_block;
-  if (t.rows_per_tile == 0) t.rows_per_tile = 1;
-  t.tiles_per_block = (t.rows_per_block + t.rows_per_tile - 1) / t.rows_per_tile;
-  return t;
-}
-
-/* Tiles small enough that each thread has several; for sums that no cut changes. */
-static Tiling tile_for(const Act *out, int threads) {
-  Tiling t = tile(out);
-  size_t pieces = 2 * (size_t)threads, rows = act_pixels(out) / pieces / t.ow;
-  size_t least = max_size(PANEL / t.ow, 1);
-  if (threads > 1 && rows < t.rows_per_tile)
-    t.rows_per_tile = min_size(max_size(rows, least), t.rows_per_tile);
-  t.tiles_per_block = (t.rows_per_block + t.rows_per_tile - 1) / t.rows_per_tile;
-  return t;
-}
-
-static inline size_t tile_count(const Tiling *t) {
-  return t->blocks * t->tiles_per_block;
-}
-
-/* Tile i covers `rows` rows from row0, counted over all samples; returns where
- * its pixels start within a channel of out. */
-static inline size_t tile_at(const Tiling *t, const Act *out, size_t i, size_t *row0,
-                             size_t *rows) {
-  size_t block = i / t->tiles_per_block, within = i % t->tiles_per_block;
-  size_t first = within * t->rows_per_tile;
-  *row0 = block * t->rows_per_block + first;
-  *rows = t->rows_per_block - first;
-  if (*rows > t->rows_per_tile) *rows = t->rows_per_tile;
-  return block * out->ns + first * t->ow;
 }
 
 static inline size_t kernel_size(const ConvGeometry *g, size_t c) {
@@ -171,12 +128,14 @@ static void zero_planes(const Act *a, size_t n) {
 static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
                                const Act *din, real *scratch, int threads) {
   size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c), kk = g->kh * g->kw;
-  size_t blocks = (din->c + SOME_CHANNELS - 1) / SOME_CHANNELS;
+  size_t most = SOME_CHANNELS;
+  while (most > FEW_CHANNELS && din->c * dout->n < most * (size_t)threads) most /= 2;
+  size_t blocks = (din->c + most - 1) / most;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index i = 0; i < (Index)(blocks * dout->n); i++) {
-    size_t n = (size_t)i / blocks, c = (size_t)i % blocks * SOME_CHANNELS;
-    real *cols = scratch + (size_t)omp_get_thread_num() * SOME_CHANNELS * kk * pixels;
-    Act some = act_channels(din, c, min_size(din->c - c, SOME_CHANNELS));
+    size_t n = (size_t)i / blocks, c = (size_t)i % blocks * most;
+    real *cols = scratch + (size_t)omp_get_thread_num() * most * kk * pixels;
+    Act some = act_channels(din, c, min_size(din->c - c, most));
     gemm(g->precision, TRANS, NO_TRANS, some.c * kk, pixels, dout->c, weight + c * kk, k,
          act_plane(dout, n, 0), dout->cs, NULL, cols, pixels);
     zero_planes(&some, n);
@@ -198,6 +157,12 @@ static void narrow_forward(const Act *in, const real *weight, const real *bias,
   for (size_t n = 0; bias != NULL && n < out->n; n++)
     for (size_t o = 0; o < out->c; o++)
       add_number(act_plane(out, n, o), bias[o], out->h * out->w);
+}
+
+/* Output channels of a piece of work: all, unless threads would have nothing to do. */
+static size_t channels_of_piece(size_t channels, size_t tiles, int threads) {
+  size_t blocks = tiles >= (size_t)threads ? 1 : (size_t)threads / max_size(tiles, 1);
+  return max_size((channels + blocks - 1) / blocks, LEAST_CHANNELS);
 }
 
 void conv_forward(const Act *in, const real *weight, const real *bias,
@@ -225,15 +190,17 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
   Tiling t = tile_for(out, threads);
   size_t k = kernel_size(g, in->c);
   size_t stride = k * t.rows_per_tile * t.ow;
-  Index tiles = (Index)tile_count(&t);
+  size_t tiles = tile_count(&t), some = channels_of_piece(out->c, tiles, threads);
+  size_t blocks = (out->c + some - 1) / some;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index i = 0; i < tiles; i++) {
-    size_t row0, rows, ld;
-    size_t at = tile_at(&t, out, (size_t)i, &row0, &rows), n = rows * t.ow;
+  for (Index i = 0; i < (Index)(tiles * blocks); i++) {
+    size_t row0, rows, ld, o = (size_t)i % blocks * some;
+    size_t at = tile_at(&t, out, (size_t)i / blocks, &row0, &rows), n = rows * t.ow;
     real *buf = scratch + (size_t)omp_get_thread_num() * (threads > 1 ? stride : 0);
     const real *b = tile_columns(in, g, out, row0, rows, buf, &ld);
-    gemm(g->precision, NO_TRANS, NO_TRANS, out->c, n, k, weight, k, b, ld, bias,
-         out->data + at, out->cs);
+    gemm(g->precision, NO_TRANS, NO_TRANS, min_size(out->c - o, some), n, k,
+         weight + o * k, k, b, ld, bias ? bias + o : NULL, out->data + o * out->cs + at,
+         out->cs);
   }
 }
 
@@ -271,14 +238,18 @@ static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act
   }
 }
 
-/* Numbers in a row of a weight that make a piece of work, where pixels are few. */
+/* Numbers in a row of a weight that make a piece of work, where pixels are few, for few
+ * threads and for more. */
 #define PIECE_COLUMNS ((size_t)288)
+#define NARROW_COLUMNS ((size_t)64)
 
 /* The weight gradient over all tiles, piece by piece of input channels. */
 static void weight_gradient_pieces(const Act *in, const ConvGeometry *g, const Act *dout,
                                    const Tiling *t, GradientTarget to, real *scratch,
                                    int threads) {
-  size_t kk = g->kh * g->kw, some = max_size(PIECE_COLUMNS / kk, 1);
+  size_t kk = g->kh * g->kw, k = kernel_size(g, in->c);
+  size_t columns = k < PIECE_COLUMNS * (size_t)threads ? NARROW_COLUMNS : PIECE_COLUMNS;
+  size_t some = max_size((threads > 1 ? columns : PIECE_COLUMNS) / kk, 1);
   size_t own = some * kk * t->rows_per_tile * t->ow;
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index i = 0; i < (Index)((in->c + some - 1) / some); i++) {
@@ -316,7 +287,8 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
     join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db);
 }
 
-/* The weight gradient of a convolution that narrows: that of the one that widens, turned. */
+/* The weight gradient of a convolution that narrows: that of the one that widens, turned.
+ */
 static void narrow_gradient(const Act *in, const ConvGeometry *g, const Act *dout,
                             GradientTarget to, real *scratch, int threads) {
   size_t kk = g->kh * g->kw, count = dout->c * in->c * kk;
@@ -345,7 +317,8 @@ static void input_gradient_same(const real *weight, const ConvGeometry *g,
                scratch + din->c * kernel_size(g, dout->c), threads);
 }
 
-/* The gradient of the input where the kernel is 1×1 and pixels lie in one order: W^T·dout. */
+/* The gradient of the input where the kernel is 1×1 and pixels lie in one order:
+ * W^T·dout. */
 static void input_gradient_one(const real *weight, const ConvGeometry *g, const Act *dout,
                                const Act *din, int threads) {
   Tiling t = tile_for(dout, threads);

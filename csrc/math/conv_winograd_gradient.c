@@ -15,7 +15,7 @@ typedef ptrdiff_t Index;
  * are many threads; over this many squares or more, in so many parts at most. */
 #define SUM_BLOCKS ((size_t)2)
 #define MANY_THREADS 4
-#define PART_SQUARES ((size_t)48)
+#define PART_SQUARES ((size_t)32)
 #define MOST_PARTS ((size_t)16)
 
 /* dw[outs][count·9], rows `step` apart, = beta·dw + what lies in rows[count][9][PANEL].

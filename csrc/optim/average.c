@@ -23,17 +23,29 @@ CLONES static void exchange(real *restrict a, real *restrict b, size_t n, real s
 
 typedef void Change(real *mean, real *value, size_t n, real share);
 
-/* Change means and values, blocks of them at a time. */
+static size_t blocks_of(const AverageSlot *s) {
+  return (s->param->count + BLOCK - 1) / BLOCK;
+}
+
+/* Change means and values, blocks of them at a time: the blocks of all parameters are
+ * numbered through, so that small ones do not all fall to one thread. */
 static void change_all(const AverageSlot *slots, size_t count, Change *change, real share,
                        int threads) {
-  for (size_t i = 0; i < count; i++) param_settle(slots[i].param);
-#pragma omp parallel num_threads(threads)
+  size_t blocks = 0;
   for (size_t i = 0; i < count; i++) {
-    real *mean = slots[i].mean, *value = slots[i].param->value;
-    size_t total = slots[i].param->count;
-#pragma omp for schedule(static) nowait
-    for (size_t at = 0; at < total; at += BLOCK)
-      change(mean + at, value + at, total - at < BLOCK ? total - at : BLOCK, share);
+    param_settle(slots[i].param);
+    blocks += blocks_of(&slots[i]);
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    size_t i = 0, before = 0; /* a slot, and blocks of those before it */
+#pragma omp for schedule(static)
+    for (size_t b = 0; b < blocks; b++) {
+      while (b - before >= blocks_of(&slots[i])) before += blocks_of(&slots[i++]);
+      size_t at = (b - before) * BLOCK, left = slots[i].param->count - at;
+      change(slots[i].mean + at, slots[i].param->value + at, left < BLOCK ? left : BLOCK,
+             share);
+    }
   }
 }
 

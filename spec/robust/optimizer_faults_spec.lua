@@ -176,7 +176,10 @@ describe("An optimizer", function()
   local function narrow_coupling(i, k)
     local layer = core.flow.coupling(8, 6, 40)
     local weights = {}
-    for _, p in ipairs(layer:parameters()) do weights[p.name:match "(conv%d)%.weight" or ""] = p end
+    for _, p in ipairs(layer:parameters()) do
+      p.value:fill(0) -- layers are born started
+      weights[p.name:match "(conv%d)%.weight" or ""] = p
+    end
     weights.conv1.value[i]:fill(0.01)
     weights.conv2.value[k][i]:fill(1)
     for o = 1, 8 do weights.conv3.value[o][k]:fill(0.01) end

@@ -233,10 +233,10 @@ static void network_split(const Coupling *c, const CouplingPlan *p,
       norm1_panel(c, p, s, which, h1 + panel_offset(i, c->width));
   }
 #pragma omp for schedule(static)
-  for (size_t b = 0; b < blocks; b++)
-    for (size_t i = 0; i < cell_pixels(p); i++)
-      conv2_panel(c, p, s, channels_part(c->width, PANEL, b),
-                  h1 + panel_offset(i, c->width), h2 + panel_offset(i, c->width));
+  for (size_t k = 0; k < blocks * cell_pixels(p); k++) {
+    size_t b = k / cell_pixels(p), pixel = panel_offset(k % cell_pixels(p), c->width);
+    conv2_panel(c, p, s, channels_part(c->width, PANEL, b), h1 + pixel, h2 + pixel);
+  }
 #pragma omp for schedule(static)
   for (size_t i = 0; i < parts_of(out_channels(c), some); i++) {
     Channels which = channels_part(out_channels(c), some, i);
