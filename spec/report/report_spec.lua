@@ -65,7 +65,7 @@ describe("report", function()
     local page = page_of {config = CONFIG, log = LOG, sheets = {20, 40}}
     local count = assert(xml.check(page))
     assert.equal(1, count.body)
-    assert.equal(2, count.svg) -- the NLL, and the IoU
+    assert.equal(3, count.svg) -- the NLL for wide and for narrow pages, and the IoU
     assert.equal(2, count.img)
   end)
 
@@ -88,7 +88,8 @@ describe("report", function()
     local charts = charts_of(page)
     assert.same({{10, 3.5}, {20, 2.5}, {40, 1.5}}, charts[1].curves[1].points)
     assert.same({{20, 2.25}, {40, 2.75}}, charts[1].curves[2].points)
-    assert.same({{20, 0.5}, {40, 0.625}}, charts[2].curves[1].points)
+    assert.same(charts[1].curves, charts[2].curves) -- the same for narrow pages
+    assert.same({{20, 0.5}, {40, 0.625}}, charts[3].curves[1].points)
     assert.matches("at step 20", page, 1, true) -- the best validation
     assert.matches('<tr class="best"><td>20</td>', page, 1, true)
     assert.matches("level.1.step.2.coupling: &lt;NaN&gt; &amp; more", page, 1, true)
@@ -107,7 +108,8 @@ describe("report", function()
     for i = 1, 20 do steps[i] = 10 * i end
     local page = page_of {config = CONFIG, log = LOG, sheets = steps}
     local seen = {}
-    for step, data in page:gmatch('step (%d+)</figcaption><img alt="[^"]*" src="data:image/png;base64,([^"]*)"') do
+    local sheet = 'step (%d+)</figcaption><div class="scroll"><img alt="[^"]*" src="data:image/png;base64,([^"]*)"'
+    for step, data in page:gmatch(sheet) do
       seen[#seen + 1] = tonumber(step)
       local path = ("%s/run/samples/step-%08d.png"):format(folder, step)
       assert.equal(base64.encode(toy.read(path)), data)
@@ -115,6 +117,23 @@ describe("report", function()
     assert.equal(8, #seen)
     assert.equal(10, seen[1])
     assert.equal(200, seen[8])
+  end)
+
+  it("says what its pictures show, where that is not plain", function()
+    local config = {pictured = "Pictures show <relief>.", threads = 1, machine = CONFIG.machine}
+    local page = page_of {config = config, log = LOG, sheets = {20, 40}}
+    assert.equal(2, #{page:find('<p class="note">Pictures show &lt;relief&gt;.</p>', 1, true)})
+    assert.matches("; 1 thread used", page, 1, true)
+    assert.is_nil(page_of({config = config, log = LOG}, "bare"):find("&lt;relief", 1, true)) -- no pictures
+  end)
+
+  it("gives as many digits to each number of a metric, zeros too", function()
+    local log = {{step = 20, seconds = 2.5, valid = {nll = 12.5, iou = 0.5}},
+      {step = 40, seconds = 4.5, valid = {nll = 1234.0, iou = 0.12345}}}
+    local page = page_of {config = CONFIG, log = log}
+    for _, cell in ipairs {"12.50", "1234", "0.5000", "0.1235"} do
+      assert.matches("<td>" .. cell .. "</td>", page, 1, true)
+    end
   end)
 
   it("compares runs and marks the settings that differ", function()

@@ -130,6 +130,7 @@ local function say(args, session, found)
   console.say("prediction: " .. found.prediction)
   print_table(found.results)
   if session.task.notes then console.say(session.task.notes) end
+  if session.task.pictured then console.say(session.task.pictured.note) end
   console.say("pictures: " .. found.sheet)
   if found.table then console.say("each image: " .. found.table) end
 end

@@ -103,7 +103,8 @@ return function(task, args)
 
   options.run, options.metadata = folder.path, {task = identity.text(task, s)}
   options.config = training.describe({
-    task = task.name, title = task.title, init_from = source and init_from.describe(source) or config.init_from,
+    task = task.name, title = task.title, pictured = task.pictured and task.pictured.note,
+    init_from = source and init_from.describe(source) or config.init_from,
   }, args, s, model, sets, config)
   if source then
     command.say(args, "weights: %s%s", source.path, source.step and (", step %d"):format(source.step) or "")

@@ -21,9 +21,12 @@ p, figure, pre, dl { margin: 0; }
 .facts dd small { font-size: .8rem; color: var(--soft); }
 figure + figure, .sheets + .sheets { margin-top: 1.75rem; }
 figcaption { font-size: .9rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1.5rem; margin-top: 1.75rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1.5rem;
+  margin-top: 1.75rem; }
 .pair figure { margin: 0; }
 .chart { position: relative; }
+.chart.narrow { display: none; }
+@media (max-width: 40rem) { .chart.wide { display: none; } .chart.narrow { display: block; margin-top: 0; } }
 .chart svg { display: block; width: 100%; height: auto; touch-action: pan-y; }
 .chart .grid { stroke: var(--line); }
 .chart .tick { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
@@ -51,8 +54,8 @@ td.text, th.text { text-align: left; }
 thead th { color: var(--soft); font-weight: 500; }
 tr.best td { background: var(--band); font-weight: 600; }
 td.differs { background: var(--band); font-weight: 600; }
-.sheet img { display: block; max-width: 100%; height: auto; margin-top: .4rem; border-radius: 4px; background: #fff;
-  image-rendering: pixelated; }
+.sheet img { display: block; max-width: 100%; min-width: 52rem; height: auto; margin-top: .4rem;
+  border-radius: 4px; background: #fff; }
 .slider { display: flex; align-items: center; gap: .8rem; margin-bottom: .6rem; font-size: .9rem; color: var(--soft); }
 .slider input { flex: 1; max-width: 22rem; accent-color: var(--c1); }
 pre { background: var(--band); border-radius: 6px; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere;

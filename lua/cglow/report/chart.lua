@@ -7,8 +7,9 @@ local number = require("cglow.util.bytes").number
 
 local M = {}
 
--- In pixels at full size: a chart across the page, and one of two in a row.
-local SIZES = {wide = {920, 300}, half = {448, 230}}
+-- In pixels at full size: a chart across the page, one of two in a row, and one across a page so
+-- narrow that the first one's letters would be dust (the style shows one or the other).
+local SIZES = {wide = {920, 300}, half = {448, 230}, narrow = {448, 260}}
 local LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 34
 local DOT = 3
 local MOST_POINTS = 500 -- in a curve; more are averaged in groups
@@ -154,7 +155,7 @@ end
 -- @tparam {table,...} series `name`, `points` ({step, value} each, at least
 -- one), `colour` (1 to 6), `dots` (true: validations; false: a thin line); with
 -- `named` = true, a legend tells them apart
--- @tparam string size "wide", or "half" for one of two in a row
+-- @tparam string size "wide", "half" for one of two in a row, or "narrow" for a narrow page
 -- @return element
 function M.chart(id, title, series, size)
   local thinned = {}
@@ -163,7 +164,7 @@ function M.chart(id, title, series, size)
   end
   local at, curves = scale(thinned, size), {}
   for i, s in ipairs(thinned) do curves[i] = curve(s, at) end
-  return h("figure", {class = "chart", ["data-chart"] = data_of(thinned, at)},
+  return h("figure", {class = "chart " .. size, ["data-chart"] = data_of(thinned, at)},
     h("figcaption", nil, title), series.named and legend(thinned),
     h("svg", {viewBox = ("0 0 %d %d"):format(at.box.width, at.box.height), role = "img", ["aria-label"] = title},
       clip_path(id, at.box), axes(at), h("g", {["clip-path"] = ("url(#%s)"):format(id)}, curves)),

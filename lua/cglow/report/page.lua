@@ -22,6 +22,7 @@ local TITLES = {
   nll = "Negative log-likelihood", iou = "Mean IoU over the classes", foreground_iou = "IoU of the foreground",
   image_iou = "Mean IoU of single images", psnr = "PSNR in dB", ssim = "Structural similarity (SSIM)",
   dice = "Dice coefficient",
+  psnr_whole = "PSNR of the whole picture in dB", error_mm = "Mean distance in mm",
   pixel_accuracy = "Pixel accuracy", superpixel_accuracy = "Super-pixel accuracy",
 }
 
@@ -29,7 +30,8 @@ local function title_of(metric) return TITLES[metric] or (metric:gsub("_", " "))
 
 local function number(value)
   if type(value) ~= "number" then return value == nil and DASH or tostring(value) end
-  return math.type(value) == "integer" and ("%d"):format(value) or format.number("%.4g", value)
+  if math.type(value) == "integer" then return ("%d"):format(value) end
+  return (format.number("%#.4g", value):gsub("%.$", "")) -- as many digits for each, zeros too
 end
 
 local function short(value)
@@ -161,6 +163,7 @@ local function curves(runs)
   end
   local title = TITLES.nll .. " (bits per dimension for flows), lower is better"
   return section("Learning curves", #nll > 0 and chart.chart("clip-nll", title, nll, "wide"),
+    #nll > 0 and chart.chart("clip-nll-narrow", title, nll, "narrow"),
     #small > 0 and h("div", {class = "pair"}, small))
 end
 
@@ -223,11 +226,26 @@ end
 
 local function sheet(s, caption)
   return h("figure", {class = "sheet"}, h("figcaption", nil, caption),
-    h("img", {src = "data:image/png;base64," .. s.base64, alt = "contact sheet, " .. caption}))
+    h("div", {class = "scroll"},
+      h("img", {src = "data:image/png;base64," .. s.base64, alt = "contact sheet, " .. caption})))
+end
+
+-- What the pictures of tasks show, where they say so, once each.
+local function pictured(runs)
+  local notes, seen = {}, {}
+  for _, run in ipairs(runs) do
+    local note = #run.sheets > 0 and run.config.pictured
+    if note and not seen[note] then
+      seen[note] = true
+      notes[#notes + 1] = h("p", {class = "note"}, note)
+    end
+  end
+  return notes
 end
 
 local function pictures(runs)
-  local parts = {}
+  local parts = pictured(runs)
+  local notes = #parts
   for _, run in ipairs(runs) do
     local figures = {}
     for i, s in ipairs(run.sheets) do
@@ -235,7 +253,7 @@ local function pictures(runs)
     end
     if #figures > 0 then parts[#parts + 1] = h("div", {class = "sheets"}, figures) end
   end
-  return #parts > 0 and section("Held-out images", parts)
+  return #parts > notes and section("Held-out images", parts)
 end
 
 -- ---- configuration -------------------------------------------------------
@@ -249,7 +267,7 @@ local function flatten(value, prefix, into)
   return into
 end
 
-local LATER = {command = true, resumed = true, title = true, machine = true, settings = true}
+local LATER = {pictured = true, command = true, resumed = true, title = true, machine = true, settings = true}
 
 local function settings_of(run)
   local rest = {}
@@ -294,8 +312,9 @@ end
 local function machine_of(run)
   local m = run.config.machine
   if type(m) ~= "table" then return nil end
-  return ("%s, %s cores, %s, %s; %s threads used"):format(m.cpu or "?", number(m.cores),
-    format.bytes(tonumber(m.memory) or 0), m.system or "?", number(run.config.threads))
+  return ("%s, %s cores, %s, %s; %s thread%s used"):format(m.cpu or "?", number(m.cores),
+    format.bytes(tonumber(m.memory) or 0), m.system or "?", number(run.config.threads),
+    run.config.threads == 1 and "" or "s")
 end
 
 local function reproduce(runs)

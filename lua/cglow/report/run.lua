@@ -16,7 +16,7 @@ local LARGEST <const> = 1 << 28 -- bytes of a contact sheet
 -- left out of it.
 
 local KINDS = {
-  title = "string", started = "string", command = "string", parameters = "number",
+  title = "string", pictured = "string", started = "string", command = "string", parameters = "number",
   data = "table", machine = "table", settings = "table", resumed = "table",
 }
 

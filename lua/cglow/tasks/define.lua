@@ -36,6 +36,9 @@ local DEFINITION = {
   decide = {type = "function"},
   decide_all = {type = "function"},
   score = {type = "function"},
+  pictured = {type = "table", fields = {
+    as = {type = "string", required = true}, note = {type = "string", required = true},
+  }},
   show_input = {type = "function", default = function(sample) return sample.x end},
   show = {type = "function"},
   show_answer = {type = "function"},
@@ -99,6 +102,8 @@ end
 --   better, to find the best of several samples
 -- * `show_input`: function(sample), `show`: function(y, sample) and `show_answer`:
 --   function(answer, sample) (as `show`, if only that is given): images
+-- * `pictured`: {as =, note =} where pictures do not show the numbers as they are: what stands beside
+--   "input" above a sheet, and a line that says it in full
 -- * `baselines`: function(train) that gives a list of {name =, predict = function(sample)}
 --   with predictions of y
 -- * `read`, `map`, `values`, `finish`: how a user's picture of any size is answered, see

@@ -178,6 +178,8 @@ function task_with(values)
   task.y = 1
   task.notes = ("where there is a reference: psnr: dB for a peak of %g m, averaged over the crops; error_mm: mean "
     .. "distance"):format(scale.range) .. shared.psnr_note
+  task.pictured = {as = "relief", note = "Pictures show depth as a surface lit from one corner, so that millimetres "
+    .. "and metres both show; black: no reading."}
   task.rate = function(answer, truth, sample) return shared.psnr(answer, truth, sample.valid) or 0 end
   task.baselines = function() return {{name = "holes filled by medians", predict = baselines.zero()}} end
   task.tiled = true

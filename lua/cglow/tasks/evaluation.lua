@@ -178,6 +178,9 @@ local function shown_of(samples, shown)
   return list
 end
 
+-- Above the first column.
+local function input_caption(task) return task.pictured and "input, as " .. task.pictured.as or "input" end
+
 --- A contact sheet in the layout of the paper's figures: input, truth, samples,
 -- how much they differ at each pixel, prediction; one row for each image.
 -- @tparam table task
@@ -187,7 +190,7 @@ end
 -- @treturn Tensor an image
 function M.sheet(task, model, data, o)
   local count = ways.count(o)
-  local cells, captions, maps, shown = {}, {"input", "truth"}, {}, math.min(o.shown or 5, count)
+  local cells, captions, maps, shown = {}, {input_caption(task), "truth"}, {}, math.min(o.shown or 5, count)
   for i = 1, shown do captions[2 + i] = "sample " .. i end
   local spreads = shown > 0 and count > 1
   if spreads then captions[#captions + 1] = "spread" end
@@ -215,7 +218,7 @@ end
 -- @tparam table o as for `each`
 -- @treturn Tensor an image
 function M.samples_sheet(task, model, inputs, o)
-  local cells, captions, maps, way = {}, {"input"}, {}, {pairs = false}
+  local cells, captions, maps, way = {}, {input_caption(task)}, {}, {pairs = false}
   for name, value in pairs(o) do way[name] = value end
   for i = 1, o.samples do captions[1 + i] = "sample " .. i end
   if o.samples > 1 then captions[#captions + 1] = "spread" end
