@@ -26,7 +26,7 @@ static inline Right right_rows(const real *p, size_t ld) { return (Right){p, ld,
 #define MOST_VECTORS 2
 
 #ifndef MULTIPLY_ADD
-#define MULTIPLY_ADD(sum, factor, part) (sum) += (factor) * (part)
+#define MULTIPLY_ADD(sum, factor, part) ((sum) += (factor) * (part))
 #define FACTORS 1 /* in a number */
 #endif
 
