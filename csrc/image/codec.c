@@ -23,10 +23,16 @@ bool image_fail(ImageError *e, int code, const char *format, ...) {
 }
 
 static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *e) {
-  for (size_t i = 0; i < CODECS; i++)
-    if (codecs[i]->matches(bytes, n)) return codecs[i];
+  for (size_t i = 0; i < CODECS; i++) {
+    const ImageCodec *codec = codecs[i];
+    if (!codec->matches(bytes, n)) continue;
+    if (codec->absent == NULL) return codec;
+    image_fail(e, ENOTSUP, "%s", codec->absent);
+    return NULL;
+  }
   image_fail(e, EBADMSG,
-             n == 0 ? "the file is empty" : "neither PNG, JPEG, TIFF, WebP, PNM (P1 to P7) nor PFM");
+             n == 0 ? "the file is empty"
+                    : "neither PNG, JPEG, TIFF, WebP, PNM (P1 to P7) nor PFM");
   return NULL;
 }
 

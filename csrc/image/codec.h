@@ -29,13 +29,13 @@ bool image_fail(ImageError *e, int code, const char *format, ...)
 
 typedef struct ImageHeader {
   size_t width, height; /* as stored */
-  int channels; /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
-  unsigned max; /* the sample value that stands for 1.0, at most 65535 */
-  bool floating; /* samples are numbers as they are, of any size; max is 1 */
-  int orientation; /* Exif's: how stored pixels are to be turned, 1 = not at all */
-  bool palette;    /* colours are looked up in a palette */
-  bool lossy;      /* samples are not just what was put into the file */
-  unsigned pages;  /* pictures in the file, of which the first is read; 0 is 1 */
+  int channels;         /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha */
+  unsigned max;         /* the sample value that stands for 1.0, at most 65535 */
+  bool floating;        /* samples are numbers as they are, of any size; max is 1 */
+  int orientation;      /* Exif's: how stored pixels are to be turned, 1 = not at all */
+  bool palette;         /* colours are looked up in a palette */
+  bool lossy;           /* samples are not just what was put into the file */
+  unsigned pages;       /* pictures in the file, of which the first is read; 0 is 1 */
 } ImageHeader;
 
 /* Where decoded samples go: channels × height × width numbers, either
@@ -54,10 +54,12 @@ typedef struct ImageCodec {
   bool (*matches)(const uint8_t *bytes, size_t n);
   bool (*header)(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h, ImageError *e);
   bool (*decode)(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e);
+  const char
+      *absent; /* why this build cannot read it, having neither of these; or NULL */
 } ImageCodec;
 
-extern const ImageCodec image_png, image_jpeg, image_pnm, image_pam, image_pfm, image_tiff,
-    image_webp;
+extern const ImageCodec image_png, image_jpeg, image_pnm, image_pam, image_pfm,
+    image_tiff, image_webp;
 
 /* The codec that can read it, or NULL. */
 const ImageCodec *image_read_header(const uint8_t *bytes, size_t n, bool raw,

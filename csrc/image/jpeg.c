@@ -224,4 +224,4 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
   return ok;
 }
 
-const ImageCodec image_jpeg = {"JPEG", matches, header, decode};
+const ImageCodec image_jpeg = {"JPEG", matches, header, decode, NULL};

@@ -107,16 +107,11 @@ static bool start(PnmReader *r, const uint8_t *bytes, size_t n, ImageError *e) {
 static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
                    ImageError *e) {
   (void)raw;
-  PnmReader r;
-  bool ok = start(&r, bytes, n, e);
-  *h = r.header;
-  return ok;
+  return pnm_header(start, bytes, n, h, e);
 }
 
 static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
-  PnmReader r;
-  return start(&r, bytes, n, e) && image_fits(&r.header, sink, e) &&
-         pnm_read_samples(&r, sink);
+  return pnm_decode(start, bytes, n, sink, e);
 }
 
-const ImageCodec image_pam = {"PAM", matches, header, decode};
+const ImageCodec image_pam = {"PAM", matches, header, decode, NULL};

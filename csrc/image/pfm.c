@@ -83,4 +83,4 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
   return ok;
 }
 
-const ImageCodec image_pfm = {"PFM", matches, header, decode};
+const ImageCodec image_pfm = {"PFM", matches, header, decode, NULL};

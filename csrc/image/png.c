@@ -228,4 +228,4 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
   return ok;
 }
 
-const ImageCodec image_png = {"PNG", matches, header, decode};
+const ImageCodec image_png = {"PNG", matches, header, decode, NULL};

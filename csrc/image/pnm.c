@@ -112,7 +112,7 @@ static bool read_sample(PnmReader *r, size_t column, unsigned *v) {
   return true;
 }
 
-bool pnm_read_samples(PnmReader *r, const ImageSink *sink) {
+static bool read_samples(PnmReader *r, const ImageSink *sink) {
   for (size_t row = 0; row < r->header.height; row++)
     for (size_t column = 0; column < r->header.width; column++) {
       uint16_t pixel[4];
@@ -126,19 +126,29 @@ bool pnm_read_samples(PnmReader *r, const ImageSink *sink) {
   return true;
 }
 
-static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
-                   ImageError *e) {
-  (void)raw;
+bool pnm_header(PnmStart *begin, const uint8_t *bytes, size_t n, ImageHeader *h,
+                ImageError *e) {
   PnmReader r;
-  bool ok = start(&r, bytes, n, e);
+  bool ok = begin(&r, bytes, n, e);
   *h = r.header;
   return ok;
 }
 
-static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
+bool pnm_decode(PnmStart *begin, const uint8_t *bytes, size_t n, const ImageSink *sink,
+                ImageError *e) {
   PnmReader r;
-  return start(&r, bytes, n, e) && image_fits(&r.header, sink, e) &&
-         pnm_read_samples(&r, sink);
+  return begin(&r, bytes, n, e) && image_fits(&r.header, sink, e) &&
+         read_samples(&r, sink);
 }
 
-const ImageCodec image_pnm = {"PNM", matches, header, decode};
+static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
+                   ImageError *e) {
+  (void)raw;
+  return pnm_header(start, bytes, n, h, e);
+}
+
+static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
+  return pnm_decode(start, bytes, n, sink, e);
+}
+
+const ImageCodec image_pnm = {"PNM", matches, header, decode, NULL};

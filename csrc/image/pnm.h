@@ -21,7 +21,12 @@ bool pnm_read_number(PnmReader *r, const char *what, unsigned *out);
 /* Are as many bytes left as the samples need? */
 bool pnm_check_left(const PnmReader *r, size_t needed);
 
-/* Store a picture of whole numbers; its size has been checked. */
-bool pnm_read_samples(PnmReader *r, const ImageSink *sink);
+/* Read what comes before the samples. */
+typedef bool PnmStart(PnmReader *r, const uint8_t *bytes, size_t n, ImageError *e);
+/* The two functions of a codec whose samples are whole numbers. */
+bool pnm_header(PnmStart *start, const uint8_t *bytes, size_t n, ImageHeader *h,
+                ImageError *e);
+bool pnm_decode(PnmStart *start, const uint8_t *bytes, size_t n, const ImageSink *sink,
+                ImageError *e);
 
 #endif

@@ -343,26 +343,15 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
   return ok;
 }
 
+const ImageCodec image_tiff = {"TIFF", matches, header, decode, NULL};
+
 #else
 
-static bool absent(ImageError *e) {
-  return image_fail(
-      e, ENOTSUP,
-      "a TIFF picture, which this build cannot read: libtiff 4.5 or later was "
-      "not there when it was made");
-}
-
-static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
-                   ImageError *e) {
-  (void)bytes, (void)n, (void)raw, (void)h;
-  return absent(e);
-}
-
-static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
-  (void)bytes, (void)n, (void)sink;
-  return absent(e);
-}
+const ImageCodec image_tiff = {
+    .name = "TIFF",
+    .matches = matches,
+    .absent =
+        "a TIFF picture, which this build cannot read: libtiff 4.5 or later was not "
+        "there when it was made"};
 
 #endif
-
-const ImageCodec image_tiff = {"TIFF", matches, header, decode};

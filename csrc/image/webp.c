@@ -41,7 +41,8 @@ static bool covers(const WebPIterator *f, const ImageHeader *h) {
 static bool is_lossless(const WebPIterator *f) {
   enum { LOSSLESS = 2 };
   WebPBitstreamFeatures features;
-  return WebPGetFeatures(f->fragment.bytes, f->fragment.size, &features) == VP8_STATUS_OK &&
+  return WebPGetFeatures(f->fragment.bytes, f->fragment.size, &features) ==
+             VP8_STATUS_OK &&
          features.format == LOSSLESS;
 }
 
@@ -121,25 +122,15 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
   return ok;
 }
 
+const ImageCodec image_webp = {"WebP", matches, header, decode, NULL};
+
 #else
 
-static bool absent(ImageError *e) {
-  return image_fail(e, ENOTSUP,
-                    "a WebP picture, which this build cannot read: libwebp was not there "
-                    "when it was made");
-}
-
-static bool header(const uint8_t *bytes, size_t n, bool raw, ImageHeader *h,
-                   ImageError *e) {
-  (void)bytes, (void)n, (void)raw, (void)h;
-  return absent(e);
-}
-
-static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageError *e) {
-  (void)bytes, (void)n, (void)sink;
-  return absent(e);
-}
+const ImageCodec image_webp = {
+    .name = "WebP",
+    .matches = matches,
+    .absent =
+        "a WebP picture, which this build cannot read: libwebp was not there when it "
+        "was made"};
 
 #endif
-
-const ImageCodec image_webp = {"WebP", matches, header, decode};
