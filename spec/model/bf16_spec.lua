@@ -121,6 +121,7 @@ for name, config in pairs { ["with an encoder"] = ENCODER, ["as published"] = PU
       assert(model:save(path))
       local again = assert(cglow.load(path))
       assert.equal("bf16", again.config.precision)
+      assert.matches("parameters, products of bfloat16\n", tostring(again))
       assert.equal(0, apart(again:log_prob(x, y), model:log_prob(x, y)))
       assert.equal("fp32", assert(cglow.load(path, { precision = "fp32" })).config.precision)
       scratch.remove(folder)

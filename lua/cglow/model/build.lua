@@ -148,10 +148,11 @@ function M.describe(model)
   local function shape(s) return table.concat(s, "×") end
   local lines = {}
   local function line(...) lines[#lines + 1] = string.format(...) end
-  line("%s  %s, %d levels of %d steps, %s parameters",
+  line("%s  %s, %d levels of %d steps, %s parameters%s",
     config.x and "cglow.Model p(y|x)" or "cglow.Glow p(y)",
     config.x and ("x %s, y %s"):format(shape(config.x), shape(config.y)) or "y " .. shape(config.y),
-    config.levels, config.depth, thousands(model:parameter_count()))
+    config.levels, config.depth, thousands(model:parameter_count()),
+    config.precision == "bf16" and ", products of bfloat16" or "")
   local encoder = model.encoder
   if encoder then
     line("  encoder: %s, %s parameters", (tostring(encoder.net):gsub("\n.*", " …")),
