@@ -321,6 +321,7 @@ fuzz: packages-fuzz ## fuzz each file reader for FUZZ_SECONDS (60)
 docs: packages-docs ## HTML pages of the whole interface in build/doc
 	@mkdir -p $(BUILD)/doc
 	@ldoc --fatalwarnings -q -c .ldoc.ld .
+	@$(LUA) spec/tools/doc_pages.lua $(BUILD)/doc
 	@echo "see build/doc/index.html"
 
 PYTHON ?= /usr/bin/python3

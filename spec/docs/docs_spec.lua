@@ -158,6 +158,29 @@ describe("LDoc", function()
     end
   end)
 
+  it("gets pages whose code stands in one line of the source: LDoc reads a line at a time", function()
+    local config, broken = {}, {}
+    assert(load(read ".ldoc.ld", ".ldoc.ld", "t", config))()
+    for _, path in ipairs(config.topics) do
+      local fenced = false
+      for line in read(path):gmatch "[^\n]*" do
+        if line:match "^```" then fenced = not fenced end
+        if not fenced and not line:match "^    " and select(2, line:gsub("`", "")) % 2 == 1
+          and not line:match "^```" then
+          broken[#broken + 1] = path .. ": " .. line
+        end
+      end
+    end
+    assert.same({}, broken)
+  end)
+
+  it("gets pages that fit a phone, with plain titles in their contents", function()
+    local finished = dofile "spec/tools/doc_pages.lua"
+    assert.equal('<head>\n    <meta name="viewport" content="width=device-width, initial-scale=1"/>\n<title/></head>'
+      .. '<li><a href="#A">At a b </a></li><p>`c`</p>',
+      finished '<head>\n<title/></head><li><a href="#A">At `a b` </a></li><p>`c`</p>')
+  end)
+
   it("gets HTML from the Markdown that the documentation uses", function()
     local html = dofile "spec/tools/markdown.lua"
     for _, case in ipairs {
@@ -165,6 +188,7 @@ describe("LDoc", function()
       {"one\ntwo\n\nthree", "<p>one\ntwo</p>\n<p>three</p>"},
       {"*a* **b** `x*y*z < 1`", "<p><em>a</em> <strong>b</strong> <code>x*y*z &lt; 1</code></p>"},
       {"* a\n  b\n* c", "<ul><li>a\n  b</li>\n<li>c</li></ul>"},
+      {"![a, b](data/c.png)", '<p><img src="../../../data/c.png" alt="a, b"/></p>'},
       {"    a < b\n\n    c", "<pre>a &lt; b\n\nc</pre>"},
       {"```lua\n# a\n```\nb", "<pre># a</pre>\n<p>b</p>"},
       {"[a](http://b/c) [d](examples/own.md) [e](csrc/math/conv.h)",

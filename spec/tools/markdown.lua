@@ -2,7 +2,7 @@
 -- no formatter of its own on every system. Lua 5.1 to 5.4, whichever runs LDoc.
 --
 -- Headings, paragraphs, lists, tables, indented and fenced code; in them code,
--- bold, italics and links. HTML passes as it is.
+-- bold, italics, links and pictures. HTML passes as it is.
 
 local TOPICS = {["README.md"] = true, ["own.md"] = true, ["repl_session.md"] = true, ["CHANGELOG.md"] = true}
 local ROOT = "../../../" -- from build/doc/topics to the checkout
@@ -23,6 +23,9 @@ local function inline(text)
     return "\1" .. #codes .. "\1"
   end)
   text = text:gsub("\\(%p)", "%1")
+  text = text:gsub("!%[([^%]]*)%]%(([^)%s]+)%)", function(label, url)
+    return ('<img src="%s" alt="%s"/>'):format(target(url), label)
+  end)
   text = text:gsub("%[([^%]]+)%]%(([^)%s]+)%)", function(label, url)
     return ('<a href="%s">%s</a>'):format(target(url), label)
   end)
