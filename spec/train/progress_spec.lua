@@ -1,4 +1,5 @@
 -- What a training shows of itself: a bar, plain lines, JSON, or nothing.
+local console = require "cglow.util.console"
 local format = require "cglow.run.format"
 local progress = require "cglow.train.progress"
 
@@ -34,6 +35,30 @@ describe("progress", function()
     p:step(AT)
     p:validation(25, {nll = 0.47, iou = 0.66})
     assert.matches("\r\27[Kstep 25  validation: nll 0.47, iou 0.66\n", text(), 1, true)
+  end)
+
+  it("takes the bar away before a notice, so that none lands inside it", function()
+    local both, text = sink() -- a terminal, which shows what both streams say
+    local err, out = io.stderr, io.stdout
+    finally(function() io.stderr, io.stdout = err, out end) -- luacheck: ignore 122
+    io.stderr, io.stdout = both, both -- luacheck: ignore 122
+    local p = progress.new("bar", both, both)
+    for _, say in ipairs {require("cglow.util.notice").notify, console.tell, console.say} do
+      p.last = -1
+      p:step(AT)
+      say "a picture is left out"
+      p:close() -- has no line to end
+    end
+    io.stderr, io.stdout = err, out -- luacheck: ignore 122
+    for line in text():gmatch "(.-)\n" do
+      assert.matches("\27%[Kc?g?l?o?w?:? ?a picture is left out$", line)
+    end
+    assert.equal(3, select(2, text():gsub("\n", "")))
+    p.last = -1
+    p:step(AT)
+    p:close() -- the last bar stays
+    console.clear()
+    assert.matches("%]  nll[^\r]*\n$", text())
   end)
 
   it("writes plain lines with all of it elsewhere", function()

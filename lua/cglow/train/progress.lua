@@ -6,7 +6,9 @@
 -- @module cglow.train.progress
 local system = require "cglow.core".system
 local format = require "cglow.run.format"
-local harmless = require("cglow.util.console").harmless -- names of metrics come from checkpoints, too
+local console = require "cglow.util.console"
+
+local harmless = console.harmless -- names of metrics come from checkpoints, too
 
 local M = {}
 
@@ -63,6 +65,10 @@ modes.bar = {
     self.out:write("\r\27[K", harmless(draw(at, (system.columns(1) or 80) - 1)))
     self.out:flush()
     self.drawn = true
+    console.drawn(function()
+      clear(self)
+      self.out:flush()
+    end)
   end,
   validation = function(self, step, metrics)
     clear(self)

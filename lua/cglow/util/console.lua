@@ -7,7 +7,7 @@ local bytes = require "cglow.util.bytes"
 local M = {}
 
 local silent = false
-local drawn = false -- does the error stream end with a line that will be drawn again?
+local erase -- takes away the line that somebody draws in place; nil when there is none
 local lost -- why something could not be written, if anything could not
 
 --- A text without control characters, but for line ends and tabs: \x1b in place of
@@ -23,15 +23,20 @@ end
 -- @tparam boolean on
 function M.silence(on) silent = on end
 
--- Take the line that is drawn in place away: what comes next may go to the same terminal.
-local function clear()
-  if drawn then io.stderr:write "\r\27[K" end
-  drawn = false
+--- Take the line that is drawn in place away: what comes next may go to the same terminal.
+function M.clear()
+  local take_away = erase
+  erase = nil
+  if take_away then take_away() end
 end
+
+--- Know of a line that is drawn in place: whatever is said, told or noticed takes it away first.
+-- @tparam function take_away called once at most
+function M.drawn(take_away) erase = take_away end
 
 local function put(file, ...)
   if silent then return end
-  clear()
+  M.clear()
   local ok, message = file:write(...)
   if not ok then lost = lost or message end
 end
@@ -55,7 +60,7 @@ end
 function M.tell(text)
   if silent then return end
   M.finish()
-  clear()
+  M.clear()
   io.stderr:write(M.harmless(text), "\n")
 end
 
@@ -64,11 +69,11 @@ end
 -- @string[opt] text without a line's end; nil: take it away
 function M.live(text)
   if silent then return end
-  clear()
+  M.clear()
   if not text then return end
   io.stderr:write(M.harmless(text))
   io.stderr:flush()
-  drawn = true
+  M.drawn(function() io.stderr:write "\r\27[K" end)
 end
 
 --- Hand over all that was said.
