@@ -8,10 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const ImageCodec *const codecs[] = {&image_png, &image_jpeg, &image_pnm,
-                                           &image_pam, &image_pfm,  &image_tiff,
-                                           &image_webp};
-enum { CODECS = sizeof codecs / sizeof *codecs };
+static const ImageCodec *const codecs[] = {&image_png,  &image_jpeg, &image_pnm,
+                                           &image_pam,  &image_pfm,  &image_tiff,
+                                           &image_webp, NULL};
 
 bool image_fail(ImageError *e, int code, const char *format, ...) {
   va_list args;
@@ -23,7 +22,7 @@ bool image_fail(ImageError *e, int code, const char *format, ...) {
 }
 
 static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *e) {
-  for (size_t i = 0; i < CODECS; i++) {
+  for (size_t i = 0; codecs[i] != NULL; i++) {
     const ImageCodec *codec = codecs[i];
     if (!codec->matches(bytes, n)) continue;
     if (codec->absent == NULL) return codec;

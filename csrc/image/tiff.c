@@ -123,7 +123,8 @@ static TIFF *open_client(TiffReader *r) {
 }
 
 static bool give_reason(const TiffReader *r, const char *otherwise) {
-  return r->failed ? false : image_fail(r->error, EBADMSG, "damaged TIFF: %s", otherwise);
+  if (!r->failed) image_fail(r->error, EBADMSG, "damaged TIFF: %s", otherwise);
+  return false;
 }
 
 static bool start(TiffReader *r, const uint8_t *bytes, size_t n, bool raw,
@@ -201,10 +202,11 @@ static bool measure(TiffReader *r, Blocks *b) {
 }
 
 static bool make_room(const TiffReader *r, Blocks *b) {
-  b->bytes = malloc(b->size * (size_t)b->planes);
+  b->bytes = calloc((size_t)b->planes, b->size); /* a block may be cut short */
   b->samples = malloc((size_t)b->width * 4 * sizeof(float));
-  return (b->bytes != NULL && b->samples != NULL) ||
-         image_fail(r->error, ENOMEM, "not enough memory");
+  if (b->bytes != NULL && b->samples != NULL) return true;
+  image_fail(r->error, ENOMEM, "not enough memory");
+  return false;
 }
 
 /* Whole number k of a row, packed from the highest bit on. */
@@ -219,7 +221,8 @@ static uint16_t whole_at(const uint8_t *row, size_t k, unsigned bits) {
 static void divide(uint16_t *p, int channels, uint64_t max) {
   uint64_t alpha = p[channels - 1];
   for (int c = 0; c < channels - 1; c++) {
-    uint64_t v = alpha == 0 ? 0 : (2 * p[c] * max + alpha) / (2 * alpha); /* rounded */
+    uint64_t v =
+        alpha == 0 ? 0 : (2 * (uint64_t)p[c] * max + alpha) / (2 * alpha); /* rounded */
     p[c] = (uint16_t)(v < max ? v : max);
   }
 }
@@ -316,8 +319,8 @@ static bool read_by_libtiff(TiffReader *r) {
   size_t count = (size_t)r->width * r->height;
   uint32_t *raster = malloc(count * sizeof *raster);
   uint16_t *samples = malloc((size_t)r->width * 3 * sizeof *samples);
-  bool ok = (raster != NULL && samples != NULL) ||
-            image_fail(r->error, ENOMEM, "not enough memory");
+  bool ok = raster != NULL && samples != NULL;
+  if (!ok) image_fail(r->error, ENOMEM, "not enough memory");
   image.req_orientation = image.orientation;
   if (ok && (!TIFFRGBAImageGet(&image, raster, r->width, r->height) || r->failed))
     ok = give_reason(r, "pixels are missing");

@@ -112,6 +112,7 @@ static bool decode(const uint8_t *bytes, size_t n, const ImageSink *sink, ImageE
   bool ok = start(&r, bytes, n, e) && image_fits(&r.header, sink, e);
   if (ok) {
     size_t size = (size_t)r.frame.width * (size_t)r.frame.height * 4;
+    /* NOLINTNEXTLINE(clang-analyzer-optin.portability.UnixAPI): a frame has pixels */
     uint8_t *rgba = malloc(size);
     uint16_t *samples = malloc(r.header.width * 4 * sizeof *samples);
     ok = read_rows(&r, sink, rgba, size, samples);

@@ -11,4 +11,9 @@ typedef struct ConvGeometry {
   Precision precision;
 } ConvGeometry;
 
+static inline bool conv_same_geometry(const ConvGeometry *a, const ConvGeometry *b) {
+  return a->kh == b->kh && a->kw == b->kw && a->sh == b->sh && a->sw == b->sw &&
+         a->ph == b->ph && a->pw == b->pw && a->precision == b->precision;
+}
+
 #endif

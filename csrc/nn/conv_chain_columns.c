@@ -116,8 +116,7 @@ void conv_chain_columns(const ConvChain *v, const Act *in, real *cols, int threa
 bool conv_chain_same_columns(const ConvChain *a, const ConvChain *b) {
   if (a->depth != b->depth) return false;
   for (size_t i = 0; i < a->depth; i++)
-    if (memcmp(&a->stage[i].conv->geometry, &b->stage[i].conv->geometry,
-               sizeof(ConvGeometry)) != 0)
+    if (!conv_same_geometry(&a->stage[i].conv->geometry, &b->stage[i].conv->geometry))
       return false;
   return true;
 }

@@ -2,7 +2,6 @@
 #include "nn/net.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "base/size.h"
 #include "optim/deferred.h"
@@ -192,7 +191,7 @@ bool net_same_columns(const Net *a, const Net *b) {
   const NetNode *v = &a->node[0], *w = &b->node[0];
   if (!v->layer->ops->convolves || !w->layer->ops->convolves) return false;
   if (as_chain(v) || as_chain(w)) return conv_chain_same_columns(&v->chain, &w->chain);
-  return memcmp(&v->layer->geometry, &w->layer->geometry, sizeof v->layer->geometry) == 0;
+  return conv_same_geometry(&v->layer->geometry, &w->layer->geometry);
 }
 
 /* The columns of a first convolution that is no chain, channel by channel. */

@@ -84,8 +84,8 @@ static void each_plane_back(const Act *out, const Act *dout, const Act *din, Map
                                  .scratch = no_scratch,                                \
                                  .forward = name##_layer_forward,                      \
                                  .backward = name##_layer_backward,                    \
-                                 .in_place = place,                                    \
-                                 .needs_out = needs};
+                                 .in_place = (place),                                  \
+                                 .needs_out = (needs)};
 
 /* Only relu runs in place: it leaves conv2d's, linear's and norm's backward
  * passes right, and its own, which asks only where out > 0. */
