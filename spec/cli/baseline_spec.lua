@@ -36,7 +36,9 @@ describe("the command baseline", function()
     local config = assert(json.read(run .. "/config.json"))
     assert.equal("binary_segmentation", config.baseline)
     assert.equal(2, config.settings.channels)
-    assert.matches("^cglow baseline binary_segmentation %-%-size 8 ", config.command)
+    -- As it was called, so that it can be given again.
+    assert.equal(("%s lua/cglow/cli/program.lua baseline %s --steps 3 --json --run %s"):format(
+      os.getenv "LUA" or "lua5.4", SMALL, run), config.command)
   end)
 
   it("goes on from a run's newest checkpoint with the run's own settings", function()

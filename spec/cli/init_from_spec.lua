@@ -79,7 +79,7 @@ describe("train --init-from", function()
     for _, case in ipairs {
       {"--size 16 --init-from '%s/a'", "a/best.safetensors does not fit: tensor 'level.1.step.1.actnorm.cn.fc1.weight' "
         .. "has shape 8x4, expected 8x16; tensor"},
-      {"--recipe encoder --init-from '%s/a'", "tensor 'encoder.stem.weight' is missing; tensor"},
+      {"--recipe encoder --init-from '%s/a'", "tensor 'encoder.stem.weight' is missing; and "},
       {"--init-from '%s/none'", "/none: No such file or directory"},
       {"--init-from Makefile", "--init-from: Makefile: no safetensors file"},
           } do
