@@ -8,7 +8,7 @@
 
 /* A piece of work is a panel of columns by so many rows, for each of which it is packed
  * once; a product gives the same bits however it is cut. */
-#define ROWS ((size_t)96)
+#define FEATURE_ROWS ((size_t)96)
 #define GRADIENT_ROWS ((size_t)64)
 
 void features_crop(const Act *u, const Act *to, int threads) {
@@ -64,10 +64,10 @@ static Piece find_piece(const Features *f, size_t each, size_t i) {
 
 void features_forward(const Features *f, const Act *u, const Act *out, int threads) {
   size_t all = act_pixels(u), panels = pieces_of(all, PANEL);
-  size_t pieces = count_pieces(f, ROWS);
+  size_t pieces = count_pieces(f, FEATURE_ROWS);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (size_t i = 0; i < pieces * panels; i++) {
-    Piece p = find_piece(f, ROWS, i % pieces);
+    Piece p = find_piece(f, FEATURE_ROWS, i % pieces);
     size_t q = i / pieces, at = q * PANEL;
     gemm(f->precision, NO_TRANS, NO_TRANS, p.rows, piece_size(all, PANEL, q), f->channels,
          f->weight[p.part]->value + p.first * f->channels, f->channels, u->data + at,

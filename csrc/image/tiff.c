@@ -28,7 +28,7 @@ static bool matches(const uint8_t *bytes, size_t n) {
 /* Bytes that libtiff may ask for at once; pixels lie in memory of our own. */
 #define MAX_ALLOCATION ((tmsize_t)1 << 29)
 /* Pixels of a tile beyond the picture's own. */
-#define TILE_PIXELS ((uint64_t)1 << 22)
+#define SPARE_PIXELS ((uint64_t)1 << 22)
 
 /* --- the file in memory --- */
 
@@ -185,7 +185,7 @@ static bool measure(TiffReader *r, Blocks *b) {
   if (b->tiled) {
     TIFFGetField(r->tiff, TIFFTAG_TILEWIDTH, &b->width);
     TIFFGetField(r->tiff, TIFFTAG_TILELENGTH, &b->height);
-    if ((uint64_t)b->width * b->height > (uint64_t)r->width * r->height + TILE_PIXELS)
+    if ((uint64_t)b->width * b->height > (uint64_t)r->width * r->height + SPARE_PIXELS)
       return give_reason(r, "its tiles are too large");
   } else {
     b->width = r->width;

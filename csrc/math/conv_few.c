@@ -11,7 +11,7 @@ typedef ptrdiff_t Index;
 /* The weight is read once for each GEMV_ROWS pixels. */
 #define MOST_PIXELS ((size_t)2 * GEMV_ROWS)
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
-#define CHUNK ((size_t)32)
+#define FEW_CHUNK ((size_t)32)
 
 bool conv_few_pays(const ConvGeometry *g, const Act *out) {
   return g->precision == PRECISION_FP32 && act_pixels(out) <= MOST_PIXELS;
@@ -68,7 +68,7 @@ static inline real *pixel_at(const Act *a, size_t p) {
   return act_plane(a, p / pixels, 0) + p % pixels;
 }
 
-static inline Index chunks(size_t n) { return (Index)((n + CHUNK - 1) / CHUNK); }
+static inline Index chunks(size_t n) { return (Index)((n + FEW_CHUNK - 1) / FEW_CHUNK); }
 
 void conv_few_forward(const Act *in, const real *weight, const real *bias,
                       const ConvGeometry *g, const Act *out, real *scratch, int threads) {
@@ -77,7 +77,7 @@ void conv_few_forward(const Act *in, const real *weight, const real *bias,
   gather(g, in, out, rows);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index i = 0; i < chunks(out->c); i++) {
-    size_t o = (size_t)i * CHUNK, m = min_size(out->c - o, CHUNK);
+    size_t o = (size_t)i * FEW_CHUNK, m = min_size(out->c - o, FEW_CHUNK);
     for (size_t p = 0; p < pixels; p += GEMV_ROWS)
       gemv_transposed(rows + p * k, weight + o * k, min_size(pixels - p, GEMV_ROWS), m, k,
                       sums + p * out->c + o, out->c);
@@ -96,7 +96,7 @@ void conv_few_backward(const real *weight, const ConvGeometry *g, const Act *dou
       sums[p * dout->c + c] = pixel_at(dout, p)[c * dout->cs];
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index i = 0; i < chunks(din->c); i++) {
-    size_t j = (size_t)i * CHUNK * places, n = min_size(k - j, CHUNK * places);
+    size_t j = (size_t)i * FEW_CHUNK * places, n = min_size(k - j, FEW_CHUNK * places);
     for (size_t p = 0; p < pixels; p += GEMV_ROWS)
       gemv(sums + p * dout->c, weight + j, min_size(pixels - p, GEMV_ROWS), dout->c, n, k,
            rows + p * k + j, k);

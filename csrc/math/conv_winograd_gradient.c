@@ -10,13 +10,13 @@
 typedef ptrdiff_t Index;
 
 /* Squares that are worked on at a time. */
-#define CHUNK_SQUARES ((size_t)24)
+#define SUM_SQUARES ((size_t)24)
 /* Sums are made in blocks of so many panels of channels either way, or of one where there
  * are many threads; over this many squares or more, in so many parts at most. */
 #define SUM_BLOCKS ((size_t)2)
 #define MANY_THREADS 4
 #define PART_SQUARES ((size_t)32)
-#define MOST_PARTS ((size_t)16)
+#define SUM_PARTS ((size_t)16)
 
 /* dw[outs][count·9], rows `step` apart, = beta·dw + what lies in rows[count][9][PANEL].
  */
@@ -45,8 +45,8 @@ typedef struct Sum {
 /* How the sum is cut.  Blocks may depend on the threads, because they cut no sum. */
 static Sum sum_of_parts(const Act *in, const Act *dout, int threads) {
   size_t ins = blocks_of(in->c), outs = blocks_of(dout->c);
-  Sum s = {.t = squares_cut(in, CHUNK_SQUARES)};
-  size_t parts = min_size(s.t.all * s.t.wide / PART_SQUARES, MOST_PARTS / (ins * outs));
+  Sum s = {.t = squares_cut(in, SUM_SQUARES)};
+  size_t parts = min_size(s.t.all * s.t.wide / PART_SQUARES, SUM_PARTS / (ins * outs));
   s.rows = pieces_of(s.t.all, max_size(parts, 1));
   s.parts = pieces_of(s.t.all, s.rows);
   s.blocks = threads < MANY_THREADS ? SUM_BLOCKS : 1;

@@ -10,7 +10,7 @@
 
 #define PER_BLOCK (sizeof(real) == 4 ? 4 : 2) /* numbers from four 32-bit words */
 #define RNG_LANES 64                          /* blocks computed side by side */
-#define CHUNK 8192                            /* blocks per piece of parallel work */
+#define RNG_CHUNK 8192                        /* blocks per piece of parallel work */
 
 ALWAYS_INLINE void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; round++) {
@@ -173,11 +173,11 @@ typedef void Blocks(uint64_t seed, uint64_t first, size_t blocks, real *out);
 
 static void fill(Rng *r, real *out, size_t n, Blocks *make) {
   size_t blocks = n / PER_BLOCK, rest = n % PER_BLOCK;
-  size_t chunks = (blocks + CHUNK - 1) / CHUNK;
+  size_t chunks = (blocks + RNG_CHUNK - 1) / RNG_CHUNK;
 #pragma omp parallel for schedule(static) num_threads(parallel_threads()) if (chunks > 4)
   for (size_t c = 0; c < chunks; c++) {
-    size_t first = c * CHUNK, left = blocks - first;
-    make(r->seed, r->position + first, left < CHUNK ? left : CHUNK,
+    size_t first = c * RNG_CHUNK, left = blocks - first;
+    make(r->seed, r->position + first, left < RNG_CHUNK ? left : RNG_CHUNK,
          out + first * PER_BLOCK);
   }
   r->position += blocks;

@@ -104,7 +104,7 @@ static int gather(Transfer *t) {
   return rc;
 }
 
-#define BLOCK ((size_t)1024)
+#define SUM_BLOCK ((size_t)1024)
 
 CLONES static void add_block(real *restrict sum, const real *restrict more, size_t n) {
   for (size_t i = 0; i < n; i++) sum[i] += more[i];
@@ -123,9 +123,9 @@ static const real *chunk_from(const Transfer *t, int rank, size_t first) {
 /* Our chunk of the sum, in the order of ranks. */
 static void add_up(const Transfer *t) {
   Chunk mine = chunk_of(t, world.rank);
-  real sum[BLOCK];
+  real sum[SUM_BLOCK];
   for (size_t at = 0, left = (size_t)mine.n, n; left > 0; left -= n, at += n) {
-    n = left < BLOCK ? left : BLOCK;
+    n = left < SUM_BLOCK ? left : SUM_BLOCK;
     memcpy(sum, chunk_from(t, 0, mine.first) + at, n * sizeof *sum);
     for (int rank = 1; rank < world.size; rank++)
       add_block(sum, chunk_from(t, rank, mine.first) + at, n);

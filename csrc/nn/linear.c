@@ -2,8 +2,9 @@
  *
  * With few samples this is a stream of the weight through the core, so the
  * forward pass reads it once for all samples, and the weight's gradient is
- * left as the outer product that it is (optim/param.h).  It is fp32 whatever other layers'
- * products are: a number that is read once costs as much as it does to round it. */
+ * left as the outer product that it is (optim/param.h).  It is fp32 whatever other
+ * layers' products are: a number that is read once costs as much as it does to round it.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,7 +15,7 @@
 #include "optim/deferred.h"
 
 /* Outputs (forward) or inputs (backward) that one piece of work handles. */
-#define CHUNK 512
+#define LINEAR_CHUNK 512
 /* Rows of the weight that make a step together and are read while in cache. */
 #define STEP_ROWS ((size_t)4)
 
@@ -32,10 +33,12 @@ static size_t scratch_size(const Layer *l, const Act *in, const Act *out, int th
   return 0;
 }
 
-static inline ptrdiff_t chunks(size_t n) { return (ptrdiff_t)((n + CHUNK - 1) / CHUNK); }
+static inline ptrdiff_t chunks(size_t n) {
+  return (ptrdiff_t)((n + LINEAR_CHUNK - 1) / LINEAR_CHUNK);
+}
 
 static inline size_t chunk_size(size_t n, size_t first) {
-  return n - first < CHUNK ? n - first : CHUNK;
+  return n - first < LINEAR_CHUNK ? n - first : LINEAR_CHUNK;
 }
 
 /* Outputs o .. o+m-1.  Where other layers round what they multiply, a sample's sums are
@@ -53,7 +56,8 @@ static void forward_rows(const Layer *l, const Act *in, const Act *out, size_t o
     for (size_t j = 0; j < m; j++) out->data[n * l->out + o + j] += l->bias->value[o + j];
 }
 
-/* Outputs o .. o+m-1, of a weight whose step is due: a few rows are stepped, then read. */
+/* Outputs o .. o+m-1, of a weight whose step is due: a few rows are stepped, then read.
+ */
 static void step_and_forward(const Layer *l, const Act *in, const Act *out, size_t o,
                              size_t m) {
   Param *w = l->weight;
@@ -72,7 +76,7 @@ static void forward(const Layer *l, const Act *in, const Act *out, const real *c
   blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->out); i++) {
-    size_t o = (size_t)i * CHUNK, m = chunk_size(l->out, o);
+    size_t o = (size_t)i * LINEAR_CHUNK, m = chunk_size(l->out, o);
     if (due)
       step_and_forward(l, in, out, o, m);
     else
@@ -116,7 +120,7 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
   blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (ptrdiff_t i = 0; i < chunks(l->in); i++) {
-    size_t j = (size_t)i * CHUNK, m = chunk_size(l->in, j);
+    size_t j = (size_t)i * LINEAR_CHUNK, m = chunk_size(l->in, j);
     const real *w = weight + j;
     if (in->n <= GEMV_ROWS)
       gemv(dout->data, w, in->n, l->out, m, l->in, din->data + j, l->in);

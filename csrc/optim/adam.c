@@ -5,7 +5,7 @@
 
 /* Numbers that are fetched ahead, and how many at a time. */
 #define AHEAD ((size_t)256)
-#define BLOCK ((size_t)64)
+#define ADAM_BLOCK ((size_t)64)
 
 /* √v for v ≥ 0; for others some number or NaN.  In float a guess of 1/√v from the
  * exponent and three steps of Newton's, to 2 ulp: the processor's own takes longer than
@@ -39,7 +39,7 @@ ALWAYS_INLINE void adam_block(real *restrict p, real *restrict m, real *restrict
 }
 
 ALWAYS_INLINE void prefetch_ahead(const real *p) {
-  for (size_t i = AHEAD; i < AHEAD + BLOCK; i += 64 / sizeof *p)
+  for (size_t i = AHEAD; i < AHEAD + ADAM_BLOCK; i += 64 / sizeof *p)
     __builtin_prefetch(p + i);
 }
 
@@ -48,13 +48,13 @@ ALWAYS_INLINE void prefetch_ahead(const real *p) {
 CLONES static void adam_strands(const OptimSlot *s, size_t at, size_t apart, size_t n,
                                 const real *g, const real *h, const AdamFactors *f) {
   real *p = s->param->value + at, *m = s->m + at, *v = s->v + at;
-  for (size_t i = 0; i < n; i += BLOCK) {
-    size_t count = n - i < BLOCK ? n - i : BLOCK, strands = h == NULL ? 1 : 2;
+  for (size_t i = 0; i < n; i += ADAM_BLOCK) {
+    size_t count = n - i < ADAM_BLOCK ? n - i : ADAM_BLOCK, strands = h == NULL ? 1 : 2;
     for (size_t strand = 0, k = i; strand < strands; strand++, k += apart) {
       const real *d = (strand == 0 ? g : h) + i;
       prefetch_ahead(p + k), prefetch_ahead(m + k), prefetch_ahead(v + k);
-      if (count == BLOCK)
-        adam_block(p + k, m + k, v + k, d, BLOCK, f);
+      if (count == ADAM_BLOCK)
+        adam_block(p + k, m + k, v + k, d, ADAM_BLOCK, f);
       else
         adam_block(p + k, m + k, v + k, d, count, f);
     }

@@ -5,7 +5,7 @@
 #include "optim/deferred.h"
 
 /* Numbers that a thread works on at a time. */
-#define BLOCK ((size_t)16384)
+#define AVERAGE_BLOCK ((size_t)16384)
 
 CLONES static void move_towards(real *restrict mean, real *restrict value, size_t n,
                                 real share) {
@@ -24,7 +24,7 @@ CLONES static void exchange(real *restrict a, real *restrict b, size_t n, real s
 typedef void Change(real *mean, real *value, size_t n, real share);
 
 static size_t blocks_of(const AverageSlot *s) {
-  return (s->param->count + BLOCK - 1) / BLOCK;
+  return (s->param->count + AVERAGE_BLOCK - 1) / AVERAGE_BLOCK;
 }
 
 /* Change means and values, blocks of them at a time: the blocks of all parameters are
@@ -42,9 +42,9 @@ static void change_all(const AverageSlot *slots, size_t count, Change *change, r
 #pragma omp for schedule(static)
     for (size_t b = 0; b < blocks; b++) {
       while (b - before >= blocks_of(&slots[i])) before += blocks_of(&slots[i++]);
-      size_t at = (b - before) * BLOCK, left = slots[i].param->count - at;
-      change(slots[i].mean + at, slots[i].param->value + at, left < BLOCK ? left : BLOCK,
-             share);
+      size_t at = (b - before) * AVERAGE_BLOCK, left = slots[i].param->count - at;
+      change(slots[i].mean + at, slots[i].param->value + at,
+             left < AVERAGE_BLOCK ? left : AVERAGE_BLOCK, share);
     }
   }
 }

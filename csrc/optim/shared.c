@@ -55,16 +55,17 @@ static void concatenate(const Param *p, const real *from, size_t n, size_t proce
 }
 
 /* Rows of a matrix that one piece of work forms. */
-#define ROWS ((size_t)16)
+#define FORM_ROWS ((size_t)16)
 
 /* The matrix that these factors of n samples are of. */
 static void form(Param *p, size_t n, const real *u, const real *v, int threads) {
   real beta, *grad = param_accumulate(p, &beta);
-  size_t pieces = (p->rows + ROWS - 1) / ROWS;
+  size_t pieces = (p->rows + FORM_ROWS - 1) / FORM_ROWS;
   blas_begin();
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (size_t i = 0; i < pieces; i++) {
-    size_t first = i * ROWS, m = p->rows - first < ROWS ? p->rows - first : ROWS;
+    size_t first = i * FORM_ROWS,
+           m = p->rows - first < FORM_ROWS ? p->rows - first : FORM_ROWS;
     blas_gemm(TRANS, NO_TRANS, m, p->cols, n, u + first, p->rows, v, p->cols, 0,
               grad + first * p->cols, p->cols);
   }
