@@ -8,8 +8,11 @@
 
 #include <omp.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #define PARALLEL_MAX 1024
+/* Bytes of a thread's stack; kernels were seen to take 72 kB of it. */
+#define PARALLEL_STACK ((size_t)256 << 10)
 
 /* Threads used by kernels: as many as were asked for, at first OpenMP's default
  * (OMP_NUM_THREADS), if the system gives so many.  One in a child made by fork after its
@@ -17,6 +20,12 @@
 int parallel_threads(void);
 int parallel_asked(void);
 bool parallel_is_child(void);
+/* How many of those that were asked for the environment allows, as far as it can be said
+ * without making one. */
+int parallel_allowed(void);
+/* Bytes of stack that the threads have, where those are too few for kernels and so one
+ * thread computes; else 0. */
+size_t parallel_small_stack(void);
 void parallel_set_threads(int n);
 
 /* Bracket every stretch that calls BLAS from our own threads: OpenBLAS runs

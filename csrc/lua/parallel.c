@@ -7,6 +7,17 @@
 
 /*** @submodule cglow.core */
 
+static void push_reason(lua_State *L, int asked, int given) {
+  size_t stack = parallel_small_stack();
+  if (stack > 0)
+    lua_pushfstring(L,
+                    "threads would have a stack of %d kB and need %d (OMP_STACKSIZE, ulimit "
+                    "-s): one computes",
+                    (int)(stack >> 10), (int)(PARALLEL_STACK >> 10));
+  else
+    lua_pushfstring(L, "of %d threads the system gives %d", asked, given);
+}
+
 /*** How many threads the kernels use; the process's setting, not one Lua
 state's. At first OpenMP's default, so OMP_NUM_THREADS is respected. Results do
 not depend on it.
@@ -29,8 +40,21 @@ static int threads(lua_State *L) {
   if (parallel_is_child())
     lua_pushliteral(L, "this process was made by fork, and its parent had used several threads");
   else
-    lua_pushfstring(L, "of %d threads the system gives %d", asked, given);
+    push_reason(L, asked, given);
   return 2;
+}
+
+/*** What stands in the way of the threads that were asked for (OMP_NUM_THREADS), as far as
+the environment says it: OMP_THREAD_LIMIT, OMP_STACKSIZE. Makes no thread.
+@function threads_warning
+@treturn ?string nil when nothing does */
+static int threads_warning(lua_State *L) {
+  int asked = parallel_asked(), allowed = parallel_allowed();
+  if (allowed >= asked)
+    lua_pushnil(L);
+  else
+    push_reason(L, asked, allowed);
+  return 1;
 }
 
 /*** What the machine can do at most: fused multiply-adds on registers alone,
@@ -47,6 +71,9 @@ static int measure_peak(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"threads", threads}, {"peak_flops", measure_peak}, {NULL, NULL}};
+    {"threads", threads},
+    {"threads_warning", threads_warning},
+    {"peak_flops", measure_peak},
+    {NULL, NULL}};
 
 void open_parallel(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -10,6 +10,9 @@ end
 local core = require "cglow.core"
 local precision = require "cglow.util.precision"
 
+local fewer = core.threads_warning()
+if fewer then require("cglow.util.notice").notify(fewer) end
+
 local M = { _VERSION = require "cglow.util.version" }
 
 for _, name in ipairs { "tensor", "zeros", "ones", "empty", "full", "rand", "randn", "arange", "from_bytes", "cat",

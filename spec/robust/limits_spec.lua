@@ -21,6 +21,36 @@ describe("A process", function()
     assert.are.equal("", out)
   end)
 
+  -- Kernels need more than the 16 kB that OpenMP's library allows, and it ends the process
+  -- where it cannot make threads with the stack that it was asked for.
+  it("computes on one thread where the others' stack is too small or too large", function()
+    if package.cpath:find "sanitize" then return end
+    for limit, message in pairs {
+      ["OMP_STACKSIZE=16k"] = "threads would have a stack of 16 kB and need 256 (OMP_STACKSIZE, ulimit -s): one "
+        .. "computes",
+      ["OMP_STACKSIZE='100 K'"] = "threads would have a stack of 100 kB and need 256",
+      ["GOMP_STACKSIZE=64"] = "of 64 kB",
+      ["ulimit -s 128;"] = "threads would have a stack of 128 kB", ["OMP_STACKSIZE=100000g"] = "of 2 threads",
+      ["OMP_THREAD_LIMIT=1"] = "of 2 threads the system gives 1",
+    } do
+      local out, ok = scratch.lua([[
+        local core = require "cglow.core"
+        local net = require "cglow.nn".Conv2d {in_channels = 3, out_channels = 32, padding = 1}
+        assert(net:forward(core.randn(4, 3, 32, 32)):isfinite())
+        print(core.threads())
+      ]], {prefix = (limit:find "^ulimit" and "%s" or "export %s;"):format(limit) .. " OMP_NUM_THREADS=2"})
+      assert.is_true(ok, limit .. ": " .. out)
+      assert.is_truthy(out:find("1\t" .. message, 1, true) or out:find(message, 1, true), limit .. ": " .. out)
+    end
+  end)
+
+  it("is told at its start of threads that there cannot be", function()
+    local out, ok = scratch.lua("require 'cglow'", {prefix = "OMP_NUM_THREADS=100000"})
+    assert.is_true(ok, out)
+    assert.equal("cglow: of 100000 threads the system gives 1024\n", out)
+    assert.equal("", (scratch.lua("require 'cglow'", {prefix = "OMP_NUM_THREADS=2"})))
+  end)
+
   it("says so when a picture does not fit into memory", function()
     if package.cpath:find "sanitize" then return end
     local folder = scratch.folder()

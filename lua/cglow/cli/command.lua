@@ -67,7 +67,7 @@ function M.parse(name, parser, argv)
   if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
   for _, path in ipairs(args.command ~= "predict" and args.file or {}) do M.require_path(path, "file", args.command) end
   local _, fewer = core.threads(args.threads)
-  if fewer then notice.notify(fewer) end
+  if fewer and fewer ~= core.threads_warning() then notice.notify(fewer) end -- that was said at the start
   launch.tell(args)
   core.seed(args.seed or 1)
   args.argv = argv
