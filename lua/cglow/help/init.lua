@@ -40,6 +40,7 @@ local TOPICS = {
   {"vision", "cglow.vision.", {"cglow.image.vision"}},
   {"baselines", "cglow.baselines.", {"cglow.tasks.baselines"}},
   {"safetensors", "cglow.util.safetensors.", {"cglow.util.safetensors"}},
+  {"npy", "cglow.npy.", {"cglow.util.npy"}},
   {"show", "cglow.show.", {"cglow.image.show"}},
   {"help", "cglow.help.", {"cglow.help"}},
 }
