@@ -10,6 +10,7 @@ local format = require "cglow.run.format"
 local train = require "cglow.train"
 
 local WARM, MEASURED = 2, 5 -- steps
+local TOO_LARGE <const> = 1 -- exit code
 
 local function median(list)
   table.sort(list)
@@ -42,25 +43,46 @@ local function measure_validation(options)
   return core.system.clock() - before
 end
 
-return function(_, args, model, options)
+-- Is it more than the machine has? A run would be killed, or the machine would come to a stop.
+local function refuse(args, bytes, has)
+  if args.json then return TOO_LARGE end
+  console.tell(("this training needs %s, and the machine has %s: take smaller pictures (--size), a smaller batch "
+    .. "(--config batch=N) or a smaller model"):format(format.bytes(bytes.total), format.bytes(has)))
+  return TOO_LARGE
+end
+
+local function say_memory(bytes, has)
+  console.say(("memory      %s: step %s, validation %s, data up to %s; the machine has %s"):format(
+    format.bytes(bytes.total), format.bytes(bytes.step), format.bytes(bytes.validation), format.bytes(bytes.data),
+    format.bytes(has)))
+end
+
+return function(args, model, make_options, bytes)
   if launch.rank() > 0 then return end
-  local parameters = model:parameter_count()
-  local step, valid = measure(options), measure_validation(options)
-  local _, peak = core.system.memory()
-  local validations = (options.steps + options.valid_every - 1) // options.valid_every
-  local total = options.steps * step + validations * valid
-  if args.json then
-    console.say(json.encode {parameters = parameters, bytes = peak, seconds_per_step = step,
-      seconds_per_validation = valid, seconds = total, checkpoint_bytes = 12 * parameters})
-    return 0
+  local parameters, has = model:parameter_count(), core.system.machine().memory
+  local fits = bytes.total <= has
+  local found = {parameters = parameters, bytes = bytes.total, bytes_of = bytes, machine_bytes = has,
+    checkpoint_bytes = 12 * parameters, fits = fits}
+  if not args.json then
+    console.say(tostring(model))
+    console.say ""
+    console.say(("parameters  %.2f M; a checkpoint takes %s"):format(parameters / 1e6, format.bytes(12 * parameters)))
+    say_memory(bytes, has)
   end
-  console.say(tostring(model))
-  console.say ""
-  console.say(("parameters  %.2f M; a checkpoint takes %s"):format(parameters / 1e6, format.bytes(12 * parameters)))
-  console.say(("memory      %s"):format(format.bytes(peak)))
+  local options, step, valid, validations
+  if fits then
+    options = make_options() -- which reads held-out samples
+    step, valid = measure(options), measure_validation(options)
+    validations = (options.steps + options.valid_every - 1) // options.valid_every
+    found.seconds_per_step, found.seconds_per_validation = step, valid
+    found.seconds = options.steps * step + validations * valid
+  end
+  if args.json then console.say(json.encode(found)) end
+  if not fits then return refuse(args, bytes, has) end
+  if args.json then return 0 end
   console.say(("step        %.3f s: median of %d, batch %d, %d threads"):format(step, MEASURED, options.batch,
     core.threads()))
-  console.say(("time        %s: %d steps, %d validations of %.2g s each"):format(format.duration(total), options.steps,
-    validations, valid))
+  console.say(("time        %s: %d steps, %d validations of %.2g s each"):format(format.duration(found.seconds),
+    options.steps, validations, valid))
   return 0
 end

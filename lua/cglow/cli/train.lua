@@ -4,14 +4,17 @@ local command = require "cglow.cli.command"
 local core = require "cglow.core"
 local dry_run = require "cglow.cli.dry_run"
 local evaluation = require "cglow.tasks.evaluation"
+local format = require "cglow.run.format"
 local identity = require "cglow.tasks.identity"
 local given = require "cglow.cli.given"
 local init_from = require "cglow.cli.init_from"
+local memory = require "cglow.train.memory"
 local Model = require "cglow.model"
 local runfolder = require "cglow.run.folder"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local training = require "cglow.cli.training"
+local ways = require "cglow.tasks.ways"
 
 local SHOWN <const> = 6 -- images on the contact sheets
 local FLAGS <const> = {"data", "size", "steps", "init", "seed"}
@@ -59,7 +62,12 @@ end
 local function make_model(task, s, source)
   local options = task_of.model_options(task, s)
   options.rng = core.Rng(s.seed)
-  local model = command.try(Model.new, options)
+  local ok, model = pcall(Model.new, options, memory.most_parameters())
+  if not ok and tostring(model):find("numbers that are left", 1, true) then
+    command.misuse(("the parameters alone need more memory than the machine's %s"):format(
+      format.bytes(core.system.machine().memory)))
+  end
+  model = command.try(function() return ok and model or error(model, 0) end)
   if source then init_from.fill(model, source) end
   return model
 end
@@ -88,6 +96,18 @@ local function trainer_options(task, args, s, model, sets)
   return o
 end
 
+local function count_memory(task, s, model, sets)
+  return memory.count {
+    make = function(size)
+      local small = setmetatable({size = size}, {__index = s})
+      return task_of.model_options(task, small)
+    end,
+    size = s.size, parameters = model:parameter_count(), batch = s.batch, ema = s.ema > 0,
+    draw = function(of, x, n) ways.draw(of, x, {samples = n, rng = core.Rng(s.seed)}) end,
+    samples = s.samples, at_once = evaluation.AT_ONCE, kept = sets.train:size() + sets.valid:size(),
+  }
+end
+
 return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config, saved = training.saved(args, folder, "task", task.name)
@@ -98,8 +118,9 @@ return function(task, args)
   if args.resume then given.check_resumed(s, saved) end
   local sets = training.sets(task, s)
   local model = make_model(task, s, source)
-  local options = trainer_options(task, args, s, model, sets)
-  if args.dry_run then return dry_run(task, args, model, options) end
+  local function make_options() return trainer_options(task, args, s, model, sets) end
+  if args.dry_run then return dry_run(args, model, make_options, count_memory(task, s, model, sets)) end
+  local options = make_options()
 
   options.run, options.metadata = folder.path, {task = identity.text(task, s)}
   options.config = training.describe({

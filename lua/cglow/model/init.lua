@@ -12,6 +12,7 @@
 -- @classmod cglow.Model
 local core = require "cglow.core"
 local arguments = require "cglow.model.arguments"
+local budget_of = require "cglow.nn.budget"
 local build = require "cglow.model.build"
 local check = require "cglow.util.check"
 local configure = require "cglow.model.config"
@@ -90,8 +91,13 @@ end
 -- * `head`: a table that gives an encoder a convolution of its finest features, trained with a loss
 --   of its own. `outputs`: its channels (required). `loss` = "cross_entropy" or "squared_error".
 --   `weight` = 0.1: what the loss counts beside the likelihood
+-- @int[opt] most numbers that the parameters may hold together
 -- @treturn Model
-function Model.new(opts) return assemble(configure.check(opts)) end
+-- @raise before any of it is made that is too much
+function Model.new(opts, most)
+  local config, rng = configure.check(opts)
+  return assemble(config, rng, most and budget_of.of(most))
+end
 
 -- A model whose parameters a file will fill: they take no more numbers than the budget has,
 -- and none is started unless some may be missing there.
