@@ -28,7 +28,8 @@ local function measure(options)
       last = now
     end,
   }
-  for _, name in ipairs {"model", "train", "batch", "accumulate", "seed", "optimizer", "cell_width", "ema", "head"} do
+  for _, name in ipairs {"model", "train", "batch", "accumulate", "seed", "optimizer", "warmup", "cell_width", "ema",
+    "head"} do
     o[name] = options[name]
   end
   local outcome = command.try(train.Trainer, o):run()
