@@ -39,7 +39,7 @@ describe("the program cglow", function()
       .. "--config valid_images=2 --config samples=1"):format(folder))
     assert.equal("", err)
     assert.equal(0, code)
-    local called = (os.getenv "LUA" or "lua5.4") .. " lua/cglow/cli/program.lua binary-segmentation "
+    local called = "lua5.4 lua/cglow/cli/program.lua binary-segmentation "
     assert.matches("next: " .. called .. "evaluate --run " .. folder, out, 1, true)
     assert.equal(1, json.read(folder .. "/r/config.json").command:find(called .. "train --steps 1 ", 1, true))
     code, out, err = cglow(("report '%s/r'"):format(folder))

@@ -5,6 +5,7 @@ local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
 local launch = require "cglow.cli.launch"
+local meter_of = require "cglow.cli.meter"
 local evaluation = require "cglow.tasks.evaluation"
 local session_of = require "cglow.cli.session"
 
@@ -30,9 +31,11 @@ return function(task, args)
   if launch.rank() > 0 then return end -- a few samples are no work to share
   local session = session_of.load(task, args)
   local path = session_of.sheet(args, session, "samples.png")
-  local sheet = evaluation.samples_sheet(session.task, session.model, inputs_of(args, session), {
+  local inputs = inputs_of(args, session)
+  local meter = meter_of.new(args, "picture", #inputs)
+  local sheet = evaluation.samples_sheet(session.task, session.model, inputs, {
     samples = args.count or 8, temperature = args.temperature, rng = session.way.rng,
-    cell_width = session.way.cell_width,
+    cell_width = session.way.cell_width, progress = function() meter:tick() end,
   })
   command.must(image.save(path, sheet))
   if args.json then console.say(json.encode {model = session.path, sheet = path})

@@ -230,6 +230,7 @@ function M.samples_sheet(task, model, inputs, o)
       maps[#maps + 1] = spread_map(task, ys, input)
       cells[#cells + 1] = maps[#maps]
     end
+    if o.progress then o.progress() end
   end
   scale_maps(maps)
   return image.grid(cells, {columns = #captions, captions = captions, scale = magnify(inputs[1].x:size(3))})
