@@ -76,8 +76,8 @@ M.load_tensors = function(...) return require("cglow.util.safetensors").load(...
 --- What networks that are made from now on multiply: "fp32", or "bf16", factors rounded to
 -- bfloat16, whose sums are in fp32 all the same. Processors with AVX512_BF16 train and sample
 -- faster so; on others the same numbers take longer, which is said once. A model keeps what it
--- was made with, its files too; log p is as exact a density either way, but `decode` inverts
--- less closely (lua/README.md).
+-- was made with, its files too; log p is as exact a density either way, and `decode` inverts
+-- as closely (lua/README.md).
 -- @function precision
 -- @string[opt] name "fp32" (as at first) or "bf16"
 -- @treturn string the one in force

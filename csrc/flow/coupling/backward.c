@@ -144,8 +144,8 @@ static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardS
   return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, c->width)};
 }
 
-/* From the gradient of conv2's output, d2, to that of conv1's output, d1.  The next h2 is fetched meanwhile, if
- * it is known, and what of h1 is needed in the end. */
+/* From the gradient of conv2's output, d2, to that of conv1's output, d1.  The next h2 is
+ * fetched meanwhile, if it is known, and what of h1 is needed in the end. */
 static void conv2_backward(const Coupling *c, const CouplingPlan *p,
                            const BackwardScratch *s, Channels which, const real *h1,
                            const real *d2, real *d1, real *sums, const real *next_h2) {
@@ -347,17 +347,18 @@ static void split_backward(const Coupling *c, const CouplingPlan *p,
 }
 
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
-                       const Act *hx, const real *hidden, const real *v, const Act *dz,
-                       const real *dlogdet, const Act *dy, const Act *dhx,
+                       const Act *read, const Act *hx, const real *hidden, const real *v,
+                       const Act *dz, const real *dlogdet, const Act *dy, const Act *dhx,
                        const Act *dpre, real *scratch, int threads) {
   BackwardScratch s = backward_scratch(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
   size_t blocks = coupling_blocks(c);
-  Act y1 = act_channels(y, 0, keep), y2 = act_channels(y, keep, change);
+  Act y2 = act_channels(y, keep, change);
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
   Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
   Act dv = act_nchw(s.dv, p->n, out_channels(c), p->h, p->w);
-  BackwardInput in = {&y1, hx, &dv, &dz1, &dy1, dhx, dpre, hidden, gradient_of(c->conv2)};
+  BackwardInput in = {
+      read, hx, &dv, &dz1, &dy1, dhx, dpre, hidden, gradient_of(c->conv2)};
   Gradient dbias3 = gradient_of(c->bias3), dlogs3 = gradient_of(c->logs3);
   Gradient norms[] = {gradient_of(c->bias1), gradient_of(c->logs1), gradient_of(c->bias2),
                       gradient_of(c->logs2)};

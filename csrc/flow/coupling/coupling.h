@@ -30,7 +30,7 @@
 
 /* What the network of a coupling reads. */
 typedef struct CouplingInput {
-  Act y1;
+  Act y1;        /* or the steps that stand for it: flow/coupling/steps.h */
   Act hx;        /* data NULL when pre is given, or without condition */
   Act pre;       /* what is added to conv1's output, width channels; data NULL: nothing */
   size_t repeat; /* samples of y for each sample of pre */
@@ -53,10 +53,10 @@ void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingIn
                       real *hidden, real *v, real *scratch, int threads);
 
 /* From dz and dlogdet[n] to dy, dhx and dpre (data NULL where there is none);
- * parameter gradients grow.  y is forward's input. */
+ * parameter gradients grow.  y is forward's input, `read` what the network read of y1. */
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
-                       const Act *hx, const real *hidden, const real *v, const Act *dz,
-                       const real *dlogdet, const Act *dy, const Act *dhx,
+                       const Act *read, const Act *hx, const real *hidden, const real *v,
+                       const Act *dz, const real *dlogdet, const Act *dy, const Act *dhx,
                        const Act *dpre, real *scratch, int threads);
 
 #endif

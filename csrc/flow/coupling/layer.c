@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "flow/coupling/coupling.h"
+#include "flow/coupling/steps.h"
 #include "flow/coupling/transform.h"
 
 static const Coupling *self(const Flow *f) { return (const Coupling *)f; }
@@ -51,6 +52,18 @@ static size_t pre_reals(const Coupling *c, const FlowRun *r) {
   return precomputes(c, r) ? round_up(r->rows * c->width * r->y.h * r->y.w) : 0;
 }
 
+/* What the network reads of the first channels, where that is not themselves. */
+static bool in_steps(const Coupling *c) { return c->precision == PRECISION_BF16; }
+
+static size_t read_reals(const Coupling *c, const FlowRun *r) {
+  return in_steps(c) ? round_up(coupling_keep1(c) * r->y.n * r->y.h * r->y.w) : 0;
+}
+
+/* Scratch begins with that. */
+static real *other_scratch(const Coupling *c, const FlowRun *r) {
+  return r->scratch + read_reals(c, r);
+}
+
 static size_t network_scratch(const Coupling *c, const CouplingPlan *p,
                               const FlowRun *r) {
   size_t pre = pre_reals(c, r);
@@ -66,7 +79,7 @@ static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
   size_t network = network_scratch(c, &p, r), other = 0;
   if (pass == PASS_FORWARD) other = p.n * p.h * (sizeof(double) / sizeof(real));
   if (pass == PASS_BACKWARD) other = coupling_backward_scratch(c, &p, r->threads);
-  return max_size(network, other);
+  return read_reals(c, r) + max_size(network, other);
 }
 
 /* The condition as activations, or what was prepared from it. */
@@ -77,12 +90,30 @@ static Act cond_act(const Coupling *c, const FlowRun *r, const real *numbers,
                      : act_nchw((real *)numbers, r->rows, few, r->y.h, r->y.w);
 }
 
-/* v from the first channels of `from`.  With fewer conditions than samples, hx's part of
+static Act first(const Coupling *c, const Act *a) {
+  return act_channels(a, 0, coupling_keep1(c));
+}
+
+static Act second(const Coupling *c, const Act *a) {
+  return act_channels(a, coupling_keep1(c), coupling_change(c));
+}
+
+/* What the network reads of `from`, forward's input or inverse's. */
+static Act read_of(const Coupling *c, const FlowRun *r, const Act *from) {
+  Act all = first(c, from);
+  if (!in_steps(c)) return all;
+  Act steps = act_nchw(r->scratch, all.n, all.c, all.h, all.w);
+  steps_of(&all, &steps, r->threads);
+  return steps;
+}
+
+/* v from what the network reads.  With fewer conditions than samples, hx's part of
  * the first convolution is computed once for each condition, not once for each sample. */
 static void run_network(const Coupling *c, const CouplingPlan *p, const FlowRun *r,
-                        const Act *from, real *keep) {
-  CouplingInput in = {act_channels(from, 0, coupling_keep1(c)), {0}, {0}, r->repeat};
-  real *rest = r->scratch + coupling_forward_scratch(c, p, r->threads);
+                        const Act *read, real *keep) {
+  CouplingInput in = {*read, {0}, {0}, r->repeat};
+  real *own = other_scratch(c, r);
+  real *rest = own + coupling_forward_scratch(c, p, r->threads);
   if (r->prepared != NULL || c->features)
     in.pre = cond_act(c, r, r->prepared ? r->prepared : r->cond, c->width);
   else
@@ -92,7 +123,7 @@ static void run_network(const Coupling *c, const CouplingPlan *p, const FlowRun 
     coupling_precompute(c, &in.hx, rest, rest + pre_reals(c, r), r->threads);
     in.hx.data = NULL;
   }
-  coupling_network(c, p, &in, keep, r->saved, r->scratch, r->threads);
+  coupling_network(c, p, &in, keep, r->saved, own, r->threads);
 }
 
 /* The channels that stay as they are. */
@@ -102,26 +133,30 @@ static void copy_first(const Coupling *c, const Act *from, const Act *to) {
            coupling_keep1(c) * from->h * from->w * sizeof(real));
 }
 
-static Act second(const Coupling *c, const Act *a) {
-  return act_channels(a, coupling_keep1(c), coupling_change(c));
-}
-
 static void forward(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
   CouplingPlan p = plan_of(c, r);
+  Act y1 = first(c, &r->y), z1 = first(c, &r->z), read = read_of(c, r, &r->y);
   Act y2 = second(c, &r->y), z2 = second(c, &r->z);
-  run_network(c, &p, r, &r->y, r->hidden);
-  copy_first(c, &r->y, &r->z);
-  coupling_transform(c, &p, r->saved, &y2, &z2, (double *)(void *)r->scratch, r->logdet,
-                     r->threads);
+  run_network(c, &p, r, &read, r->hidden);
+  if (in_steps(c))
+    steps_forward(&y1, &read, &z1, r->threads);
+  else
+    copy_first(c, &r->y, &r->z);
+  coupling_transform(c, &p, r->saved, &y2, &z2, (double *)(void *)other_scratch(c, r),
+                     r->logdet, r->threads);
 }
 
 static size_t inverse(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
   CouplingPlan p = plan_of(c, r);
+  Act y1 = first(c, &r->y), z1 = first(c, &r->z), read = read_of(c, r, &r->z);
   Act y2 = second(c, &r->y), z2 = second(c, &r->z);
-  run_network(c, &p, r, &r->z, NULL);
-  copy_first(c, &r->z, &r->y);
+  run_network(c, &p, r, &read, NULL);
+  if (in_steps(c))
+    steps_inverse(&z1, &read, &y1, r->threads);
+  else
+    copy_first(c, &r->z, &r->y);
   coupling_invert(c, &p, r->saved, &z2, &y2, r->threads);
   return 0;
 }
@@ -138,22 +173,24 @@ static size_t prepare(Flow *f, const FlowRun *r) {
 }
 
 static void recompute(Flow *f, const FlowRun *r) {
-  CouplingPlan p = plan_of(self(f), r);
-  run_network(self(f), &p, r, &r->y, r->hidden);
+  const Coupling *c = self(f);
+  CouplingPlan p = plan_of(c, r);
+  Act read = read_of(c, r, &r->y);
+  run_network(c, &p, r, &read, r->hidden);
 }
 
 static void backward(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
   CouplingPlan p = plan_of(c, r);
-  Act hx = {0}, dhx = {0}, dpre = {0};
+  Act read = read_of(c, r, &r->y), hx = {0}, dhx = {0}, dpre = {0};
   if (c->features) {
     dpre = cond_act(c, r, r->dcond, c->width);
   } else {
     hx = cond_act(c, r, r->cond, c->cond);
     dhx = cond_act(c, r, r->dcond, c->cond);
   }
-  coupling_backward(c, &p, &r->y, &hx, r->hidden, r->saved, &r->dz, r->dlogdet, &r->dy,
-                    &dhx, &dpre, r->scratch, r->threads);
+  coupling_backward(c, &p, &r->y, &read, &hx, r->hidden, r->saved, &r->dz, r->dlogdet,
+                    &r->dy, &dhx, &dpre, other_scratch(c, r), r->threads);
 }
 
 static void describe(const Flow *f, char *text) {
