@@ -191,6 +191,9 @@ describe("log p is log|det| of the Jacobian plus the latents' log density:", fun
     { "plain Glow", { y = { 3, 4, 4 }, levels = 2, depth = 2 } },
     { "an encoder",
       { x = { 1, 8, 16 }, y = { 1, 8, 8 }, levels = 2, depth = 1, encoder = { channels = { 2, 3, 2 } } } },
+    { "a flow of what the head leaves",
+      { x = { 1, 8, 16 }, y = { 1, 8, 8 }, levels = 1, depth = 1, encoder = { channels = { 2, 3 } },
+        head = { outputs = 1, loss = "squared_error", residual = 0.5 } } },
   }
   for _, case in ipairs(cases) do
     it(case[1], function()

@@ -81,7 +81,8 @@ def draw_own_matrix(m):
 
 
 def encoder_config(x, y, levels, depth, channels, width=8, bound=1.0, head=None, split=True, prior=True, more=()):
-    """The configuration of a model with an encoder; head: (outputs, loss); more: of injector, actnorm, invconv."""
+    """The configuration of a model with an encoder; head: (outputs, loss) and perhaps residual; more: of injector,
+    actnorm, invconv."""
     config = {
         "x": x,
         "y": y,
@@ -94,7 +95,7 @@ def encoder_config(x, y, levels, depth, channels, width=8, bound=1.0, head=None,
     }
     config["condition"].update({kind: True for kind in more})
     if head:
-        config["head"] = {"outputs": head[0], "loss": head[1], "weight": 0.3}
+        config["head"] = dict(zip(["outputs", "loss", "residual"], head), weight=0.3)
     return config
 
 

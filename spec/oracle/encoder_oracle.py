@@ -12,7 +12,7 @@ With a = v_odd and features u_l ≥ 0 of x at 1/2^l of its sides, l = 1 … L:
     pooled     g = mean over pixels of g_S; actnorm's (s, b) and the 1×1's W = tanh(A g + c) as options
     split      a = conv(z1) + D u_l; mean = a_even, logs = β·tanh(a_odd/β)
     prior      a = bias + E u_L, and the same of it
-    head       3×3 convolution of g_1
+    head       h = 3×3 convolution of g_1; as an option the flow models y − ρ·h in place of y
 
 Where y is smaller than x it is x's middle, and the middle of features and head is what counts.
 """
@@ -246,11 +246,14 @@ class EncodedGlow(nn.Module):
         self.head = conv3x3(channels[0], config["head"]["outputs"]) if config.get("head") else None
 
     def features(self, x):
-        """u_l of every level, where y is; kept for the head: what it says there."""
+        """u_l of every level, where y is; kept: what the head says there, and what of it the flow is spared."""
         g, (h, w) = self.encoder(x), self.y_sides
         self.pooled = g[self.encoder.scales].mean((2, 3))
+        self.offset = 0
         if self.head is not None:
             self.said = middle(self.head(g[1]), h, w)
+            if "residual" in self.config["head"]:
+                self.offset = self.config["head"]["residual"] * self.said
         return [middle(g[l + 1], h >> l, w >> l) for l in range(1, len(self.level) + 1)]
 
     def last_mean_and_logs(self, like, u):
@@ -261,6 +264,7 @@ class EncodedGlow(nn.Module):
 
     def encode(self, x, y):
         us, zs, logdet, score = self.features(x), [], 0, 0
+        y = y - self.offset
         for level, u in zip(self.level.values(), us):
             y = F.pixel_unshuffle(y, 2)
             for step, added, injected in level.steps(u):
@@ -285,7 +289,7 @@ class EncodedGlow(nn.Module):
             for step, added, injected in reversed(level.steps(u)):
                 z = step.inverse(z, added, injected, self.pooled)
             z = F.pixel_shuffle(z, 2)
-        return z
+        return z + self.offset
 
     def decode(self, x, zs):
         return self.descend(self.features(x), zs[-1], lambda i, z1, u: zs[i])

@@ -69,6 +69,10 @@ CASES = {
         encoder_config([1, 8, 16], [2, 8, 8], 2, 1, [3, 4, 5], width=5, more=["injector", "actnorm", "invconv"]),
         3,
     ),
+    "encoder_residual_l2": (
+        encoder_config([2, 8, 16], [2, 8, 8], 2, 1, [3, 3, 4], width=5, head=(2, "squared_error", 0.5)),
+        2,
+    ),
     "gray_l4_prior": case([1, 8, 16], [1, 16, 32], 4, 1, batch=3, n_w=4, width=5, learned_prior=True),
 }
 

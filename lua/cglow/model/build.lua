@@ -158,8 +158,9 @@ function M.describe(model)
     line("  encoder: %s, %s parameters", (tostring(encoder.net):gsub("\n.*", " …")),
       thousands(count(encoder.net:parameters())))
     if encoder.head then
-      line("    head: %d outputs, %s, weight %g, %s parameters", config.head.outputs, config.head.loss,
-        config.head.weight, thousands(count(encoder.head:parameters())))
+      line("    head: %d outputs, %s, weight %g, %s parameters%s", config.head.outputs, config.head.loss,
+        config.head.weight, thousands(count(encoder.head:parameters())),
+        config.head.residual and "; the flow models what it leaves" or "")
     end
   end
   for l, level in ipairs(model.levels) do

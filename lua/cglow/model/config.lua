@@ -36,6 +36,7 @@ local HEAD = {
   outputs = { type = "integer", required = true, min = 1, max = 4096 },
   loss = { type = "string", default = "cross_entropy", one_of = { "cross_entropy", "squared_error" } },
   weight = { type = "number", default = 0.1, min = 0, max = 1e9 },
+  residual = { type = "number", above = 0, max = 1e9 },
 }
 local MODEL = {
   x = { type = "table" },
@@ -76,6 +77,14 @@ local function must_be_absent(o, keys, why)
   end
 end
 
+local function check_residual(o)
+  local head = o.head
+  if head.residual and (head.loss ~= "squared_error" or head.outputs ~= o.y[1]) then
+    error(("cglow.Model: option 'head.residual' must be absent unless the head says y, %d outputs by squared_error,"
+      .. " got %g with %d outputs by %s"):format(o.y[1], head.residual, head.outputs, head.loss), 5)
+  end
+end
+
 local function check_encoder(o)
   if not o.x then error("cglow.Model: option 'x' must be a table with an encoder, got nil", 4) end
   must_be_absent(o, { "cn", "init" }, "with an encoder")
@@ -83,7 +92,10 @@ local function check_encoder(o)
   local function sub(key, spec) return options.check(("cglow.Model: option '%s'"):format(key), o[key], spec, 2) end
   o.encoder, o.coupling = sub("encoder", ENCODER), sub("coupling", ENCODED_COUPLING)
   o.condition = sub("condition", CONDITION)
-  if o.head then o.head = sub("head", HEAD) end
+  if o.head then
+    o.head = sub("head", HEAD)
+    check_residual(o)
+  end
   if o.learned_prior then o.condition.prior = false end
   local unit = o.encoder.make and 1 << o.levels or 1 << math.max(#o.encoder.channels - 1, o.levels)
   for i = 2, 3 do

@@ -193,14 +193,29 @@ end
 
 -- ---- conditions of all layers --------------------------------------------------------
 
+local function same_shape(a, b)
+  for d = 1, 4 do
+    if a:size(d) ~= b:size(d) then return false end
+  end
+  return true
+end
+
+-- The tensor that an object keeps under a name, made anew where another has another shape.
+local function kept(object, name, like)
+  local t = object[name]
+  if not (t and same_shape(t, like)) then t = core.empty(like:size()) end
+  object[name] = t
+  return t
+end
+
 -- A level's tensor as views for its layers, made anew only when it is another tensor.
 local function views(level, key, t)
-  local kept = level[key]
-  if kept and kept.of == t then return kept end
-  kept = { of = t }
-  for i, place in ipairs(level.places) do kept[i] = t:narrow(1, place.first, place.count) end
-  level[key] = kept
-  return kept
+  local list = level[key]
+  if list and list.of == t then return list end
+  list = { of = t }
+  for i, place in ipairs(level.places) do list[i] = t:narrow(1, place.first, place.count) end
+  level[key] = list
+  return list
 end
 
 local function hand_out(level, parts, list)
@@ -211,30 +226,25 @@ end
 -- @tparam Tensor x
 -- @tparam {[int]=Tensor} conds by the index of the layer: rows×N×H×W, or N×outputs of
 -- what the pooled ones give
--- @bool[opt] finest will the head be asked? Without, features of x's own size are spared
+-- @bool[opt] finest will the head be asked? Without, features of x's own size are spared,
+-- unless the flow models what the head leaves
 function Encoder:forward(x, conds, finest)
   local h, w = M.y_sides(self.config, x:size(3), x:size(4))
-  self.features, self.sides = self.net:forward(x, finest == true), { h, w }
+  local residual = self.config.head and self.config.head.residual
+  self.features, self.sides, self.said = self.net:forward(x, finest == true or residual ~= nil), { h, w }, nil
   for l, level in ipairs(self.levels) do
     hand_out(level, views(level, "views", level.map:forward(self.features[l], h >> l, w >> l)), conds)
   end
   for _, layer in ipairs(self.readers) do conds[layer.index] = layer.cn:forward(self.features.pooled) end
-end
-
-local function same_shape(a, b)
-  for d = 1, 4 do
-    if a:size(d) ~= b:size(d) then return false end
-  end
-  return true
+  local said = residual and self:read_head()
+  conds.offset = said and kept(self, "offset", said):copy(said):mul(residual)
 end
 
 --- Where the gradients of the conditions that `forward` fills in are written.
 -- @tparam {[int]=Tensor} room by the index of the layer
 function Encoder:gradient_room(room)
   for _, level in ipairs(self.levels) do
-    local made = level.views.of
-    if not level.room or not same_shape(level.room, made) then level.room = core.empty(made:size()) end
-    hand_out(level, views(level, "room_views", level.room), room)
+    hand_out(level, views(level, "room_views", kept(level, "room", level.views.of)), room)
   end
 end
 
@@ -336,22 +346,32 @@ end
 --- What the head says of the x of the last `forward`, where y is.
 -- @treturn Tensor N×outputs×h×w: logits or values
 function Encoder:read_head()
-  return middle(self.head:forward(self.features[0]), self.sides[1], self.sides[2])
+  self.said = self.said or middle(self.head:forward(self.features[0]), self.sides[1], self.sides[2])
+  return self.said
 end
 
 --- The head's loss.
 -- @tparam Tensor target of the loss
--- @number weight
--- @treturn number loss, without the weight
--- @treturn function that back-propagates weight·loss through the head: returns the
--- gradient of the finest features
-function Encoder:head_loss(target, weight)
-  local said, full = self:read_head(), self.features[0]
-  if not (self.slope and same_shape(self.slope, said)) then self.slope = core.empty(said:size()) end
-  local loss = losses[self.config.head.loss](said, target, { gradient = self.slope })
-  return loss, function()
-    return self.head:backward(surround(self.slope:mul(weight), full:size(3), full:size(4)))
-  end
+-- @treturn number loss, without a weight
+-- @treturn Tensor its gradient with respect to what the head says
+function Encoder:head_loss(target)
+  local said = self:read_head()
+  return losses[self.config.head.loss](said, target, { gradient = kept(self, "slope", said) })
+end
+
+--- Back through the head, from its loss and, where the flow models y − residual·(what the head
+-- says), from the likelihood.
+-- @tparam ?Tensor slope gradient of the loss, overwritten
+-- @tparam ?number weight of the loss
+-- @tparam Tensor dy gradient of what the step minimises with respect to y
+-- @treturn ?Tensor the gradient of the finest features; nil when the head had no part in it
+function Encoder:backward_head(slope, weight, dy)
+  local residual = self.config.head and self.config.head.residual
+  if not (slope or residual) then return nil end
+  local full = self.features[0]
+  slope = slope and slope:mul(weight) or kept(self, "slope", dy):zero()
+  if residual then slope:add(dy, -residual) end
+  return self.head:backward(surround(slope, full:size(3), full:size(4)))
 end
 
 return M

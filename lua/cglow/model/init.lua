@@ -90,7 +90,8 @@ end
 --   of moments and injectors lie within ±bound
 -- * `head`: a table that gives an encoder a convolution of its finest features, trained with a loss
 --   of its own. `outputs`: its channels (required). `loss` = "cross_entropy" or "squared_error".
---   `weight` = 0.1: what the loss counts beside the likelihood
+--   `weight` = 0.1: what the loss counts beside the likelihood. `residual`: the flow models what the
+--   head leaves, y − residual·(what the head says), where the head learns y/residual
 -- @int[opt] most numbers that the parameters may hold together
 -- @treturn Model
 -- @raise before any of it is made that is too much

@@ -30,13 +30,14 @@ function M.loss_and_grad(model, x, y, o)
   if loss - loss ~= 0 then
     return nil, ("loss is not finite; the first layer to blame is %s"):format(passes.first_not_finite(model, y, conds))
   end
-  local head_loss, head_backward
+  local head_loss, slope
   if o.head then
-    head_loss, head_backward = model.encoder:head_loss(o.head, o.head_weight)
+    head_loss, slope = model.encoder:head_loss(o.head)
     if head_loss - head_loss ~= 0 then return nil, "loss is not finite; the first layer to blame is head" end
   end
   local dy = passes.backward(model, -1 / (n * d * LN2), o.done)
-  passes.backward_conditions(model, head_backward and head_backward(), o.done)
+  local dfinest = model.encoder and model.encoder:backward_head(slope, o.head_weight, dy)
+  passes.backward_conditions(model, dfinest, o.done)
   seen.note(model, x)
   return loss - math.log(o.cell_width) / LN2, dy, head_loss
 end

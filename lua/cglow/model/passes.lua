@@ -29,7 +29,8 @@ end
 -- @tparam Model model
 -- @tparam Tensor x
 -- @bool[opt] finest will the encoder's head be asked?
--- @treturn {[int]=Tensor} by the index of the layer; overwritten by the next call
+-- @treturn {[int]=Tensor} by the index of the layer, and `offset`, where the flow models what the
+-- head leaves: what it says of y; overwritten by the next call
 function M.conditions(model, x, finest)
   local conds = model.conditions
   if model.encoder then
@@ -124,6 +125,7 @@ end
 -- @treturn {number,...} log p of each sample
 -- @treturn {Tensor,...} latents, overwritten by the next pass
 function M.encode(model, y, conds, keep, visit, start)
+  if conds.offset then y = y - conds.offset end -- a shift, whose log-determinant is 0
   local s = { logp = {}, latents = {}, conds = conds, keep = keep, visit = visit, start = start }
   for n = 1, y:size(1) do s.logp[n] = 0.0 end
   walk.up(model.layers, y, encoding, s)
@@ -145,6 +147,7 @@ function M.first_not_finite(model, y, conds)
     return not finite
   end)
   if not found then return "prior" end
+  if conds.offset and not conds.offset:isfinite() then return "head" end
   local cond = conds[found.index]
   if cond and not cond:isfinite() then return model.encoder and "encoder" or found.name .. ".cn" end
   return found.name
@@ -197,9 +200,10 @@ local decoding = {
 -- @tparam[opt] function shake gives what each part's inverse is given instead of z
 -- @treturn Tensor y, overwritten by the next pass
 function M.decode(model, latents, conds, shake)
-  return walk.down(model.layers, nil, decoding, {
+  local y = walk.down(model.layers, nil, decoding, {
     model = model, latents = latents, conds = conds, shake = shake,
   })
+  return conds.offset and y:add(conds.offset) or y
 end
 
 -- ---- gradients -------------------------------------------------------------------

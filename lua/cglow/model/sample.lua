@@ -48,7 +48,7 @@ local function prepare_all(model, x, conds, shapes)
   end
   return setmetatable({
     model = model, prepared = prepared, count = count, shapes = shapes, n = x and x:size(1) or 1,
-    state = state_of(model),
+    offset = conds.offset and conds.offset:clone(), state = state_of(model),
   }, Condition)
 end
 
@@ -97,10 +97,12 @@ local drawing = {
 
 -- n samples for each x of the condition; overwritten by the next call.
 local function draw(model, cond, n, o)
-  return walk.down(model.layers, nil, drawing, {
+  local ys = walk.down(model.layers, nil, drawing, {
     model = model, prepared = cond.prepared, shapes = cond.shapes, total = cond.n * n, temperature = o.temperature,
     rng = o.rng or core.rng(), fill = o.pairs and "fill_pairs" or "fill_normal",
   })
+  if cond.offset then ys:reshape(cond.n, n, -1):add(cond.offset:reshape(cond.n, 1, -1)) end
+  return ys
 end
 
 local COUNT <const> = { type = "integer", min = 1, max = 1 << 20 }

@@ -30,6 +30,7 @@ local DEFINITION = {
     outputs = {type = "integer", required = true, min = 1},
     loss = {type = "string", required = true, one_of = {"cross_entropy", "squared_error"}},
     target = {type = "function", required = true}, decide = {type = "function", required = true},
+    scale = {type = "number", above = 0},
   }},
   x = {type = "function|integer", default = 3},
   y = {type = "function|integer"},
@@ -93,7 +94,8 @@ end
 -- * `augment_y`: what augmentation shall take y for (see `transform.augment`)
 -- * `head`: of an encoder (false: none): `outputs` (channels), `loss` ("cross_entropy" or
 --   "squared_error"), `target`: function(sample) that gives what it shall learn from y without noise
---   (classes from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer
+--   (classes from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer;
+--   `scale` = 1: values are so many times y's
 -- * `decide`: function(y, sample) from a mean of samples (or a true y) to the answer
 -- * `decide_all`: function(samples, sample) from all samples (M×C×H×W) to the answer, for `--consensus`
 -- * `score`: function() that gives an object with `add(self, answer, truth, sample)`

@@ -215,7 +215,8 @@ return require("cglow.tasks.define").define {
   sizes = {64}, size = 64,
   recipe = {["augment.mirror"] = true, ["head.weight"] = 1},
   head = {
-    outputs = 3, loss = "squared_error", target = function(sample) return sample.y * HEAD_SCALE end,
+    outputs = 3, loss = "squared_error", scale = HEAD_SCALE,
+    target = function(sample) return sample.y * HEAD_SCALE end,
     decide = function(said, sample) return block_of(said / HEAD_SCALE, sample) end,
   },
   y = function(size) return {3, size // 2, size // 2} end,

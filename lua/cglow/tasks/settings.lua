@@ -14,6 +14,7 @@ local KNOWN = {
   {"cn.width", "integer", "width of their fully connected layers", 128},
   {"encoder.channels", "integers", "channels of one encoder of x at 1, 1/2, 1/4 … of its size"},
   {"head.weight", "number", "weight of the loss of the encoder's head; 0: no head"},
+  {"head.residual", "boolean", "the flow models what the head leaves of y, not y (tasks with pictures for y)"},
   {"coupling.width", "integer", "channels inside the coupling networks", 256},
   {"coupling.bound", "number", "with an encoder: their log-scales lie within ± this (1)"},
   {"condition.split", "boolean", "with an encoder: splits see the features of x (true)"},
@@ -276,7 +277,10 @@ function M.model(settings, head)
   o.encoder = {channels = settings["encoder.channels"]}
   o.condition = part(settings, "condition.", {"split", "prior", "injector", "actnorm", "invconv"})
   local weight = settings["head.weight"] or 0
-  if head and weight > 0 then o.head = {outputs = head.outputs, loss = head.loss, weight = weight} end
+  if head and weight > 0 then
+    o.head = {outputs = head.outputs, loss = head.loss, weight = weight}
+    o.head.residual = settings["head.residual"] and 1 / (head.scale or 1) or nil
+  end
   return o
 end
 
@@ -294,6 +298,7 @@ function M.of_model(config)
     local fields = type(config[prefix]) == "table" and config[prefix] or {}
     for name, value in pairs(fields) do flat[prefix .. "." .. name] = value end
   end
+  flat["head.residual"] = flat["head.residual"] ~= nil
   for name, kind in pairs(KIND) do
     if flat[name] ~= nil and is_kind(flat[name], kind) then settings[name] = flat[name] end
   end
