@@ -21,6 +21,7 @@ supported_platforms = { "unix" }
 dependencies = {
   "lua >= 5.4, < 5.5",
   "argparse >= 0.7",
+  "dkjson >= 2.5",
   "luafilesystem >= 1.8",
 }
 -- OpenBLAS: Debian has its headers where compilers look, Fedora in a folder of

@@ -44,6 +44,7 @@ want_build() {
 want_run() {
   want_build
   want_rock module argparse lua-argparse argparse
+  want_rock module dkjson lua-dkjson dkjson
   want_rock module lfs lua-filesystem luafilesystem
 }
 

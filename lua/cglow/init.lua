@@ -7,6 +7,9 @@ if _VERSION ~= "Lua 5.4" then -- before the core, which other versions cannot lo
   error("cglow needs Lua 5.4, this is " .. (rawget(_G, "jit") and jit.version or _VERSION), 0) -- luacheck: ignore 113
 end
 
+local missing = require "cglow.util.rocks" {"lfs", "dkjson"}
+if missing then error(missing, 0) end
+
 local core = require "cglow.core"
 local precision = require "cglow.util.precision"
 

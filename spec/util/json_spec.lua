@@ -11,13 +11,14 @@ describe("json.encode", function()
     {3, "3"}, {-3, "-3"}, {3.0, "3.0"}, {-0.0, "-0.0"}, {0.1, "0.1"}, {1 / 3, "0.3333333333333333"},
     {0.1 + 0.2, "0.30000000000000004"}, {1e300, "1e+300"}, {math.maxinteger, "9223372036854775807"},
     {true, "true"}, {false, "false"}, {json.null, "null"},
+    {{n = 3}, '{"n":3}'}, {{n = {n = 0}}, '{"n":{"n":0}}'}, {{[""] = ""}, '{"":""}'},
     {{}, "{}"}, {{1, 2, {3}}, "[1,2,[3]]"}, {{b = 1, a = {y = 1, x = 2}, ["0"] = 3}, '{"0":3,"a":{"x":2,"y":1},"b":1}'},
   } do
     it("gives " .. case[2], function() assert.equal(case[2], json.encode(case[1])) end)
   end
 
   it("writes one key to a line when asked", function()
-    assert.equal('{\n  "a": [1, 2],\n  "b": {\n    "c": {}\n  }\n}',
+    assert.equal('{\n  "a":[1,2],\n  "b":{\n    "c":{}\n  }\n}',
       json.encode({b = {c = {}}, a = {1, 2}}, {indent = true}))
   end)
 
@@ -90,6 +91,8 @@ describe("json.decode", function()
     ["01"] = "byte 2: end of text", ["1."] = "byte 2: end of text",
     [".5"] = "a value expected", ["+1"] = "a value expected",
     ["-"] = "a value expected", ["1e"] = "byte 2: end of text", ["1e999"] = "number out of range",
+    [("1"):rep(400)] = "byte 1: number out of range", ["[1.5e+308,-2e308]"] = "byte 11: number out of range",
+    ["[1\v]"] = "byte 3: ',' or ']'", ["[\239\187\1911]"] = "byte 2: a value expected", ["[1}"] = "byte 3: ',' or ']'",
     ["0x10"] = "byte 2: end of text", ["NaN"] = "a value expected",
     ["nul"] = "a value expected", ["True"] = "a value expected",
     ['"a'] = "byte 1: unterminated string",

@@ -17,4 +17,10 @@ local so = tree and tree .. "/lib/lua/5.4" or lua
 package.path = ("%s/?.lua;%s/?/init.lua;%s"):format(lua, lua, package.path)
 package.cpath = ("%s/?.so;%s"):format(so, package.cpath)
 
+local missing = require "cglow.util.rocks" {"lfs", "dkjson", "argparse"}
+if missing then
+  io.stderr:write(missing, "\n")
+  os.exit(1)
+end
+
 require("cglow.cli").program(arg)

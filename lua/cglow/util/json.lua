@@ -1,148 +1,133 @@
---- JSON: strict where it reads, stable where it writes.
+--- JSON by dkjson, within the limits that files of strangers need.
 --
--- Configurations and checkpoints may come from strangers, or damaged: what is not JSON by
--- the letter (comments, commas too many or too few, a key twice, any depth of nesting) is
--- refused, so that no byte of a file's header can change unnoticed. Keys are written in sorted
--- order, so that two versions of a file differ only where they differ, and numbers with as
--- many digits as reading them back needs.
+-- Configurations and checkpoints may come from strangers, or be damaged. dkjson is lenient:
+-- it takes comments, commas too many or too few, keys without quotes or twice, control
+-- characters, unknown escapes, halves of surrogate pairs, 01, 1. and .5, and whatever follows
+-- the value; it recurses as deeply as a text is nested. So one pass over the text (`check`)
+-- refuses what is not JSON by the letter (RFC 8259), and what RFC 8259 leaves to the reader:
+-- keys that come twice, numbers out of range, more than 64 levels. It makes no values: what it
+-- lets through has one meaning, and dkjson finds that. No byte of a header can change unnoticed.
 --
--- Why this is not dkjson with a few checks around it: of the 42 texts that
--- spec/util/json_spec.lua refuses, dkjson 2.6 takes 27 for JSON. Some could be checked apart
--- (depth, UTF-8, what follows the value), the others not without reading the text a second
--- time: keys twice or without quotes, missing and trailing commas, comments, control
--- characters, unknown escapes, halves of surrogate pairs, 01, 1. and .5. Two readers of one
--- text may understand it in two ways, and that is what a hostile file looks for. dkjson also
--- writes 14 digits: 0.1 + 0.2 comes back as 0.3.
+-- On writing, dkjson would give numbers 14 digits, NaN as null, a table with the one key "n"
+-- for a list, and keys in any order. It is handed a copy in which floats are written with as
+-- many digits as reading them back needs and objects name their keys, sorted by their bytes.
 --
--- Names of files are bytes, and need not be UTF-8. A byte that is part of none, 0xE9 say,
--- is written as \udce9, half of a surrogate pair that no text holds, and read back as that
+-- Names of files are bytes, and need not be UTF-8. A byte that is part of no character, 0xE9
+-- say, is written as \udce9, half of a surrogate pair that no text holds, and read back as that
 -- byte: every string comes back as it was. Python's "surrogateescape" is the same.
 -- @module cglow.util.json
+local bytes = require "cglow.util.bytes"
+local dkjson = require "dkjson"
 local options = require "cglow.util.options"
 local read_file = require "cglow.util.read_file"
 local EBADMSG = require "cglow.core".file.EBADMSG
-local repair = require("cglow.util.bytes").repair
-local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
--- Levels of nesting, read or written; both recurse once for each.
-local MAX_DEPTH <const> = 64
-
+local MAX_DEPTH <const> = 64 -- levels of nesting, read or written; dkjson recurses once for each
 local LARGEST <const> = 1 << 26 -- bytes of a file
 
 --- What stands for `null` when encoding; `decode` returns it for a text that
 -- is nothing but `null`.
-M.null = setmetatable({}, {__tostring = function() return "null" end})
+M.null = dkjson.null
 
 -- ---- reading ---------------------------------------------------------------
 
--- What values have for a metatable, so that an empty one can be told when written.
-local OBJECT <const>, LIST <const> = {__jsontype = "object"}, {__jsontype = "array"}
-
 local function fail(pos, message) error({message = message, at = pos}, 0) end
 
--- The readers below take the text, where something begins, and `state`: `null`, what
--- stands for it. They return the value and the position after it.
+local find, match, sub = string.find, string.match, string.sub
+local function skip(text, pos) return match(text, "^[ \t\n\r]*()", pos) end
 
-local function skip(text, pos) return text:find("[^ \t\n\r]", pos) or #text + 1 end
+-- The functions below pass over one thing that begins at `pos` and return the position
+-- after it. `halves` collects the places of the escapes that stand for a byte.
 
-local ESCAPES <const> = {
-  ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
-}
-
-local function read_escape(text, pos)
-  local plain = ESCAPES[text:sub(pos + 1, pos + 1)]
-  if plain then return plain, pos + 2 end
-  local hex = text:match("^\\u(%x%x%x%x)", pos)
-  if not hex then fail(pos, "unknown escape") end
-  local code = tonumber(hex, 16)
-  if code < 0xD800 or code > 0xDFFF then return utf8.char(code), pos + 6 end
-  if code >= 0xDC80 and code <= 0xDCFF then return string.char(code & 0xFF), pos + 6 end -- a byte, see above
-  local low = code < 0xDC00 and text:match("^\\u([dD][c-fC-F]%x%x)", pos + 6)
-  if not low then fail(pos, "half of a surrogate pair") end
-  return utf8.char(0x10000 + (code - 0xD800 << 10) + tonumber(low, 16) - 0xDC00), pos + 12
+local function check_unicode(text, pos, halves)
+  if not find(text, "^u%x%x%x%x", pos + 1) then fail(pos, "unknown escape") end
+  if not find(text, "^[dD][89a-fA-F]", pos + 2) then return pos + 6 end
+  if find(text, "^[dD][89abAB]%x%x\\u[dD][c-fC-F]%x%x", pos + 2) then return pos + 12 end
+  if not find(text, "^[dD][cC][89a-fA-F]", pos + 2) then fail(pos, "half of a surrogate pair") end
+  halves[#halves + 1] = pos
+  return pos + 6
 end
 
-local function read_string(text, start)
-  local pieces, pos = {}, start + 1
+local function check_string(text, start, halves)
+  local pos = start + 1
   while true do
-    local stop = text:find('["\\\0-\31]', pos)
-    if not stop then fail(start, "unterminated string") end
-    pieces[#pieces + 1] = text:sub(pos, stop - 1)
-    local char = text:sub(stop, stop)
-    if char == '"' then return table.concat(pieces), stop + 1 end
+    local stop, char, after = match(text, '^[^"\\\0-\31]*()(.?)["\\/bfnrt]?()', pos)
+    if char == '"' then return stop + 1 end
+    if char == "" then fail(start, "unterminated string") end
     if char ~= "\\" then fail(stop, "control character in a string") end
-    pieces[#pieces + 1], pos = read_escape(text, stop)
+    pos = after > stop + 1 and after or check_unicode(text, stop, halves)
   end
 end
 
-local function read_number(text, start)
-  local pos = text:match("^%-?0()", start) or text:match("^%-?[1-9]%d*()", start)
-  if not pos then fail(start, "a value expected") end
-  pos = text:match("^%.%d+()", pos) or pos
-  pos = text:match("^[eE][-+]?%d+()", pos) or pos
-  local number = tonumber(text:sub(start, pos - 1))
-  if math.abs(number) == math.huge then fail(start, "number out of range") end
-  return number, pos
-end
+local WORDS <const> = {["true"] = true, ["false"] = true, null = true}
 
-local read_value -- forward: values hold values
-
-local function read_list(text, start, state, depth)
-  local list, n, pos = setmetatable({}, LIST), 0, skip(text, start + 1)
-  if text:find("^]", pos) then return list, pos + 1 end
-  while true do
-    n = n + 1
-    list[n], pos = read_value(text, pos, state, depth + 1)
-    pos = skip(text, pos)
-    if text:find("^]", pos) then return list, pos + 1 end
-    if not text:find("^,", pos) then fail(pos, "',' or ']' expected") end
-    pos = skip(text, pos + 1)
+local function check_word_or_number(text, start)
+  local pos, more = match(text, "^%-?[1-9]%d*()([.eE]?)", start)
+  if not pos then pos, more = match(text, "^%-?0()([.eE]?)", start) end
+  if not pos then
+    local word = match(text, "^%a+", start)
+    return WORDS[word] and start + #word or fail(start, "a value expected")
   end
+  if more == "" and pos - start < 300 then return pos end -- cannot be out of range
+  pos = match(text, "^%.%d+()", pos) or pos
+  pos = match(text, "^[eE][-+]?%d+()", pos) or pos
+  if math.abs(tonumber(sub(text, start, pos - 1))) == math.huge then fail(start, "number out of range") end
+  return pos
 end
 
-local function read_pair(text, start, state, depth, object, seen)
-  if not text:find('^"', start) then fail(start, "a key expected") end
-  local key, pos = read_string(text, start)
+-- One spelling for every spelling of a key: "a" and "\u0061" are the same.
+local function check_key(text, start, halves, seen)
+  if not find(text, '^"', start) then fail(start, "a key expected") end
+  local pos = check_string(text, start, halves)
+  local key = sub(text, start + 1, pos - 2)
+  if key:find("\\", 1, true) then key = dkjson.decode(text, start) end
   if seen[key] then fail(start, ("key %s comes twice"):format(options.show(key))) end
   seen[key] = true
-  pos = skip(text, pos)
-  if not text:find("^:", pos) then fail(pos, "':' expected") end
-  object[key], pos = read_value(text, skip(text, pos + 1), state, depth + 1)
-  return skip(text, pos)
+  local colon, after = match(text, "^[ \t\n\r]*(:?)[ \t\n\r]*()", pos)
+  return colon == ":" and after or fail(skip(text, pos), "':' expected")
 end
 
-local function read_object(text, start, state, depth)
-  local object, seen, pos = setmetatable({}, OBJECT), {}, skip(text, start + 1)
-  if text:find("^}", pos) then return object, pos + 1 end
+local CLOSING <const> = {["["] = "]", ["{"] = "}"}
+
+local function check_value(text, pos, halves, depth)
+  local open = sub(text, pos, pos)
+  if open == '"' then return check_string(text, pos, halves) end
+  local close = CLOSING[open]
+  if not close then return check_word_or_number(text, pos) end
+  if depth > MAX_DEPTH then fail(pos, ("nested deeper than %d"):format(MAX_DEPTH)) end
+  local seen = open == "{" and {}
+  pos = skip(text, pos + 1)
+  if sub(text, pos, pos) == close then return pos + 1 end
   while true do
-    pos = read_pair(text, pos, state, depth, object, seen)
-    if text:find("^}", pos) then return object, pos + 1 end
-    if not text:find("^,", pos) then fail(pos, "',' or '}' expected") end
-    pos = skip(text, pos + 1)
+    if seen then pos = check_key(text, pos, halves, seen) end
+    pos = check_value(text, pos, halves, depth + 1)
+    local char, after = match(text, "^[ \t\n\r]*([]},]?)[ \t\n\r]*()", pos)
+    if char == close then return after end
+    if char ~= "," then fail(skip(text, pos), ("',' or '%s' expected"):format(close)) end
+    pos = after
   end
 end
 
-function read_value(text, pos, state, depth)
-  if depth > MAX_DEPTH then fail(pos, ("nested deeper than %d"):format(MAX_DEPTH)) end
-  local char = text:sub(pos, pos)
-  if char == "{" then return read_object(text, pos, state, depth) end
-  if char == "[" then return read_list(text, pos, state, depth) end
-  if char == '"' then return read_string(text, pos) end
-  local word = text:match("^%a+", pos)
-  if word == "true" or word == "false" then return word == "true", pos + #word end
-  if word == "null" then return state.null, pos + #word end
-  return read_number(text, pos)
-end
-
-local function read(text, state)
+-- The places of escapes for bytes, in a text that holds one value and no fault.
+local function check(text)
   local ok, bad = utf8.len(text)
   if not ok then fail(bad, "no valid UTF-8") end
-  local value, pos = read_value(text, skip(text, 1), state, 1)
-  pos = skip(text, pos)
+  local halves = {}
+  local pos = skip(text, check_value(text, skip(text, 1), halves, 1))
   if pos <= #text then fail(pos, "end of text expected") end
-  return value
+  return halves
+end
+
+-- The text with these bytes in the place of their escapes: dkjson copies them as they are.
+local function with_bytes(text, halves)
+  local pieces, from = {}, 1
+  for _, at in ipairs(halves) do
+    pieces[#pieces + 1] = text:sub(from, at - 1) .. string.char(tonumber(text:sub(at + 4, at + 5), 16))
+    from = at + 6
+  end
+  return table.concat(pieces) .. text:sub(from)
 end
 
 local DECODE = {keep_null = {type = "boolean"}}
@@ -156,11 +141,13 @@ local DECODE = {keep_null = {type = "boolean"}}
 function M.decode(text, opts)
   options.arg("json.decode", 1, "text", text, "string")
   opts = options.check("json.decode", opts, DECODE)
-  local ok, value = pcall(read, text, {null = opts.keep_null and M.null or nil})
+  local ok, found = pcall(check, text)
   if not ok then
-    if type(value) ~= "table" then error(value, 0) end
-    return nil, ("invalid JSON at byte %d: %s"):format(value.at, value.message)
+    if type(found) ~= "table" then error(found, 0) end
+    return nil, ("invalid JSON at byte %d: %s"):format(found.at, found.message)
   end
+  local value, _, fault = dkjson.decode(with_bytes(text, found), 1, opts.keep_null and M.null or nil)
+  if fault then error("json.decode: dkjson refuses what is JSON: " .. fault) end
   if value == nil then return M.null end
   return value
 end
@@ -182,128 +169,70 @@ end
 
 -- ---- writing -------------------------------------------------------------
 
-local QUOTED <const> = {
-  ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
-}
+-- What dkjson writes as it stands.
+local VERBATIM <const> = {__tojson = function(self) return self[1] end}
+local function verbatim(text) return setmetatable({text}, VERBATIM) end
 
-local function escaped(byte) return ("\\udc%02x"):format(byte:byte()) end
-
-local function quoted(text)
-  local inside = text:gsub('[%z\1-\31\127"\\]', function(char)
-    return QUOTED[char] or ("\\u%04x"):format(char:byte())
-  end)
-  return '"' .. (utf8.len(inside) and inside or repair(inside, escaped)) .. '"'
-end
+-- The functions below return what dkjson is handed for a value, or nil and what they refuse.
 
 -- The fewest digits that read back as the same number.
-local function float(value, state)
+local function prepare_float(value, opts)
   if value ~= value or math.abs(value) == math.huge then
-    if state.not_finite == "null" then return "null" end
+    if opts.not_finite == "null" then return M.null end
     return nil, ("the number %s (not_finite = \"null\" writes null)"):format(value)
   end
-  for digits = 15, 17 do
-    local text = ("%%.%dg"):format(digits):format(value)
-    if tonumber(text) == value then
-      text = text:gsub("[^%deE+-]", ".") -- whatever the locale's decimal point is
-      return text:find("[.eE]") and text or text .. ".0"
-    end
+  local digits, text = 15, ("%.15g"):format(value)
+  while tonumber(text) ~= value do
+    digits = digits + 1
+    text = ("%%.%dg"):format(digits):format(value)
   end
+  text = text:gsub("[^%deE+-]", ".") -- whatever the locale's decimal point is
+  return verbatim(text:find("[.eE]") and text or text .. ".0")
 end
 
-local encode_value -- forward
+local NEITHER <const> = "a table that is neither a list nor an object"
 
--- How many elements a list has; nil when the table is an object. Only the
--- metatable that decoding gives tells what an empty table is.
+local prepare -- forward: tables hold values
+
+-- How many elements a list has; nil when the table is an object. Only the metatable that
+-- decoding gives tells what an empty table is.
 local function list_length(value)
   local meta = getmetatable(value)
   if next(value) == nil then return type(meta) == "table" and meta.__jsontype == "array" and 0 or nil end
   return #value > 0 and #value or nil
 end
 
-local function put(state, ...)
-  for i = 1, select("#", ...) do state[#state + 1] = (select(i, ...)) end
+local function is_key(key, n)
+  if n then return math.type(key) == "integer" and key >= 1 and key <= n end
+  return type(key) == "string"
 end
 
-local function new_line(state, depth)
-  if state.indent then put(state, "\n", ("  "):rep(depth)) end
-end
-
--- Are there values at 1..n and nowhere else?
-local function is_list(value, n)
-  local count = 0
-  for _ in pairs(value) do count = count + 1 end
-  for i = 1, n do
-    if value[i] == nil then return false end
-  end
-  return count == n
-end
-
-local function encode_list(value, n, state, depth)
-  if not is_list(value, n) then return nil, "a table that is neither a list nor an object" end
-  put(state, "[")
-  for i = 1, n do
-    if i > 1 then put(state, state.indent and ", " or ",") end
-    local ok, message = encode_value(value[i], state, depth)
-    if not ok then return nil, message end
-  end
-  put(state, "]")
-  return true
-end
-
-local function sorted_keys(value)
-  local keys = {}
-  for key in pairs(value) do
-    if type(key) ~= "string" then return nil, ("a key of type %s"):format(type(key)) end
+-- For an object, an empty table that looks its keys up in another: dkjson takes that for an
+-- object whatever the keys are.
+local function prepare_table(value, opts, depth)
+  local n, keys, items = list_length(value), {}, {}
+  for key, item in pairs(value) do
+    if not is_key(key, n) then return nil, n and NEITHER or ("a key of type %s"):format(type(key)) end
+    local message
     keys[#keys + 1] = key
+    items[key], message = prepare(item, opts, depth)
+    if items[key] == nil then return nil, message end
   end
-  sort_by_bytes(keys)
-  return keys
+  if n then return #keys == n and items or nil, NEITHER end
+  if #keys == 0 then return verbatim "{}" end
+  return setmetatable({}, {__jsontype = "object", __jsonorder = bytes.sort(keys), __index = items})
 end
 
-local function encode_object(value, state, depth)
-  local keys, message = sorted_keys(value)
-  if not keys then return nil, message end
-  put(state, "{")
-  for i, key in ipairs(keys) do
-    if i > 1 then put(state, ",") end
-    new_line(state, depth)
-    local ok
-    put(state, quoted(key), state.indent and ": " or ":")
-    ok, message = encode_value(value[key], state, depth)
-    if not ok then return nil, message end
-  end
-  if #keys > 0 then new_line(state, depth - 1) end
-  put(state, "}")
-  return true
+function prepare(value, opts, depth)
+  local kind = math.type(value) or type(value)
+  if kind == "float" then return prepare_float(value, opts) end
+  if value == M.null or kind == "string" or kind == "integer" or kind == "boolean" then return value end
+  if kind ~= "table" then return nil, ("a %s"):format(kind) end
+  if depth == MAX_DEPTH then return nil, ("tables nested deeper than %d"):format(MAX_DEPTH) end
+  return prepare_table(value, opts, depth + 1)
 end
 
-local scalars = {
-  string = quoted,
-  boolean = tostring,
-  number = function(value, state)
-    if math.type(value) == "integer" then return ("%d"):format(value) end
-    return float(value, state)
-  end,
-}
-
-function encode_value(value, state, depth)
-  if value == M.null then
-    put(state, "null")
-    return true
-  end
-  local scalar = scalars[type(value)]
-  if scalar then
-    local text, message = scalar(value, state)
-    if not text then return nil, message end
-    put(state, text)
-    return true
-  end
-  if type(value) ~= "table" then return nil, ("a %s"):format(type(value)) end
-  if depth >= MAX_DEPTH then return nil, ("tables nested deeper than %d"):format(MAX_DEPTH) end
-  local n = list_length(value)
-  if n then return encode_list(value, n, state, depth + 1) end
-  return encode_object(value, state, depth + 1)
-end
+local function escaped(byte) return ("\\udc%02x"):format(byte:byte()) end
 
 local ENCODE = {
   indent = {type = "boolean"},
@@ -318,10 +247,10 @@ local ENCODE = {
 -- @treturn string
 -- @raise on anything that JSON cannot hold
 function M.encode(value, opts)
-  local state = options.check("json.encode", opts, ENCODE)
-  local ok, message = encode_value(value, state, 0)
-  if not ok then error(("json.encode: cannot encode %s"):format(message), 2) end
-  return table.concat(state)
+  opts = options.check("json.encode", opts, ENCODE)
+  local prepared, message = prepare(value, opts, 0)
+  if prepared == nil then error(("json.encode: cannot encode %s"):format(message), 2) end
+  return bytes.repair(dkjson.encode(prepared, {indent = opts.indent}), escaped)
 end
 
 return M
