@@ -7,7 +7,8 @@ BUILD  ?= build
 JOBS   ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PKG    ?= pkg-config
 SYSTEM := $(shell uname -s)
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# As many jobs as processors; a make that this one calls takes its jobs from it.
+ifeq ($(MAKELEVEL)$(filter -j% --jobserver%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(JOBS)
 endif
 ifeq ($(origin LUA),undefined)
@@ -223,8 +224,10 @@ $(BUILD)/obj/fuzz/%.o: csrc/%.c
 packages-%:
 	@sh .ci/packages.sh $*
 
-AGAIN = @$(MAKE) --no-print-directory
-CHECKS = $(LUA) spec/tools/run.lua
+# + because make does not see a call of itself behind a variable, and gives it no jobs.
+AGAIN = +@$(MAKE) --no-print-directory
+# Specs call make, too, as a user does, but with the same variables.
+CHECKS = env -u MAKELEVEL MAKEFLAGS='$(if $(MAKEOVERRIDES),-- $(MAKEOVERRIDES))' $(LUA) spec/tools/run.lua
 
 demo: packages-demo ## train, predict and draw on the sample pictures: a few minutes
 	$(AGAIN) all
@@ -344,6 +347,7 @@ install: install-modules ## install below PREFIX (/usr/local) without LuaRocks
 	  >"$(DESTDIR)$(BINDIR)/cglow"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/cglow"
 	@echo "installed below $(DESTDIR)$(PREFIX); try $(BINDIR)/cglow"
+	@test -n "$(DESTDIR)" || "$(BINDIR)/cglow" --version >/dev/null || true # says which Lua module is missing
 
 # What the command sets, because $(LUA) looks in its own prefix only.
 INSTALLED_PATHS = package.path='$(LUADIR)/?.lua;$(LUADIR)/?/init.lua;'..package.path \
