@@ -135,9 +135,7 @@ end
 -- @treturn table with the method `predict` alone
 function M.tiled(session)
   local function mean_of(x)
-    local ys, count = ways.draw(session.model, core.stack {x}, session.way)
-    local _, c, h, w = table.unpack(ys:size())
-    return ys:reshape(count, c * h * w):mean(1):reshape(c, h, w)
+    return ways.mean(session.task, (ways.draw(session.model, core.stack {x}, session.way)))
   end
   return {
     predict = function(_, x)

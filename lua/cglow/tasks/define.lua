@@ -36,6 +36,7 @@ local DEFINITION = {
   y = {type = "function|integer"},
   decide = {type = "function"},
   decide_all = {type = "function"},
+  mean = {type = "function"},
   score = {type = "function"},
   pictured = {type = "table", fields = {
     as = {type = "string", required = true}, note = {type = "string", required = true},
@@ -97,6 +98,7 @@ end
 --   (classes from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer;
 --   `scale` = 1: values are so many times y's
 -- * `decide`: function(y, sample) from a mean of samples (or a true y) to the answer
+-- * `mean`: function(samples) that gives the mean of M×C×H×W, where it is not the plain one
 -- * `decide_all`: function(samples, sample) from all samples (M×C×H×W) to the answer, for `--consensus`
 -- * `score`: function() that gives an object with `add(self, answer, truth, sample)`
 --   and `result(self)`, a table of metrics; `notes`: what these are, one line, when they need to be told

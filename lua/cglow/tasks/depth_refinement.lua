@@ -8,7 +8,10 @@
 --
 -- Most corrections are of a few millimetres, but at the rim of objects some are of
 -- a metre. So detail and correction are given as asinh(d/4 mm): in steps of 4 mm near
--- zero and by their logarithm far from it. A mean of samples there is robust, too.
+-- zero and by their logarithm far from it. Samples are averaged as asinh(d/12 cm), so
+-- that where they are in doubt about a rim the mean lies between its two sides. (Of
+-- 20 samples on 35 held-out crops: PSNR 47.40 dB; averaged in steps of 4 mm 47.14, of 4 m
+-- 44.38.)
 -- @module cglow.tasks.depth_refinement
 local baselines = require "cglow.tasks.baselines"
 local core = require "cglow.core"
@@ -23,47 +26,55 @@ local vision = require "cglow.image.vision"
 
 local RANGE <const> = 4 -- metres that 1 stands for, unless the run says otherwise
 local STEP <const> = 0.004 -- metres, of the corrections near zero
+local MEAN_STEP <const> = 0.12 -- metres, of the corrections of which a mean is taken
 local BLUR <const> = 8 -- pixels
 
 -- What numbers stand for: `range` in metres, `unit` of files in metres (nil: millimetres),
 -- `step` as a share of the range.
 local function scale_of(values)
   local range = values.range or RANGE
-  return {range = range, unit = values.unit, step = STEP / range}
+  return {range = range, unit = values.unit, step = STEP / range, mean_step = MEAN_STEP / range}
 end
 
-local function squash(d, scale)
-  local a = d:abs() / scale.step
+local function squash(d, step)
+  local a = d:abs() / step
   return (a + (a * a + 1):sqrt()):log() * d:sign()
 end
 
-local function unsquash(y, scale)
-  local most = math.log(2 / scale.step) -- what asinh gives for the whole range
+local function unsquash(y, step)
+  local most = math.log(2 / step) -- what asinh gives for the whole range
   local e = y:clamp(-most, most):exp()
-  return (e - core.ones(e:size()) / e) * (scale.step / 2)
+  return (e - core.ones(e:size()) / e) * (step / 2)
+end
+
+-- The mean of corrections, M×1×H×W.
+local function mean_of(samples, scale)
+  local list = squash(unsquash(samples, scale.step), scale.mean_step)
+  local mean = list:reshape(#list, -1):mean(1):reshape(1, list:size(3), list:size(4))
+  return squash(unsquash(mean, scale.mean_step), scale.step)
 end
 
 -- {filled depth, where there is a reading} and the detail.
 local function with_detail(x, scale)
   local filled, h, w = x:narrow(1, 1, 1), x:size(2), x:size(3)
   local blurred = image.resize(image.resize(filled, h // BLUR, w // BLUR), h, w)
-  return core.cat({x, squash(filled - blurred, scale)}, 1)
+  return core.cat({x, squash(filled - blurred, scale.step)}, 1)
 end
 
 local function correction(scale)
   return function(sample)
-    local y = squash(sample.y - sample.x:narrow(1, 1, 1), scale)
+    local y = squash(sample.y - sample.x:narrow(1, 1, 1), scale.step)
     return {x = with_detail(sample.x, scale), y = y, valid = sample.valid, name = sample.name}
   end
 end
 
-local function clean_of(y, sample, scale) return (sample.x:narrow(1, 1, 1) + unsquash(y, scale)):clamp(0, 1) end
+local function clean_of(y, sample, scale) return (sample.x:narrow(1, 1, 1) + unsquash(y, scale.step)):clamp(0, 1) end
 
 -- A depth map as a surface lit from one corner: noise of millimetres and steps of
 -- metres both show, where shades of depth would show the steps alone.
 local function relief(map, scale)
   local h, w = map:size(2) - 1, map:size(3) - 1
-  local slope = squash(image.crop(map, 2, 2, h, w) - image.crop(map, 1, 1, h, w), scale)
+  local slope = squash(image.crop(map, 2, 2, h, w) - image.crop(map, 1, 1, h, w), scale.step)
   return (image.pad(slope, {bottom = 1, right = 1, mode = "edge"}) / 6 + 0.5):clamp(0, 1)
 end
 
@@ -149,7 +160,8 @@ end
 local function functions_of(scale)
   local function decide(y, sample) return clean_of(y, sample, scale) end
   return {
-    decide = decide, data = function(dir, o) return load_data(dir, o, scale) end,
+    decide = decide, mean = function(samples) return mean_of(samples, scale) end,
+    data = function(dir, o) return load_data(dir, o, scale) end,
     score = function() return score(scale) end,
     show_input = function(sample) return show_raw(sample, scale) end,
     show = function(y, sample) return relief(decide(y, sample), scale) end,

@@ -13,12 +13,6 @@ local M = {}
 -- many a validation takes a third more memory than a training step, for 4 % less time.
 M.AT_ONCE = 1 << 16
 
-local function mean_of(ys, first, count)
-  local mine = ys:narrow(1, first, count)
-  local shape = {mine:size(2), mine:size(3), mine:size(4)}
-  return mine:reshape(1, count, shape[1] * shape[2] * shape[3]):mean(2):reshape(table.unpack(shape)), mine
-end
-
 -- The work of `each` in pieces of a few samples: how many there are, a function that draws
 -- for piece i, and one that visits its samples.
 local function pieces(model, data, o, visit)
@@ -44,7 +38,7 @@ local function pieces(model, data, o, visit)
     local count = ys:size(1) // #samples
     kept[i] = nil
     for k, sample in ipairs(samples) do
-      visit(sample, mean_of(ys, (k - 1) * count + 1, count))
+      visit(sample, ys:narrow(1, (k - 1) * count + 1, count))
       if o.progress then o.progress() end
     end
   end
@@ -56,8 +50,8 @@ end
 -- @tparam table o a way to predict (see `cglow.tasks.ways`), `indices` (a list; nil: all), and
 -- `world`, ranks that share the work (see `cglow.train.world`): all of them visit all samples;
 -- `progress`: function called after each of them
--- @tparam function visit called with the sample, the mean of its samples
--- (C×H×W) and the samples (M×C×H×W); both are overwritten later
+-- @tparam function visit called with the sample of the data set, and what was drawn for it
+-- (M×C×H×W), which is overwritten later
 function M.each(model, data, o, visit)
   local count, compute, show = pieces(model, data, o, visit)
   if o.world then return o.world:tensors(count, compute, show) end
@@ -72,8 +66,8 @@ end
 -- @treturn table metric → number
 function M.score(task, model, data, o)
   local score = task.score()
-  M.each(model, data, o, function(sample, mean, samples)
-    score:add(ways.decide(task, mean, samples, sample, o), task.decide(sample.y, sample), sample)
+  M.each(model, data, o, function(sample, samples)
+    score:add(ways.decide(task, samples, sample, o), task.decide(sample.y, sample), sample)
   end)
   return score:result()
 end
@@ -88,9 +82,9 @@ end
 -- @treturn table metric → number
 function M.score_samples(task, model, data, o)
   local score, spread, best, count = task.score(), 0, 0, 0
-  M.each(model, data, o, function(sample, mean, samples)
+  M.each(model, data, o, function(sample, samples)
     local truth = task.decide(sample.y, sample)
-    local answer, differ = ways.decide(task, mean, samples, sample, o), nil
+    local answer, differ = ways.decide(task, samples, sample, o), nil
     if #samples > 1 then differ = metrics.diversity(samples) end
     score:add(answer, truth, sample)
     if o.note then o.note(sample, answer, truth, differ) end
@@ -196,7 +190,7 @@ function M.sheet(task, model, data, o)
   if spreads then captions[#captions + 1] = "spread" end
   captions[#captions + 1] = "prediction"
   local size
-  M.each(model, data, o, function(sample, mean, samples)
+  M.each(model, data, o, function(sample, samples)
     cells[#cells + 1] = task.show_input(sample)
     cells[#cells + 1] = task.show_answer(task.decide(sample.y, sample), sample)
     for _, y in ipairs(shown_of(samples, shown)) do cells[#cells + 1] = y and task.show(y, sample) end
@@ -204,7 +198,7 @@ function M.sheet(task, model, data, o)
       maps[#maps + 1] = spread_map(task, samples, sample)
       cells[#cells + 1] = maps[#maps]
     end
-    cells[#cells + 1] = task.show_answer(ways.decide(task, mean, samples, sample, o), sample)
+    cells[#cells + 1] = task.show_answer(ways.decide(task, samples, sample, o), sample)
     size = sample.x:size(3)
   end)
   scale_maps(maps)

@@ -14,6 +14,7 @@
 local core = require "cglow.core"
 local image = require "cglow.image"
 local view_of = require "cglow.tasks.view"
+local ways = require "cglow.tasks.ways"
 
 local M = {}
 
@@ -28,12 +29,6 @@ end
 --- `map` of a task for which all sizes are alike: pictures in their own.
 function M.tiled(f, picture, view) return view_of.apply(view, picture.x, f) end
 
--- The mean of M×C×H×W.
-local function mean_of(ys)
-  local count, c, h, w = table.unpack(ys:size())
-  return ys:reshape(count, c * h * w):mean(1):reshape(c, h, w)
-end
-
 -- The standard deviation of each number over a list of tensors.
 local function spread_of(list)
   local sum, squares = 0, 0
@@ -45,7 +40,7 @@ end
 -- What the samples of one x say: the answer's numbers, their mean, their spread, and each of them.
 local function said(task, ys, sample, o)
   local each, values = {}, task.values_each or task.values
-  local mean = task.values(mean_of(ys), sample)
+  local mean = task.values(ways.mean(task, ys), sample)
   for i = 1, #ys do each[i] = values(ys[i], sample) end
   local decided = o.consensus and task.values_all and #ys > 1 and task.values_all(ys, sample) or mean
   return core.cat({decided, mean, spread_of(each), table.unpack(each, 1, o.samples and #each or 0)}, 1)

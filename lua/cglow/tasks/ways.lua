@@ -57,15 +57,24 @@ end
 
 local function asks_all(task, way) return way.consensus and task.decide_all and M.count(way) > 1 end
 
+--- The mean of the samples of one x, as the task takes it.
+-- @tparam table task
+-- @tparam Tensor samples M×C×H×W
+-- @treturn Tensor C×H×W
+function M.mean(task, samples)
+  if task.mean and #samples > 1 then return task.mean(samples) end
+  local count, c, h, w = table.unpack(samples:size())
+  return samples:reshape(count, c * h * w):mean(1):reshape(c, h, w)
+end
+
 --- The answer of a task: from the mean of the samples, or by consensus of all of them.
 -- @tparam table task
--- @tparam Tensor mean C×H×W
 -- @tparam Tensor samples M×C×H×W
 -- @tparam table sample of the data set
 -- @tparam table way
-function M.decide(task, mean, samples, sample, way)
+function M.decide(task, samples, sample, way)
   if asks_all(task, way) then return task.decide_all(samples, sample) end
-  return task.decide(mean, sample)
+  return task.decide(M.mean(task, samples), sample)
 end
 
 --- A way in words, as `evaluate` prints it.
