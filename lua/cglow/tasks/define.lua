@@ -96,7 +96,7 @@ end
 -- * `head`: of an encoder (false: none): `outputs` (channels), `loss` ("cross_entropy" or
 --   "squared_error"), `target`: function(sample) that gives what it shall learn from y without noise
 --   (classes from 1 on, H×W, or values), `decide`: function(said, sample) from outputs to the answer;
---   `scale` = 1: values are so many times y's
+--   `scale`: if values are so many times y's, the flow may model what they leave of it
 -- * `decide`: function(y, sample) from a mean of samples (or a true y) to the answer
 -- * `mean`: function(samples) that gives the mean of M×C×H×W, where it is not the plain one
 -- * `decide_all`: function(samples, sample) from all samples (M×C×H×W) to the answer, for `--consensus`

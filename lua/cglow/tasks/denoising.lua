@@ -55,7 +55,7 @@ task = require("cglow.tasks.define").define {
   title = "Denoising: c-Glow learns the noise in photographs (σ = 25/255).",
   predicts = "Write a clean photograph for each noisy one, of any size.",
   size = 128, sample_size = 64,
-  recipe = {["augment.mirror"] = true, ["augment.transpose"] = true, ["head.weight"] = 0.3},
+  recipe = {["augment.mirror"] = true, ["augment.transpose"] = true, ["head.weight"] = 1},
   data = function(dir, o)
     local data, message = bsds(dir, {split = o.split, size = o.size, sigma = SIGMA})
     return data and data:map(in_sigmas, {recipe = "in sigmas"}), message

@@ -164,7 +164,7 @@ function kinds.image(task)
       return values, photo.like(values, {alpha = picture.alpha, bits = picture.bits})
     end,
     head = {
-      outputs = channels, loss = "squared_error", target = function(sample) return sample.y end,
+      outputs = channels, loss = "squared_error", scale = 1, target = function(sample) return sample.y end,
       decide = function(said, sample) return task.decide(said, sample) end,
     },
     baselines = function(train) return {{name = "mean picture", predict = baselines.mean(train)}} end,

@@ -8,7 +8,7 @@ return {
   -- One encoder of x for all layers, a head beside it, and what is usual in training now.
   encoder = {
     ["encoder.channels"] = {32, 64, 96, 128, 128}, ["coupling.width"] = 64, ["head.weight"] = 0.1,
-    batch = 8, warmup = 200, fall = 0.6, ema = 0.998,
+    ["head.residual"] = true, batch = 8, warmup = 200, fall = 0.6, ema = 0.998,
     ["optimizer.lr"] = 2e-3, ["optimizer.clip_value"] = 0, ["optimizer.clip_norm"] = 1,
   },
 }

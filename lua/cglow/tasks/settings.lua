@@ -14,7 +14,7 @@ local KNOWN = {
   {"cn.width", "integer", "width of their fully connected layers", 128},
   {"encoder.channels", "integers", "channels of one encoder of x at 1, 1/2, 1/4 … of its size"},
   {"head.weight", "number", "weight of the loss of the encoder's head; 0: no head"},
-  {"head.residual", "boolean", "the flow models what the head leaves of y, not y (tasks with pictures for y)"},
+  {"head.residual", "boolean", "the flow models what the head leaves of y, not y"},
   {"coupling.width", "integer", "channels inside the coupling networks", 256},
   {"coupling.bound", "number", "with an encoder: their log-scales lie within ± this (1)"},
   {"condition.split", "boolean", "with an encoder: splits see the features of x (true)"},
@@ -139,6 +139,9 @@ local function is_kind(value, kind)
   return type(value) == "table" and #value > 0
 end
 
+-- What runs were trained with before there was such a setting.
+local BEFORE <const> = {["head.residual"] = false}
+
 -- Fields of config.json that are used again.
 local FIELDS = {command = "string", started = "string", resumed = "table"}
 
@@ -163,6 +166,9 @@ function M.saved(config)
       return nil, ("config.json: settings: %s must be %s, got %s"):format(name, EXPECTED[kind], options.show(value))
     end
     settings[name] = value
+  end
+  for name, value in pairs(settings["head.weight"] and BEFORE or {}) do
+    if settings[name] == nil then settings[name] = value end
   end
   return settings
 end
@@ -195,6 +201,7 @@ local IDLE <const> = {
   {"^optimizer%.cn_step$", function(s) return not s["encoder.channels"] end, "an encoder takes the place of theirs"},
   {"^head%.", function(s) return s["encoder.channels"] end, "only an encoder has a head (--recipe encoder)"},
   {"^head%.", function(_, task) return task.head end, "the task does not say what a head should learn"},
+  {"^head%.residual$", function(_, task) return task.head.scale end, "what the task's head says is no multiple of y"},
   {"^condition%.", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
   {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
 }
@@ -279,7 +286,7 @@ function M.model(settings, head)
   local weight = settings["head.weight"] or 0
   if head and weight > 0 then
     o.head = {outputs = head.outputs, loss = head.loss, weight = weight}
-    o.head.residual = settings["head.residual"] and 1 / (head.scale or 1) or nil
+    if settings["head.residual"] and head.scale then o.head.residual = 1 / head.scale end
   end
   return o
 end
