@@ -33,6 +33,7 @@ typedef enum { PASS_FORWARD, PASS_INVERSE, PASS_PREPARE, PASS_BACKWARD } FlowPas
 /* What a pass works on. */
 typedef struct FlowRun {
   Act y, z, dy, dz;
+  Act sent; /* of a layer that sends: made by forward, read by backward */
   size_t rows, repeat;
   const real *cond; /* NULL: none, or it was prepared */
   real *prepared;   /* made by prepare; inverse reads it instead of cond */
@@ -49,7 +50,10 @@ struct FlowOps {
   const char *kind; /* the class in Lua is "cglow." and this */
   /* The shape of z for y (back: of y for z), or false and what was expected in
    * why[FLOW_WHY].  NULL: that of the input. */
-  bool (*resize)(const Act *in, bool back, Act *out, char *why);
+  bool (*resize)(const Flow *f, const Act *in, bool back, Act *out, char *why);
+  /* Channels that leave the flow: forward makes y to z and to what is sent, and scores
+   * that in logdet.  NULL: none. */
+  size_t (*sent)(const Flow *f);
   /* Conditions for y, of which h and w are known, or 0.  NULL: there is none. */
   FlowShape (*condition)(const Flow *f, const Act *y);
   /* What prepare makes of a condition for inverses to come.  NULL: nothing. */

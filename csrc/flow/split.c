@@ -1,6 +1,7 @@
-/* Split and prior: cut the channels, score what leaves, draw it. */
+/* Split and prior: send channels off, score them, draw them. */
 #include "flow/split.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -20,21 +21,7 @@ void split_join(const Act *z1, const Act *z2, const Act *y) {
   copy_channels(z2, &second);
 }
 
-void split_cut(const Act *y, const Act *z1, const Act *z2) {
-  Act first = act_channels(y, 0, z1->c), second = act_channels(y, z1->c, z2->c);
-  copy_channels(&first, z1);
-  copy_channels(&second, z2);
-}
-
-size_t split_scratch(const Act *z1, const Act *ms, int threads) {
-  return conv_scratch(&conv3x3, z1, ms, threads);
-}
-
 static size_t reals(const Act *a) { return a->c * act_pixels(a); }
-
-size_t split_backward_scratch(const Act *z1, const Act *ms, int threads) {
-  return round_up(reals(ms)) + round_up(reals(z1)) + split_scratch(z1, ms, threads);
-}
 
 /* Add the features' part and bound the log-scales. */
 static void finish_moments(const Added *added, const Act *ms, real bound) {
@@ -45,17 +32,7 @@ static void finish_moments(const Added *added, const Act *ms, real bound) {
   moments_bound(ms->data, ms->n * ms->c / 2, hw, bound);
 }
 
-void split_moments(const Split *s, const Act *z1, const Added *added, const Act *ms,
-                   real *scratch, int threads) {
-  conv_forward(z1, s->weight->value, s->bias->value, &conv3x3, ms, NULL, scratch,
-               threads);
-  if (s->bound > 0)
-    finish_moments(added, ms, s->bound);
-  else
-    unary_tanh(ms->data, ms->data, reals(ms));
-}
-
-void split_log_prob(const Act *z2, const Act *ms, double *logp) {
+void moments_log_prob(const Act *z2, const Act *ms, double *logp) {
   size_t hw = z2->h * z2->w;
   for (size_t n = 0; n < z2->n; n++) {
     logp[n] = 0;
@@ -74,13 +51,6 @@ void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z)
       gaussian_sample(m, m + hw, act_plane(eps, n, c), temperature, act_plane(z, n, c),
                       hw);
     }
-}
-
-void split_draw(const Act *z1, const Act *ms, const Act *eps, real temperature,
-                const Act *y) {
-  Act first = act_channels(y, 0, z1->c), second = act_channels(y, z1->c, eps->c);
-  copy_channels(z1, &first);
-  moments_draw(ms, eps, temperature, &second);
 }
 
 /* dz, and the gradient da [n, 2c, h, w] of what tanh or the bound made moments of. */
@@ -106,22 +76,103 @@ static void copy_planes(const Act *from, const Act *to) {
       memcpy(act_plane(to, n, c), act_plane(from, n, c), to->h * to->w * sizeof(real));
 }
 
-void split_backward(const Split *s, const Act *z1, const Act *z2, const Act *ms,
-                    const Act *dz1, const real *g, const Act *dy, const Act *dadded,
-                    real *scratch, int threads) {
-  real *dconv = scratch, *dback = dconv + round_up(reals(ms));
-  Act dz2 = act_channels(dy, s->stay, s->leave), dy1 = act_channels(dy, 0, s->stay);
-  score_backward(z2, ms, s->bound, g, &dz2, dconv);
-  Act draw = act_nchw(dconv, z1->n, ms->c, z1->h, z1->w);
-  Act back = act_nchw(dback, z1->n, z1->c, z1->h, z1->w);
-  if (s->bound > 0) copy_planes(&draw, dadded);
+/* ---- split ---- */
+
+static bool resize(const Flow *f, const Act *in, bool back, Act *out, char *why) {
+  (void)why;
+  *out = *in;
+  out->c = back ? f->channels : ((const Split *)f)->stay;
+  return true;
+}
+
+static size_t sent(const Flow *f) { return ((const Split *)f)->leave; }
+
+static FlowShape condition(const Flow *f, const Act *y) {
+  const Split *s = (const Split *)f;
+  if (s->bound <= 0) return flow_no_shape();
+  return (FlowShape){4, 1, {2 * s->leave, 0, y->h, y->w}};
+}
+
+/* What a split saves: (m, s). */
+static Act moments_of(const Split *s, const FlowRun *r) {
+  return act_nchw(r->saved, r->z.n, 2 * s->leave, r->z.h, r->z.w);
+}
+
+static size_t saved(const Flow *f, const FlowRun *r) {
+  return 2 * ((const Split *)f)->leave * act_pixels(&r->z);
+}
+
+static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
+  Act ms = moments_of((const Split *)f, r);
+  size_t conv = conv_scratch(&conv3x3, &r->z, &ms, r->threads);
+  return conv +
+         (pass == PASS_BACKWARD ? round_up(reals(&ms)) + round_up(reals(&r->z)) : 0);
+}
+
+static void make_moments(const Split *s, const FlowRun *r, const Act *ms) {
+  conv_forward(&r->z, s->weight->value, s->bias->value, &conv3x3, ms, NULL, r->scratch,
+               r->threads);
+  if (s->bound > 0) {
+    Added added = {act_cnhw((real *)r->cond, r->rows, ms->c, ms->h, ms->w), r->repeat};
+    finish_moments(&added, ms, s->bound);
+  } else {
+    unary_tanh(ms->data, ms->data, reals(ms));
+  }
+}
+
+static void forward(Flow *f, const FlowRun *r) {
+  const Split *s = (const Split *)f;
+  Act first = act_channels(&r->y, 0, s->stay), ms = moments_of(s, r);
+  Act second = act_channels(&r->y, s->stay, s->leave);
+  copy_channels(&first, &r->z);
+  copy_channels(&second, &r->sent);
+  make_moments(s, r, &ms);
+  moments_log_prob(&r->sent, &ms, r->logdet);
+}
+
+void split_draw(const Split *s, const FlowRun *r, const Act *eps, real temperature) {
+  Act first = act_channels(&r->y, 0, s->stay), ms = moments_of(s, r);
+  Act second = act_channels(&r->y, s->stay, s->leave);
+  make_moments(s, r, &ms);
+  copy_channels(&r->z, &first);
+  moments_draw(&ms, eps, temperature, &second);
+}
+
+static void backward(Flow *f, const FlowRun *r) {
+  const Split *s = (const Split *)f;
+  Act ms = moments_of(s, r), draw = ms, back = r->z;
+  Act dz2 = act_channels(&r->dy, s->stay, s->leave),
+      dy1 = act_channels(&r->dy, 0, s->stay);
+  draw.data = r->scratch;
+  back.data = draw.data + round_up(reals(&ms));
+  score_backward(&r->sent, &ms, s->bound, r->dlogdet, &dz2, draw.data);
+  if (s->bound > 0) {
+    Act dcond = act_cnhw(r->dcond, ms.n, ms.c, ms.h, ms.w);
+    copy_planes(&draw, &dcond);
+  }
   real wb, bb;
   real *dw = param_accumulate(s->weight, &wb), *db = param_accumulate(s->bias, &bb);
-  conv_backward(z1, s->weight->value, &conv3x3, &draw, &back, dw, wb, db, bb, NULL,
-                dback + round_up(reals(z1)), threads);
-  for (size_t i = 0; i < reals(z1); i++) dback[i] += dz1->data[i];
+  conv_backward(&r->z, s->weight->value, &conv3x3, &draw, &back, dw, wb, db, bb, NULL,
+                back.data + round_up(reals(&back)), r->threads);
+  for (size_t i = 0; i < reals(&back); i++) back.data[i] += r->dz.data[i];
   copy_channels(&back, &dy1);
 }
+
+static void describe(const Flow *f, char *text) {
+  const Split *s = (const Split *)f;
+  snprintf(text, FLOW_WHY, " of %zu channels: %zu go on, %zu leave", f->channels, s->stay,
+           s->leave);
+}
+
+const FlowOps flow_split = {.kind = "Split",
+                            .resize = resize,
+                            .sent = sent,
+                            .condition = condition,
+                            .saved = saved,
+                            .scratch = scratch,
+                            .forward = forward,
+                            .backward = backward,
+                            .describe = describe};
 
 /* ---- prior ---- */
 

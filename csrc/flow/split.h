@@ -11,39 +11,21 @@
 
 #include "base/act.h"
 #include "flow/features.h"
-#include "optim/param.h"
+#include "flow/flow.h"
 
 typedef struct Split {
-  size_t channels, stay, leave; /* of y; of z1; of z2 */
-  real bound;                   /* β; 0: no features */
-  Param *weight, *bias;         /* [2·leave, stay, 3, 3], [2·leave] */
-  bool ran;                     /* forward has, so that backward may */
+  Flow flow;
+  size_t stay, leave;   /* channels of z1, of z2 */
+  real bound;           /* β; 0: no features */
+  Param *weight, *bias; /* [2·leave, stay, 3, 3], [2·leave] */
 } Split;
 
-/* Channels of a sample's (m, s): for each channel of z2 a plane of m, one of s. */
-static inline size_t split_moments_channels(const Split *s) { return 2 * s->leave; }
+extern const FlowOps flow_split;
 
-/* Join z1 and z2 along the channels to y, or cut y into them. */
+/* y from z1 and z2. */
 void split_join(const Act *z1, const Act *z2, const Act *y);
-void split_cut(const Act *y, const Act *z1, const Act *z2);
-
-/* Reals of scratch for split_moments, and for split_backward. */
-size_t split_scratch(const Act *z1, const Act *ms, int threads);
-size_t split_backward_scratch(const Act *z1, const Act *ms, int threads);
-
-/* ms = tanh(conv3×3(z1)); with features as said above, `added` being their part. */
-void split_moments(const Split *s, const Act *z1, const Added *added, const Act *ms,
-                   real *scratch, int threads);
-/* logp[n] = Σ log N(z2; m, exp(s)²) */
-void split_log_prob(const Act *z2, const Act *ms, double *logp);
-/* y from z1 and z2 = m + exp(s)·temperature·eps */
-void split_draw(const Act *z1, const Act *ms, const Act *eps, real temperature,
-                const Act *y);
-/* From dz1 and the gradient g[n] of logp[n] to dy and, with features, to dadded;
- * parameter gradients grow. */
-void split_backward(const Split *s, const Act *z1, const Act *z2, const Act *ms,
-                    const Act *dz1, const real *g, const Act *dy, const Act *dadded,
-                    real *scratch, int threads);
+/* A pass back: y from z1, which is r->z, and z2 = m + exp(s)·temperature·eps. */
+void split_draw(const Split *s, const FlowRun *r, const Act *eps, real temperature);
 
 typedef struct Prior {
   size_t dim[3];      /* of a latent: C, H, W; sides of 0: any */
@@ -53,8 +35,10 @@ typedef struct Prior {
   Param *bias;        /* [2C], with features */
 } Prior;
 
-/* (m, s) of a prior with features, which split_log_prob scores by, as for a split. */
+/* (m, s) of a prior with features: for each channel of z a plane of m, one of s. */
 void prior_moments(const Prior *p, const Added *added, const Act *ms);
+/* logp[n] = Σ log N(z; m, exp(s)²) */
+void moments_log_prob(const Act *z, const Act *ms, double *logp);
 /* z = m + exp(s)·temperature·eps */
 void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z);
 /* dz and dadded; scratch: as many reals as ms. */

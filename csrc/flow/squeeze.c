@@ -21,7 +21,8 @@ static void unsqueeze(const Act *in, const Act *out) {
   FOR_EACH_PAIR(in, out, b[2 * x] = a[x])
 }
 
-static bool resize(const Act *in, bool back, Act *out, char *why) {
+static bool resize(const Flow *f, const Act *in, bool back, Act *out, char *why) {
+  (void)f;
   if (back) {
     snprintf(why, FLOW_WHY, "a multiple of 4 channels expected, got %zu", in->c);
     *out = act_nchw(NULL, in->n, in->c / 4, 2 * in->h, 2 * in->w);

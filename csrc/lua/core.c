@@ -23,7 +23,7 @@ static const struct {
     {NULL, open_shared},        {"file", open_file},     {"file", open_file_reader},
     {"file", open_file_writer}, {"net", open_net},       {"net", open_layers},
     {"net", open_net_group},    {"net", open_unet},      {"flow", open_flow_layers},
-    {"flow", open_split},       {"flow", open_features},
+    {"flow", open_prior},       {"flow", open_features},
 #ifdef CGLOW_REFERENCE
     {NULL, open_reference},
 #endif

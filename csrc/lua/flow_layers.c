@@ -4,9 +4,12 @@
 #include "flow/coupling/layer.h"
 #include "flow/injector.h"
 #include "flow/invconv.h"
+#include "flow/split.h"
 #include "flow/squeeze.h"
 #include "lua/features.h"
 #include "lua/flow_methods.h"
+#include "lua/flow_run.h"
+#include "lua/guard.h"
 #include "lua/open.h"
 #include "lua/precision.h"
 #include "lua/rng.h"
@@ -182,6 +185,82 @@ static int new_coupling(lua_State *L) {
   return 1;
 }
 
+/* ---- split ---- */
+
+/*** Split (Lu & Huang 2020, section 3.2): half of the channels leave, scored by a
+Gaussian whose moments a convolution reads off the other half. In place of z, `forward`
+gives z1, which goes on, and z2, which leaves; the log-determinant is log N(z2; m(z1),
+exp(s(z1))²). With a bound the condition is 2·⌈C/2⌉×N×H×W, what features of x add.
+@function split
+@int channels C, at least 2
+@number[opt=0] bound β: features of x add to the convolution, the mean is free and the
+log-scale β·tanh(·/β); 0: no features, and both through tanh
+@return a flow layer on N×C×H×W, which also samples */
+static int new_split(lua_State *L) {
+  size_t c = flow_check_size(L, 1, "channels", 2, FLOW_SIZE_MAX);
+  real bound = features_check_bound(L, 2);
+  Split *s = flow_layer_new(L, &flow_split, sizeof *s, c);
+  s->bound = bound;
+  s->stay = c / 2;
+  s->leave = c - c / 2;
+  size_t out = 2 * s->leave;
+  s->weight = flow_add_param(L, "conv.weight", 4, (size_t[]){out, s->stay, 3, 3});
+  s->bias = flow_add_param(L, "conv.bias", 1, &out);
+  return 1;
+}
+
+/* One of the halves of y, of the size of `like` if there is one. */
+static Act check_half(lua_State *L, int arg, size_t channels, const Act *like) {
+  size_t dim[4] = {0, channels, 0, 0};
+  if (like != NULL) dim[0] = like->n, dim[2] = like->h, dim[3] = like->w;
+  return flow_act(tensor_check_shape(L, arg, 4, dim));
+}
+
+/*** Put the halves together again.
+@function Split:inverse
+@tparam Tensor z1
+@tparam Tensor z2
+@treturn Tensor y */
+static int join(lua_State *L) {
+  const Split *s = (const Split *)flow_layer_check(L, &flow_split);
+  Act z1 = check_half(L, 2, s->stay, NULL), z2 = check_half(L, 3, s->leave, &z1), y = z1;
+  lua_settop(L, 3);
+  y.c = s->flow.channels;
+  flow_push_act(L, FLOW_INVERSE, &y);
+  guard_count(L);
+  split_join(&z1, &z2, &y);
+  return 1;
+}
+
+/*** Draw the second half, z2 = m + exp(s)·temperature·eps, and join.
+@function Split:sample
+@tparam Tensor z1
+@tparam Tensor eps standard normal numbers, of z2's shape
+@number temperature
+@tparam ?Tensor added as for `forward`, for N samples or for fewer that divide N
+@treturn Tensor y */
+static int sample(lua_State *L) {
+  const Split *s = (const Split *)flow_layer_check(L, &flow_split);
+  FlowRun r = {.z = check_half(L, 2, s->stay, NULL), .rows = 1};
+  Act eps = check_half(L, 3, s->leave, &r.z);
+  real temperature = (real)luaL_checknumber(L, 4);
+  lua_settop(L, 5);
+  r.y = r.z;
+  r.y.c = s->flow.channels;
+  r.repeat = r.y.n;
+  r.threads = parallel_threads();
+  r.cond = flow_run_condition(L, 5, flow_condition(&s->flow, &r.y), &r);
+  flow_push_act(L, FLOW_INVERSE, &r.y);
+  size_t count = flow_saved_count(&s->flow, &r);
+  r.saved = flow_take_workspace(L, &s->flow, &r, PASS_INVERSE, count);
+  guard_count(L);
+  split_draw(s, &r, &eps, temperature);
+  return 1;
+}
+
+static const luaL_Reg split_methods[] = {
+    {"inverse", join}, {"sample", sample}, {NULL, NULL}};
+
 /* ---- all of them ---- */
 
 static const struct {
@@ -193,7 +272,8 @@ static const struct {
              {&flow_actnorm, actnorm_methods, "actnorm", new_actnorm},
              {&flow_invconv, invconv_methods, "invconv", new_invconv},
              {&flow_injector, NULL, "injector", new_injector},
-             {&flow_coupling, NULL, "coupling", new_coupling}};
+             {&flow_coupling, NULL, "coupling", new_coupling},
+             {&flow_split, split_methods, "split", new_split}};
 
 void open_flow_layers(lua_State *L) {
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

@@ -70,6 +70,15 @@ void *flow_layer_new(lua_State *L, const FlowOps *ops, size_t size, size_t chann
 
 /* ---- the passes ---- */
 
+/* Push a tensor for what a layer sends, if it does; returns how many were pushed. */
+static int push_sent(lua_State *L, const Flow *f, FlowRun *r) {
+  if (f->ops->sent == NULL) return 0;
+  r->sent = r->z;
+  r->sent.c = f->ops->sent(f);
+  flow_push_act(L, FLOW_SENT, &r->sent);
+  return 1;
+}
+
 static int forward(lua_State *L) {
   FlowObject *o = check_object(L, 1);
   Flow *f = o->flow;
@@ -83,7 +92,7 @@ static int forward(lua_State *L) {
   r.saved = flow_push_saved(L, f, &r);
   if (keep && (shape.ndim == 0 || r.repeat == 1)) r.hidden = flow_push_hidden(L, o, &r);
   flow_push_act(L, FLOW_Z, &r.z);
-  int z = lua_gettop(L);
+  int z = lua_gettop(L), made = 1 + push_sent(L, f, &r);
   flow_ready_logdet(L, r.y.n);
   real *work = flow_take_workspace(L, f, &r, PASS_FORWARD, flow_doubles(r.y.n));
   r.logdet = (double *)(void *)work;
@@ -96,10 +105,10 @@ static int forward(lua_State *L) {
   flow_keep_value(L, FLOW_COND, keep && r.cond ? 3 : 0);
   o->ran = keep;
   o->rows = r.rows;
-  lua_pushvalue(L, z);
+  for (int i = 0; i < made; i++) lua_pushvalue(L, z + i);
   flow_push_logdet(L, r.logdet, r.y.n);
   guard_check(L, runs + 1, "forward");
-  return 2;
+  return made + 1;
 }
 
 static void refuse_sample(lua_State *L, const Flow *f, size_t sample) {
@@ -208,8 +217,11 @@ static FlowRun run_kept(lua_State *L, const FlowObject *o) {
   const Tensor *z = flow_kept(L, FLOW_Z);
   FlowRun r = {.z = flow_act(z), .rows = 1, .repeat = z->dim[0]};
   r.dz = flow_act(tensor_check_shape(L, 2, 4, z->dim));
-  /* Only squeeze, which is stateless, changes sizes. */
   r.y = ops->reads_y ? flow_act(flow_kept(L, FLOW_Y)) : r.z;
+  if (ops->sent) {
+    r.sent = flow_act(flow_kept(L, FLOW_SENT));
+    r.y.c += r.sent.c;
+  }
   r.threads = parallel_threads();
   return r;
 }

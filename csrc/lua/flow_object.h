@@ -27,8 +27,8 @@ enum {
   FLOW_INVERSE,
   FLOW_SAVED,
   FLOW_STORE,
-  FLOW_PASSING, /* the like of FLOW_SAVED in split's and prior's samples */
-  FLOW_USER_VALUES = FLOW_PASSING
+  FLOW_SENT, /* what left the flow in forward */
+  FLOW_USER_VALUES = FLOW_SENT
 };
 
 /* Push a new zeroed object of a class registered with flow_class. */

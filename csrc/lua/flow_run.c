@@ -6,7 +6,7 @@
 FlowRun flow_run_for(lua_State *L, const Flow *f, bool back) {
   Act in = flow_act(flow_check_input(L, 2, f->channels)), out = in;
   char why[FLOW_WHY];
-  if (f->ops->resize != NULL && !f->ops->resize(&in, back, &out, why))
+  if (f->ops->resize != NULL && !f->ops->resize(f, &in, back, &out, why))
     luaL_argerror(L, 2, lua_pushstring(L, why));
   return (FlowRun){.y = back ? out : in,
                    .z = back ? in : out,

@@ -120,7 +120,7 @@ static ImageSource check_source(lua_State *L, bool alpha) {
                       alpha ? "HxW, 1xHxW, 2xHxW, 3xHxW or 4xHxW" : "HxW, 1xHxW or 3xHxW",
                       tensor_push_shape(L, t->ndim, t->dim)));
   size_t height = t->dim[t->ndim - 2], width = t->dim[t->ndim - 1];
-  ImageError e;
+  ImageError e = {0};
   if (!image_check_sides(width, height, &e)) luaL_argerror(L, 1, e.text);
   return (ImageSource){t->data, width, height, (int)channels, 255, false};
 }

@@ -21,7 +21,7 @@ void open_layers(lua_State *L);
 void open_net_group(lua_State *L);
 void open_unet(lua_State *L);
 void open_flow_layers(lua_State *L);
-void open_split(lua_State *L);
+void open_prior(lua_State *L);
 void open_features(lua_State *L);
 void open_optim(lua_State *L);
 void open_average(lua_State *L);
