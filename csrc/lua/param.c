@@ -79,7 +79,8 @@ static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   if (p->pending_room >= n) return;
   size_t dim[2] = {n, p->rows + p->cols};
   Tensor *t = tensor_new(L, 2, dim);
-  param_settle(p); /* after the last allocation: a step that is due reads the old u and v */
+  param_settle(
+      p); /* after the last allocation: a step that is due reads the old u and v */
   lua_setiuservalue(L, idx, UV_PENDING);
   p->pending_room = n;
   p->u = t->data;
@@ -117,7 +118,8 @@ static void look_away(lua_State *L, int idx) {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &looks_key);
     p->exposed = lua_rawgetp(L, -1, p) != LUA_TNIL;
     lua_pop(L, 2);
-    /* A gradient of zeros needs no memory; while Lua held it, zero_grad had to write them. */
+    /* A gradient of zeros needs no memory; while Lua held it, zero_grad had to write
+     * them. */
     if (!p->exposed && p->dense) p->dense = gradient_largest(p->grad, 1, p->count, 0) > 0;
   }
   if (p->lent && !p->dense && !p->exposed) {
@@ -156,10 +158,11 @@ static int param_index(lua_State *L) {
   } else {
     luaL_getmetatable(L, PARAM_TYPE);
     if (lua_getfield(L, -1, key) == LUA_TNIL || key[0] == '_')
-      return luaL_error(L,
-                        "a cglow.Param has no field '%s' (it has name, value, "
-                        "grad, gradient, has_grad, step_scale, zero_grad)",
-                        key);
+      return luaL_error(
+          L,
+          "a cglow.Param has no field '%s' (it has name, value, "
+          "grad, gradient, gradient_zeros, has_grad, step_scale, zero_grad)",
+          key);
   }
   return 1;
 }
@@ -196,6 +199,14 @@ static int gradient(lua_State *L) {
   lua_getiuservalue(L, 1, UV_VALUE);
   Tensor *g = tensor_like(L, lua_touserdata(L, -1));
   param_copy_gradient(p, g->data);
+  return 1;
+}
+
+/*** How many numbers of the gradient are 0, without a copy of it.
+@function Param:gradient_zeros
+@treturn int */
+static int gradient_zeros(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)param_gradient_zeros(param_check(L, 1)));
   return 1;
 }
 
@@ -282,10 +293,13 @@ static int new_param(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {
-    {"__index", param_index},       {"__newindex", param_newindex},
-    {"__tostring", param_tostring}, {"gradient", gradient},
-    {"zero_grad", zero_grad},       {NULL, NULL}};
+static const luaL_Reg methods[] = {{"__index", param_index},
+                                   {"__newindex", param_newindex},
+                                   {"__tostring", param_tostring},
+                                   {"gradient", gradient},
+                                   {"gradient_zeros", gradient_zeros},
+                                   {"zero_grad", zero_grad},
+                                   {NULL, NULL}};
 
 static const luaL_Reg functions[] = {{"Param", new_param},
                                      {"zero_grad", zero_all},

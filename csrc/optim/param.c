@@ -9,7 +9,8 @@ bool param_may_be_pending(const Param *p, size_t n, bool outer) {
 }
 
 bool param_ready(const Param *p, size_t n, bool outer) {
-  if (p->exposed) return false; /* param_prepare asks first whether Lua still holds grad */
+  if (p->exposed)
+    return false; /* param_prepare asks first whether Lua still holds grad */
   if (param_may_be_pending(p, n, outer))
     return p->pending_room >= n && (p->dense || !p->lent);
   return p->grad != NULL && !p->lent && p->pending == 0;
@@ -112,6 +113,22 @@ void param_materialise(Param *p) {
   p->dense = true;
   p->largest = (real)HUGE_VAL;
   p->pending = 0;
+}
+
+#define BLOCK ((size_t)1024) /* numbers of the gradient that are formed at a time */
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+size_t param_gradient_zeros(const Param *p) {
+  if (p->pending == 0 && !p->dense) return p->count;
+  real buf[BLOCK];
+  size_t zeros = 0;
+  for (size_t at = 0, n; at < p->count; at += n) {
+    n = least(BLOCK, p->cols - at % p->cols);
+    const real *g = param_gradient(p, at, n, buf);
+    for (size_t j = 0; j < n; j++) zeros += g[j] == 0;
+  }
+  return zeros;
 }
 
 void param_copy_gradient(const Param *p, real *out) {

@@ -69,6 +69,9 @@ const real *param_outer(const Param *p, size_t samples, size_t at, size_t n, rea
  * sets `largest`, and spares the optimizer from reading it once more. */
 real gradient_largest(const real *g, size_t rows, size_t n, size_t ld);
 
+/* How many numbers of the gradient are 0, in whatever form it is kept. */
+size_t param_gradient_zeros(const Param *p);
+
 /* The whole gradient, in whatever form it is kept. */
 void param_copy_gradient(const Param *p, real *out);
 

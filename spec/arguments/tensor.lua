@@ -61,6 +61,7 @@ local rows = {
   { "Rng:set_state", K.str("philox4x32-10:1:2", { "", "philox4x32-10:1", "philox4x32-10:1:2:3", "philox4x32-10:-1:2",
     "philox4x32-10:99999999999999999999999:2", "philox4x32-10:1:2\0" }), self = rng },
   { "Param:zero_grad", self = function() return core.Param(core.zeros(2)) end },
+  { "Param:gradient_zeros", self = function() return core.Param(core.zeros(2)) end },
   { "Param:gradient", self = function() return core.Param(core.zeros(2)) end },
 }
 for _, name in ipairs { "gt", "ge", "lt", "le", "eq", "ne" } do

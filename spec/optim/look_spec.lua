@@ -103,3 +103,39 @@ describe("Param:gradient", function()
     assert.is_true(memory() - before < WEIGHT / 4)
   end)
 end)
+
+describe("Param:gradient_zeros", function()
+  it("counts them in each form of the gradient, and makes no copy", function()
+    local params, step = network()
+    for _, p in ipairs(params) do assert.are.equal(p.value:count(), p:gradient_zeros()) end
+    step() -- weights: an outer product; biases: dense
+    local counts = {}
+    local before = memory()
+    for i, p in ipairs(params) do counts[i] = p:gradient_zeros() end
+    assert.is_true(memory() - before < WEIGHT / 4)
+    for i, p in ipairs(params) do assert.are.equal(p:gradient():eq(0):sum(), counts[i]) end
+    assert.is_true(counts[1] > 0 and counts[1] < params[1].value:count()) -- rows of units that the ReLU shuts
+    params[1].grad:narrow(1, 1, 2):zero()
+    assert.are.equal(params[1].grad:eq(0):sum(), params[1]:gradient_zeros())
+  end)
+end)
+
+describe("Model:diagnose", function()
+  -- What is freed beside what lives on is memory that the C library keeps: at 32×32 a model
+  -- of 288 MB had 337 MB for good after one diagnosis, while Lua's own count had gone back.
+  it("asks for less memory than its parameters have", function()
+    cglow.seed(3)
+    local model = cglow.Model { x = { 3, 32, 32 }, y = { 3, 8, 8 }, levels = 1, depth = 2,
+      cn = { channels = 16, width = 256 }, coupling = { width = 8 } }
+    local x, y = cglow.rand(1, 3, 32, 32), cglow.rand(1, 3, 8, 8)
+    local bytes = 0
+    for _, p in ipairs(model:parameters()) do bytes = bytes + p.value:count() * WEIGHT / WIDTH ^ 2 end
+    model:diagnose(x, y)
+    local before = memory()
+    collectgarbage "stop"
+    model:diagnose(x, y)
+    local after = collectgarbage "count" * 1024
+    collectgarbage "restart"
+    assert.is_true(after - before < bytes / 2, ("%.0f of %.0f"):format(after - before, bytes))
+  end)
+end)

@@ -136,9 +136,9 @@ local function add_parameter(row, p, with_gradient)
     row.non_finite = row.non_finite + bad
   end
   row.parameters = row.parameters + p.value:count()
-  if p.name:find("weight$") and p.value:abs():max() == 0 then row.blank = row.blank or own end
+  if p.name:find("weight$") and (p.value:min()) == 0 and (p.value:max()) == 0 then row.blank = row.blank or own end
   if not with_gradient then return end
-  local zeros = p:gradient():eq(0):sum()
+  local zeros = p:gradient_zeros() -- no copy: the C library would keep such memory for good
   row.zeros = row.zeros + zeros
   if zeros == p.value:count() then row.dead[#row.dead + 1] = own end
 end
