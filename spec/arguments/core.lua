@@ -65,6 +65,7 @@ return {
     K.int(1, 0, (1 << 32) - 1), K.int(1, 0, (1 << 32) - 1), K.int(1, 0, (1 << 32) - 1) },
   { "core.threads", hundred }, { "core.threads_warning" },
   { "core.precision", K.optional(K.word "fp32") },
+  { "core.precision_during", K.optional(K.word "fp32") },
   { "core.peak_flops", K.optional(K.num(0.001, { 0, -1, 61 })) },
   { "core.Param", K.tensor { 2, 3 }, K.optional(K.str "weight") },
   { "core.zero_grad", K.list(function() return { core.Param(core.zeros(2)) } end,

@@ -244,6 +244,30 @@ describe("cglow.precision", function()
     assert.equal("fp32", (cglow.precision()))
   end)
 
+  it("is nobody else's while a model with a network of the user's is made", function()
+    local function make(body)
+      return coroutine.create(function()
+        return cglow.Model(with(PUBLISHED, { precision = "bf16", cn = { make = body } }))
+      end)
+    end
+    local inside, own
+    local waiting = make(function(spec)
+      inside = cglow.precision()
+      own = cglow.Glow { y = { 1, 4, 4 }, levels = 1, depth = 1, coupling = { width = 4 } }
+      coroutine.yield()
+      return nn.Sequential { nn.Linear { in_features = spec.x[1] * spec.x[2] * spec.x[3], out_features = spec.outputs } }
+    end)
+    assert(coroutine.resume(waiting))
+    assert.equal("bf16", inside)
+    assert.equal("fp32", own.config.precision)
+    assert.equal("fp32", (cglow.precision()))
+    local failing = make(function() error "no network" end) -- dead, with nothing closed
+    assert.is_false(coroutine.resume(failing))
+    assert.equal("fp32", (cglow.precision()))
+    cglow.precision "bf16"
+    assert.equal("bf16", (cglow.precision()))
+  end)
+
   it("names what it expects", function()
     assert.has_error(function() cglow.precision "fp16" end,
       "bad argument #1 to 'cglow.precision': name must be one of 'fp32', 'bf16', got 'fp16'")

@@ -154,7 +154,7 @@ local function new(kind, opts, budget)
   kinds[kind].check(fname, o)
   local rng = o.rng or core.rng()
   o.rng = nil
-  o.precision = o.precision or core.precision()
+  o.precision = o.precision or precision.lasting()
   local _ <close> = precision.during(o.precision)
   o.x, o.y = table.move(o.x, 1, 3, 1, {}), table.move(o.y, 1, 3, 1, {}) -- the caller's may change
   local self = setmetatable({kind = kind, config = o, net = kinds[kind].build(o, budget)}, Network)

@@ -135,7 +135,7 @@ function M.check(opts)
       :format(MOST_CHANNELS, widest, o.levels), 3)
   end
   if o.encoder then check_encoder(o) else check_published(o) end
-  o.precision = o.precision or core.precision()
+  o.precision = o.precision or precision.lasting()
   -- Copies, because the caller may go on to use its own lists for another model.
   o.x, o.y = o.x and copy(o.x), copy(o.y)
   if o.encoder then o.encoder.channels = copy(o.encoder.channels) end

@@ -28,13 +28,18 @@ function M.precision(name)
   return now, how
 end
 
---- Let another precision be in force for a while.
+--- What is in force where nothing is being made: what a model has that was not told.
+-- @treturn string
+function M.lasting() return (select(3, core.precision())) end
+
+--- Let another precision be in force for the running coroutine, for a while: a function of
+-- the user's may yield meanwhile, or fail, and others' models are not to have it.
 -- @string name
 -- @return a value for a `<close>` variable, at whose end things are as before
 function M.during(name)
-  local before = core.precision()
-  M.precision(name)
-  return setmetatable({}, { __close = function() core.precision(before) end })
+  local before = core.precision_during(name)
+  tell(select(2, core.precision()))
+  return setmetatable({}, { __close = function() core.precision_during(before) end })
 end
 
 return M
