@@ -66,9 +66,11 @@ static int forward(lua_State *L) {
   if (!checked_mul(f->rows, u->dim[0] * h * w, &room) || room >= INT32_MAX)
     return luaL_error(L, "features for %d rows of %dx%dx%d pixels are too many",
                       (int)f->rows, (int)u->dim[0], (int)h, (int)w);
+  flow_keep_value(L, FLOW_COND, 0); /* no backward before this is done */
   Tensor *middle = reuse_tensor(L, 1, FLOW_Y, 4, dim);
   dim[0] = f->rows;
   Tensor *out = reuse_tensor(L, 1, FLOW_Z, 4, dim);
+  flow_keep_value(L, FLOW_COND, 0); /* once more: a finalizer may have run forward */
   guard_enter(L, runs, "forward");
   flow_keep_value(L, FLOW_COND, 2);
   Act ua = flow_act(u), ma = features_act(middle), oa = features_act(out);

@@ -244,6 +244,10 @@ static void push_dcond(lua_State *L, const FlowObject *o, FlowRun *r) {
   bool own = lua_isnil(L, 4);
   const Tensor *t = own ? reuse_tensor(L, 1, FLOW_DCOND, shape.ndim, shape.dim)
                         : tensor_check_shape(L, 4, shape.ndim, shape.dim);
+  luaL_argcheck(L,
+                own || !(tensor_overlap(t, tensor_check(L, 2)) ||
+                         tensor_overlap(t, flow_kept(L, FLOW_COND))),
+                4, "a tensor that shares no memory with dz or the condition expected");
   if (!own) lua_pushvalue(L, 4);
   r->dcond = t->data;
 }

@@ -57,6 +57,9 @@ void flow_push_result(lua_State *L, int arg, const Tensor *input, int uv, Act *a
   Tensor *t = tensor_check_shape(L, arg, 4, dim);
   luaL_argcheck(L, !tensor_overlap(t, input), arg,
                 "a tensor that shares no memory with the input expected");
+  const Tensor *cond = tensor_test(L, 3);
+  luaL_argcheck(L, cond == NULL || !tensor_overlap(t, cond), arg,
+                "a tensor that shares no memory with the condition expected");
   *a = flow_act(t);
   lua_pushvalue(L, arg);
 }
@@ -67,9 +70,8 @@ real *flow_push_hidden(lua_State *L, const FlowObject *o, const FlowRun *r) {
   FlowStore *s = o->store;
   lua_getiuservalue(L, 1, FLOW_STORE);
   if (s->room < count) {
-    s->owner = NULL;
-    s->room = 0;
     Tensor *t = tensor_new(L, 1, &count);
+    s->owner = NULL; /* now that no finalizer can run a layer that shares the store */
     s->data = t->data;
     s->room = count;
     lua_setiuservalue(L, -2, 1);

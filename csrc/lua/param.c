@@ -45,9 +45,13 @@ void param_ensure_grad(lua_State *L, int idx) {
   if (p->grad != NULL) return;
   lua_getiuservalue(L, idx, UV_VALUE);
   Tensor *g = tensor_like(L, lua_touserdata(L, -1));
-  lua_setiuservalue(L, idx, UV_GRAD);
-  lua_pop(L, 1);
-  p->grad = g->data;
+  if (p->grad == NULL) { /* else a finalizer has computed one meanwhile, which stays */
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, idx, UV_GRAD);
+    p->grad = g->data;
+  }
+  p->lent = false;
+  lua_pop(L, 2);
 }
 
 void param_end_look(lua_State *L, int idx) {
@@ -79,8 +83,11 @@ static void ensure_pending_room(lua_State *L, int idx, size_t n) {
   if (p->pending_room >= n) return;
   size_t dim[2] = {n, p->rows + p->cols};
   Tensor *t = tensor_new(L, 2, dim);
-  param_settle(
-      p); /* after the last allocation: a step that is due reads the old u and v */
+  if (p->pending > 0 || p->pending_room >= n) { /* a finalizer has been here */
+    lua_pop(L, 1);
+    return;
+  }
+  param_settle(p); /* which reads the old u and v */
   lua_setiuservalue(L, idx, UV_PENDING);
   p->pending_room = n;
   p->u = t->data;
@@ -102,8 +109,13 @@ static void push_look(lua_State *L, int idx) {
     tensor_view(L, -1, g->ndim, g->dim, 0);
     tensor_belongs_to(L, idx, NULL);
     lua_remove(L, -2);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, -3, p);
+    if (lua_rawgetp(L, -2, p) == LUA_TNIL) { /* else a finalizer has looked meanwhile */
+      lua_pop(L, 1);
+      lua_pushvalue(L, -1);
+      lua_rawsetp(L, -3, p);
+    } else {
+      lua_remove(L, -2);
+    }
   }
   lua_remove(L, -2);
   param_materialise(p);

@@ -238,7 +238,7 @@ static int clamp(lua_State *L) {
   return 1;
 }
 
-/*** A Lua function applied to each number, as a new tensor.
+/*** A Lua function applied to each number as it is before the first call, as a new tensor.
 @function Tensor:map
 @tparam func f takes a number, returns a number
 @treturn Tensor */
@@ -246,9 +246,10 @@ static int map(lua_State *L) {
   Tensor *t = tensor_check(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   Tensor *out = tensor_like(L, t);
-  for (size_t i = 0; i < t->count; i++) {
+  memcpy(out->data, t->data, t->count * sizeof *t->data);
+  for (size_t i = 0; i < out->count; i++) {
     lua_pushvalue(L, 2);
-    tensor_push_number(L, t->data[i]);
+    tensor_push_number(L, out->data[i]);
     lua_call(L, 1, 1);
     if (lua_type(L, -1) != LUA_TNUMBER)
       return luaL_error(L, "map: the function must return a number, got %s for number %I",

@@ -43,8 +43,8 @@ static void add_conv(lua_State *L, Layer *l, const char *name) {
   l->bias = flow_add_param(L, full, 1, &l->out);
 }
 
-/* Add a convolution of scale 1, 2, …, called "down.1.conv2", or "merge.1" where `inner` is
- * empty. */
+/* Add a convolution of scale 1, 2, …, called "down.1.conv2", or "merge.1" where `inner`
+ * is empty. */
 static void add_scale_conv(lua_State *L, Layer *l, const char *stage, size_t s,
                            const char *inner) {
   char name[64];
@@ -129,7 +129,7 @@ static Tensor *push_memory(lua_State *L, int uv, size_t count) {
  * it has none. */
 static void push_listed(lua_State *L, int list, int ndim, const size_t *dim) {
   lua_pushvalue(L, -1);
-  lua_gettable(L, list);
+  lua_rawget(L, list);
   const Tensor *t = tensor_test(L, -1);
   if (t == NULL || t->ndim != ndim ||
       memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) != 0) {
@@ -137,7 +137,7 @@ static void push_listed(lua_State *L, int list, int ndim, const size_t *dim) {
     tensor_new(L, ndim, dim);
     lua_pushvalue(L, -2);
     lua_pushvalue(L, -2);
-    lua_settable(L, list);
+    lua_rawset(L, list);
   }
   lua_remove(L, -2);
 }
@@ -200,10 +200,11 @@ static int forward(lua_State *L) {
   UNet sizes = *u;
   unet_plan(&sizes, x->dim[0], x->dim[2], x->dim[3], NULL);
   int threads = parallel_threads();
+  o->ran = false; /* what the last forward kept goes, also when memory is out */
   real *arena = push_memory(L, UNET_ARENA, sizes.arena)->data; /* index 3 */
   int list = push_features(L, &sizes, made);
   real *scratch = tensor_workspace(L, unet_scratch(&sizes, &xa, threads));
-  o->ran = false;
+  o->ran = false; /* once more: a finalizer may have run forward */
   o->next = 0;
   guard_enter(L, runs, "forward");
   flow_keep_value(L, UNET_X, 2);

@@ -213,14 +213,15 @@ static int vision_window(lua_State *L) {
 static int vision_values(lua_State *L) {
   const Tensor *t = tensor_check(L, 1);
   size_t most = check_count(L, 2, "most", 1), found = 0;
+  uint8_t *seen = lua_newuserdatauv(L, VALUES / 8, 0);
+  memset(seen, 0, VALUES / 8);
+  /* After the allocation, whose finalizers may change the tensor. */
   for (size_t i = 0; i < t->count; i++) {
     real v = t->data[i];
     if (!(v >= 0 && v < (real)VALUES) || v != (real)(size_t)v)
       luaL_argerror(L, 1, lua_pushfstring(L, "whole numbers from 0 to %d expected, got %f",
                                           (int)VALUES - 1, (LUAI_UACNUMBER)v));
   }
-  uint8_t *seen = lua_newuserdatauv(L, VALUES / 8, 0);
-  memset(seen, 0, VALUES / 8);
   for (size_t i = 0; i < t->count && found <= most; i++) {
     size_t v = (size_t)t->data[i];
     uint8_t bit = (uint8_t)(1u << v % 8);

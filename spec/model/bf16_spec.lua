@@ -255,7 +255,7 @@ describe("cglow.precision", function()
       inside = cglow.precision()
       own = cglow.Glow { y = { 1, 4, 4 }, levels = 1, depth = 1, coupling = { width = 4 } }
       coroutine.yield()
-      return nn.Sequential { nn.Linear { in_features = spec.x[1] * spec.x[2] * spec.x[3], out_features = spec.outputs } }
+      return cglow.nn.Linear { in_features = spec.x[1] * spec.x[2] * spec.x[3], out_features = spec.outputs }
     end)
     assert(coroutine.resume(waiting))
     assert.equal("bf16", inside)

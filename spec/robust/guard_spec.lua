@@ -100,6 +100,32 @@ KINDS["network group"] = function()
   end
 end
 
+KINDS["U-Net"] = function()
+  local net = started(core.net.unet(CHANNELS, { 3, 5 }, 2))
+  return function(n)
+    local rng, sums = core.Rng(n), {}
+    core.zero_grad(net:parameters())
+    local u = net:forward(rng:normal(n, CHANNELS, SIDE, SIDE))
+    for _, key in ipairs { 1, "pooled" } do sums[#sums + 1] = sum_of(u[key]) end
+    local grads = { rng:normal(n, 5, SIDE // 2, SIDE // 2), pooled = rng:normal(n, 5) }
+    sums[#sums + 1] = sum_of(net:backward(grads, true))
+    -- Each allocation has finalizers run a whole U-Net: of the gradients the first and the last.
+    local params = net:parameters()
+    return sums, { sum_of(params[1]:gradient()), sum_of(params[#params]:gradient()) }
+  end
+end
+
+function KINDS.features()
+  local layer = started(core.flow.features(CHANNELS, "a", 6, "b", 2))
+  return function(n)
+    local rng = core.Rng(n)
+    core.zero_grad(layer:parameters())
+    local sums = { sum_of(layer:forward(rng:normal(n, CHANNELS, SIDE, SIDE), SIDE // 2, SIDE // 2)) }
+    sums[2] = sum_of(layer:backward(rng:normal(8, n, SIDE // 2, SIDE // 2)))
+    return sums, gradients(layer)
+  end
+end
+
 -- Finalizers that run `work`, each of which arms the next, while f runs.
 local function besieged(work, f)
   local on, came = true, 0

@@ -2,6 +2,7 @@
 -- one. The function takes what was there before or what is there after, whole.
 local core = require "cglow.core"
 local image = require "cglow.image"
+local nn = require "cglow.nn"
 local safetensors = require "cglow.util.safetensors"
 local scratch = require "spec.fixtures.scratch"
 
@@ -90,6 +91,75 @@ describe("A finalizer in between", function()
     end)
   end)
 
+  it("cannot lead a count of values astray", function()
+    until_it_came(function()
+      local picture = core.zeros(64, 64)
+      return function() picture:fill(2 ^ 40) end, function() return core.vision.values(picture, 3) end,
+        function(ok, message)
+          assert.is_false(ok)
+          assert.matches("whole numbers from 0 to", message, 1, true)
+        end
+    end)
+  end)
+
+  -- Two networks that share a layer: the gradient that a finalizer computes with one of them,
+  -- just where the other makes room for its own, is there afterwards, whole.
+  for name, layer in pairs {
+    ["of an outer product"] = function() return nn.Linear { in_features = 64, out_features = 64 } end,
+    ["of a convolution"] = function() return nn.Conv2d { in_channels = 1, out_channels = 64, kernel = 8 } end,
+  } do
+    it("does not lose the gradient " .. name, function()
+      local x, other_x, d = core.randn(2, 1, 8, 8), core.randn(2, 1, 8, 8)
+      until_it_came(function()
+        local shared = layer()
+        local one, two = nn.Sequential { shared }, nn.Sequential { shared }
+        d = core.ones(one:forward(x):size())
+        two:forward(other_x)
+        local weight = shared:parameters()[1]
+        return function() two:backward(d) end, function() one:backward(d, false) end, function(ok, message)
+          assert.is_false(ok)
+          assert.matches("a finalizer has run a layer", message, 1, true)
+          local got = weight:gradient()
+          core.zero_grad(shared:parameters())
+          two:backward(d)
+          assert.is_true(got:equal(weight:gradient()))
+        end
+      end)
+    end)
+  end
+
+  it("cannot make backward read what a refused forward left", function()
+    until_it_came(function()
+      local features, other = core.flow.features(4, "a", 8), core.flow.features(4, "a", 8)
+      local u = core.randn(2, 4, 16, 16)
+      features:forward(core.randn(1, 4, 16, 16), 8, 8)
+      return function() other:forward(u, 8, 8) end, function() features:forward(u, 16, 16) end, function(ok, message)
+        assert.is_false(ok)
+        assert.matches("a finalizer has run a layer", message, 1, true)
+        assert.error_matches(function() features:backward(core.zeros(8, 2, 16, 16)) end, "call forward")
+      end
+    end)
+  end)
+
+  it("leaves one view of a gradient for all who look", function()
+    until_it_came(function()
+      local params, got, seen = {}, {}, {}
+      for i = 1, 300 do
+        params[i] = core.Param(core.zeros(10))
+        got[i] = params[i].grad:sum() -- memory for it is there; the view goes
+      end
+      collectgarbage()
+      return function()
+        for i, p in ipairs(params) do seen[i] = p.grad end
+      end, function()
+        for i, p in ipairs(params) do got[i] = p.grad end
+      end, function(ok)
+        assert.is_true(ok)
+        for i, grad in ipairs(got) do assert.is_true(rawequal(seen[i], grad)) end
+      end
+    end)
+  end)
+
   -- A collection takes its time, and the file is written piece by piece: the finalizer
   -- may run before, between and after, and every file must load.
   it("cannot make save_tensors write a file that does not load", function()
@@ -117,4 +187,21 @@ describe("A finalizer in between", function()
     assert.is_true(runs > 0)
     scratch.remove(folder)
   end)
+end)
+
+it("Tensor:map takes the numbers as they are before the first call", function()
+  local t = core.ones(4)
+  assert.are.same({ 2, 2, 2, 2 }, t:map(function(v)
+    t:fill(9)
+    return 2 * v
+  end):totable())
+end)
+
+it("a flow layer does not write where it reads", function()
+  local layer, cond, z = core.flow.invconv(2, true), core.randn(1, 4), core.ones(1, 2, 1, 1)
+  local prepared = layer:prepare(cond)
+  local part = prepared:reshape(-1):narrow(1, 1, 2):reshape(1, 2, 1, 1)
+  assert.error_matches(function() layer:inverse_prepared(z, prepared, part) end, "shares no memory with the condition")
+  layer:forward(z, cond)
+  assert.error_matches(function() layer:backward(z, 1, cond) end, "shares no memory with dz or the condition")
 end)

@@ -59,11 +59,10 @@ end
 -- Bytes in use while n samples are drawn for one x, what is dropped on the way among them.
 local function draw(o, model, n)
   local before = live()
+  local _ <close> = setmetatable({}, {__close = function() collectgarbage "restart" end}) -- after an error, too
   collectgarbage "stop"
   o.draw(model, random(1, model.config.x), n)
-  local used = collectgarbage "count" * 1024 - before
-  collectgarbage "restart"
-  return used
+  return collectgarbage "count" * 1024 - before
 end
 
 -- A trial of a small model: bytes for a sample's pixel in training and in drawing, for an x's pixel
