@@ -167,7 +167,12 @@ int parallel_allowed(void) {
 
 size_t parallel_small_stack(void) { return atomic_load(&small_stack); }
 
+static _Thread_local bool alone;
+
+void parallel_stay_alone(void) { alone = true; }
+
 int parallel_threads(void) {
+  if (alone) return 1;
   int n = parallel_asked(), limit = omp_get_thread_limit();
   if (n > limit) n = limit;
   if (n == 1) return 1;

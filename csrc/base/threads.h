@@ -27,6 +27,8 @@ int parallel_allowed(void);
  * thread computes; else 0. */
 size_t parallel_small_stack(void);
 void parallel_set_threads(int n);
+/* Kernels that this thread calls use no other one from now on: it works beside those that do. */
+void parallel_stay_alone(void);
 
 /* Bracket every stretch that calls BLAS from our own threads: OpenBLAS runs
  * single-threaded between the two, and the host's setting comes back after. */

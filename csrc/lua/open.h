@@ -26,6 +26,7 @@ void open_features(lua_State *L);
 void open_optim(lua_State *L);
 void open_average(lua_State *L);
 void open_shared(lua_State *L);
+void open_readers(lua_State *L);
 void open_loss(lua_State *L);
 void open_vision(lua_State *L);
 void open_system(lua_State *L);

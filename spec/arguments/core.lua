@@ -57,6 +57,7 @@ return {
   { "core.stack", K.list(list_of({ 2, 3 }, { 2, 3 }), { freak, { "shapes differ", list_of({ 2, 3 }, { 1, 3 }) },
     { "4 dimensions", list_of({ 1, 1, 1, 1 }) }, { "{1}", function() return { 1 } end } }) },
   { "core.stats" },
+  { "core.readers", K.int(1, 1, 64), K.int(1, 1, 65536), K.str("return function() end"), K.optional(K.str("")) },
   { "core.type", K.any(1), wrong = { { label = "nothing", args = {}, says = "value expected" } } },
   { "core.Rng", K.int(1) },
   { "core.seed", K.int(1) },

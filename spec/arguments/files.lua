@@ -40,6 +40,7 @@ end
 local path = K.str(function() return temporary() end, { "a\0b" }, true)
 local text = K.str "text"
 local sync = K.any(true)
+local function readers() return assert(require "cglow.core".readers(1, 1, "return function() end")) end
 local reader, append, writer = path_that(file.open), path_that(file.append), path_that(file.create)
 local function written()
   local out = writer()
@@ -94,6 +95,10 @@ return {
   { "Append:write", text, self = append, wrong = shut(append, "x") },
   { "Append:sync", self = append, wrong = shut(append) },
   { "Append:close", self = append },
+  { "Dataset:expect", K.list({ 1 }, { { "0", function() return { 0 } end }, { "5", function() return { 5 } end } }),
+    self = function() return require("cglow.data").Dataset { size = 4, get = function() end } end },
+  { "Readers:ask", K.int(1), self = readers }, { "Readers:take", K.int(1), self = readers },
+  { "Readers:ready", K.int(1), self = readers }, { "Readers:close", self = readers },
   { "Writer:write", text, K.optional(K.int(0, 0, 0)), self = written, wrong = shut(writer, "x") },
   { "Writer:write_tensor", K.tensor { 2 }, self = writer, wrong = shut(writer, core.zeros(1)) },
   { "Writer:commit", sync, self = writer, wrong = shut(writer) },

@@ -301,6 +301,7 @@ local rows = {
       self = four },
   { "Dataset:dequantise", self = four }, { "Dataset:left_out", self = four }, { "Dataset:skip_damaged", self = four },
   { "Dataset:usable", self = four },
+  { "Dataset:read_ahead", K.int(1, 1, 64), K.int(1, 1, 65536), self = four },
   { "Dataset:seeded", K.optional(seed), self = four },
   { "Dataset:subset", K.object(1, "number table", { { "0", function() return 0 end }, { "{5}",
     function() return { 5 } end },

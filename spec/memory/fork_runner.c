@@ -1,5 +1,6 @@
 /* A process that has computed with several threads forks: the child computes the same
- * with one, where OpenMP's library would wait for threads that it has not. */
+ * with one, where OpenMP's library would wait for threads that it has not.  Threads that
+ * read ahead are the parent's, too: the child asks them for nothing. */
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -11,7 +12,14 @@ static const char program[] =
     "local net = nn.Conv2d {in_channels = 8, out_channels = 32, padding = 1}\n"
     "local x = core.randn(8, 8, 32, 32)\n"
     "function compute() return core.file.crc32c(net:forward(x)) end\n"
-    "function threads(...) return core.threads(...) end\n";
+    "function threads(...) return core.threads(...) end\n"
+    "readers = assert(core.readers(2, 8, 'return function(i) return i end'))\n"
+    "for i = 1, 4 do readers:ask(i) end\n"
+    "function ahead(i)\n"
+    "  local taken_on = readers:ask(i)\n"
+    "  while taken_on and not readers:ready(i) do end\n"
+    "  return readers:take(i) or 0\n"
+    "end\n";
 
 static lua_Integer call(lua_State *L, const char *name, lua_Integer n) {
   lua_getglobal(L, name);
@@ -30,6 +38,7 @@ static int be_child(lua_State *L, lua_Integer want) {
   alarm(60); /* where it hangs */
   if (call(L, "compute", 0) != want) return 1;
   if (call(L, "threads", 2) != 1) return 2;
+  if (call(L, "ahead", 1) != 0) return 4;
   return call(L, "compute", 0) == want ? 0 : 3;
 }
 
@@ -53,6 +62,7 @@ int main(void) {
   lua_Integer want = call(L, "compute", 0);
   int status = status_of_child(L, want);
   tap(status == 0, "a child made by fork computes the same, on one thread (status %d)", status);
+  tap(call(L, "ahead", 3) == 3, "the parent's threads read ahead for it");
   tap(call(L, "compute", 0) == want && call(L, "threads", 2) == 2, "the parent goes on with two");
   lua_close(L);
   return tap_end();

@@ -117,7 +117,8 @@ return function(dir, opts)
   if #items == 0 then return nil, ("bsds: no photo of the part '%s' in %s/images"):format(o.split, root) end
   local photos = source.dataset {
     name = "bsds " .. o.split, items = items, paths = {"photo"}, cache = o.cache, recipe = "bsds 1 shrink " .. o.shrink,
-    read = function(item) return read(item, o.shrink) end, info = {peak = 1, sigma = o.sigma},
+    read = function(item) return read(item, o.shrink) end, reader = {"bsds", dir, o},
+    info = {peak = 1, sigma = o.sigma},
   }
   local side, noise = {height = o.size, width = o.size}, transform.gaussian_noise {sigma = o.sigma}
   if o.split ~= "train" then return photos:map(transform.centre_crop(side)):map(noise):seeded(o.seed):cache() end

@@ -152,7 +152,7 @@ return function(dir, opts)
   local ds = source.dataset {
     name = "celeba " .. o.split, items = items, paths = {"photo"}, cache = o.cache,
     recipe = ("celeba 2 size %d crop %d"):format(o.size, o.crop or CROP),
-    read = function(item) return read(item, o) end,
+    read = function(item) return read(item, o) end, reader = {"celeba", dir, o},
     info = {cell_width = 1 / 256},
   }
   return ds:map(transform.hide_centre {height = o.size // 2, width = o.size // 2}):map(transform.quantise())

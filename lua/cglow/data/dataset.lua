@@ -14,9 +14,11 @@ local check = require "cglow.util.check"
 local core = require "cglow.core"
 local left_out = require "cglow.data.left_out"
 local options = require "cglow.util.options"
+local read_ahead = require "cglow.data.read_ahead"
 
 local M = {}
 
+local function NOTHING() end
 local RNG <const> = {type = "rng", optional = true}
 
 local Dataset = {}
@@ -58,7 +60,7 @@ function M.new(opts)
   })
   return setmetatable({
     count = o.size, fetch = o.get, name = o.name, random = o.random, info = o.info, recipe = o.recipe,
-    files = o.files, scratch = {}, left = {},
+    files = o.files, scratch = {}, left = {}, ahead = {}, soon = NOTHING,
   }, meta)
 end
 
@@ -69,7 +71,7 @@ local function derive(self, changes)
     random = changes.random == nil and self.random or changes.random or false, info = changes.info or self.info,
     recipe = changes.recipe or nil, files = self.files,
   }
-  made.left = self.left
+  made.left, made.ahead, made.soon = self.left, changes.ahead or self.ahead, changes.soon or self.soon
   return made
 end
 
@@ -175,7 +177,6 @@ local function joined(recipe, step)
 end
 
 local MAP = {random = {type = "boolean"}, recipe = {type = "string"}, dequantised = {type = "boolean"}}
-
 local function with_noise(info)
   local copy = {dequantised = true}
   for name, fact in pairs(info) do copy[name] = fact end
@@ -241,10 +242,11 @@ local function check_indices(self, list)
 end
 
 local function pick(self, indices, name)
-  local get = self.fetch
+  local get, soon = self.fetch, self.soon
   return derive(self, {
     size = #indices, name = name or self.name, recipe = joined(self.recipe, "pick " .. table.concat(indices, ",")),
     get = function(i, rng, scratch) return get(indices[i], rng, scratch) end,
+    soon = function(i) soon(indices[i]) end,
   })
 end
 
@@ -300,6 +302,7 @@ function Dataset:concat(other)
       return theirs(i - count, rng, scratch)
     end,
   })
+  read_ahead.join(result, self, other)
   result.files = table.move(self.files, 1, #self.files, 1, {})
   table.move(other.files, 1, #other.files, #result.files + 1, result.files)
   return result
@@ -329,9 +332,10 @@ end
 function Dataset:cache(opts)
   check_fixed(self, "Dataset:cache")
   local o = options.check("Dataset:cache", opts, {limit = {type = "number", default = 2e9, min = 0}})
-  local get, kept, left = self.fetch, {}, o.limit
+  local get, soon, kept, left = self.fetch, self.soon, {}, o.limit
   return derive(self, {
     recipe = self.recipe,
+    soon = function(i) return kept[i] or soon(i) end,
     get = function(i)
       if kept[i] then return kept[i] end
       local sample, message, skip = get(i)
@@ -362,10 +366,12 @@ function Dataset:disk_cache(opts)
   if not recipe then
     error("Dataset:disk_cache: option 'recipe' is required: a name for what this set was mapped with", 2)
   end
-  return derive(self, {recipe = recipe, get = require("cglow.data.cache").getter(self, recipe, o.dir)})
+  local get = require("cglow.data.cache").getter(self, recipe, o.dir)
+  return derive(self, {recipe = recipe, get = get, soon = NOTHING, ahead = {}}) -- all are read at once
 end
 
 left_out.extend(Dataset, derive)
+read_ahead.extend(Dataset)
 
 -- ---- at the prompt -------------------------------------------------------
 

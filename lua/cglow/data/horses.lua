@@ -81,16 +81,6 @@ local function read(pair, size)
   return {x = image.resize(photo, size, size), y = core.cat({inside, inside, inside}, 1), name = pair.name}
 end
 
--- `read` for all pairs of a part, which says once when none of its masks has a foreground.
-local function reader(root, split, count, size)
-  local watch = labels.watch(("horses %s in %s"):format(split, root), count)
-  return function(pair, i)
-    local sample, message = read(pair, size)
-    if sample then watch(i, sample.y) end
-    return sample, message
-  end
-end
-
 --- Weizmann horses, or any set in their layout. A mask's own values say what is
 -- horse (`cglow.data.labels`): 0 and 255 of the published ones, but 0 and 1, a
 -- palette or two colours, too.
@@ -117,7 +107,9 @@ return function(dir, opts)
   if not pairs_found then return nil, message end
   return source.dataset {
     name = "horses " .. o.split, items = pairs_found, paths = {"photo", "mask"}, cache = o.cache,
-    recipe = "horses 2 size " .. o.size, read = reader(root, o.split, #pairs_found, o.size),
+    recipe = "horses 2 size " .. o.size, reader = {"horses", dir, o},
+    read = function(pair) return read(pair, o.size) end,
+    seen = labels.watch(("horses %s in %s"):format(o.split, root), #pairs_found),
     info = {cell_width = 1, classes = {"background", "horse"}},
   }
 end

@@ -258,11 +258,12 @@ local ENOUGH <const> = 64 -- masks after which one with a foreground was to be e
 -- foreground, or none a background.
 -- @string what the part, for the message
 -- @tparam integer count of its masks
--- @treturn function(i, mask) to be called with each mask that is read
+-- @treturn function(i, sample) to be called with each sample that is read, whose y is a mask
 function M.watch(what, count)
   local seen, read, empty, full = {}, 0, 0, 0
   local enough = math.min(ENOUGH, count)
-  return function(i, mask)
+  return function(i, sample)
+    local mask = sample.y
     if seen[i] or read >= enough then return end
     seen[i], read = true, read + 1
     empty, full = empty + (mask:max() <= 0.5 and 1 or 0), full + (mask:min() > 0.5 and 1 or 0)

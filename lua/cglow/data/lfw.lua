@@ -182,7 +182,7 @@ return function(dir, opts)
   return source.dataset {
     name = "lfw " .. o.split, items = items, paths = {"photo", "label", "superpixels"}, cache = o.cache,
     recipe = ("lfw 2 size %d superpixels %s segments %d"):format(o.size, o.superpixels, o.segments),
-    read = function(item) return read(item, o) end,
+    read = function(item) return read(item, o) end, reader = {"lfw", dir, o},
     info = {cell_width = 1, classes = {"background", "face", "hair"}},
   }
 end

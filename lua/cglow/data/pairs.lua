@@ -223,17 +223,6 @@ local function read(item, o)
   return {x = resized(x, o.size), y = kind.make(y, o), name = item.name}
 end
 
--- `read` for all pairs, which says once when none of the masks has a foreground.
-local function reader(dir, count, o)
-  if o.kind ~= "mask" then return function(item) return read(item, o) end end
-  local watch = labels.watch(("pairs %s in %s"):format(o.split, dir), count)
-  return function(item, i)
-    local sample, message = read(item, o)
-    if sample then watch(i, sample.y) end
-    return sample, message
-  end
-end
-
 local function sides(name, size)
   if size == nil then return nil end
   local list = type(size) == "table" and size or {size, size}
@@ -307,6 +296,8 @@ return function(dir, opts)
     name = ("pairs %s"):format(o.split), items = items, paths = {"x", "y"}, cache = o.cache,
     recipe = ("pairs 2 %s x %s %s y %s %s classes %s colours %s"):format(o.kind, shown(o.size), o.x_channels,
       shown(o.y_size), o.y_channels, o.classes, shown_colours(o)),
-    read = reader(dir, #items, o), info = {cell_width = answers[o.kind].cell_width},
+    read = function(item) return read(item, o) end, reader = {"pairs", dir, o},
+    seen = o.kind == "mask" and labels.watch(("pairs %s in %s"):format(o.split, dir), #items) or nil,
+    info = {cell_width = answers[o.kind].cell_width},
   }
 end

@@ -249,7 +249,8 @@ return function(dir, opts)
   local frames = source.dataset {
     name = "seven_scenes " .. o.split, items = items, paths = {"depth", "pose", "clean"}, cache = o.cache,
     recipe = ("seven_scenes 2 range %.17g radius %d unit %.17g"):format(o.range, o.radius, depth.unit(o.unit)),
-    read = function(item) return read(item, o.range, o.unit) end, info = {peak = 1, range = o.range},
+    read = function(item) return read(item, o.range, o.unit) end, reader = {"seven_scenes", dir, o},
+    info = {peak = 1, range = o.range},
   }
   local crops = frames:map(transform.random_crop {height = o.size, width = o.size, valid = o.valid})
     :map(fill_holes(o.holes), {recipe = "holes " .. o.holes})

@@ -54,6 +54,7 @@ local KNOWN = {
   {"augment.gain", "number", "multiply each channel of x by 1 ± this", 0},
   {"augment.tint", "number", "add up to ± this to each channel of x", 0},
   {"samples", "integer", "samples averaged in a prediction, M", 10},
+  {"read_ahead", "integer", "threads that read the next batches beforehand; 0: none", 0},
   {"log_every", "integer", "steps between log lines", 10},
   {"valid_every", "integer", "steps between validations", 250},
   {"valid_images", "integer", "held-out images used in them; 0: all", 64},
@@ -260,7 +261,7 @@ end
 --- The trainer's part of the settings.
 function M.trainer(settings)
   local o = part(settings, "", {"steps", "batch", "accumulate", "seed", "warmup", "cooldown", "metric", "higher",
-    "patience", "log_every", "valid_every", "checkpoint_every", "keep", "recover_after",
+    "patience", "read_ahead", "log_every", "valid_every", "checkpoint_every", "keep", "recover_after",
     "max_refused"})
   o.ema = settings.ema > 0 and settings.ema or nil
   local constant, by_share = settings.schedule == "constant", settings.cooldown == 0 and settings.fall > 0

@@ -7,6 +7,9 @@ Batches.__index = Batches
 
 local M = {}
 
+--- Batches that are read ahead while one is computed.
+M.AHEAD = 2
+
 local function buffer(batch, like)
   return core.zeros(batch, table.unpack(like:size()))
 end
@@ -58,6 +61,23 @@ function Batches:load(n, rng)
   local ok, message = self.data:batch(self.indices, x, y, rng, target and {target = target})
   if ok == nil and message then return nil, message end
   return y, self.takes_x and x or nil, target or nil
+end
+
+--- Start threads that read ahead, where the data set's samples can be.
+-- @tparam integer threads 0: none
+-- @treturn ?table to be closed
+function Batches:read_ahead(threads)
+  local data = self.data
+  if threads == 0 or not data.read_ahead then return nil end
+  return data:read_ahead(threads, (1 + M.AHEAD) * self.batch + threads)
+end
+
+--- Announce the samples of this batch, which `self.indices` names, and those that come after it.
+-- @tparam {integer,...} upcoming
+function Batches:expect(upcoming)
+  if not self.data.expect then return end
+  self.data:expect(self.indices)
+  self.data:expect(upcoming)
 end
 
 return M

@@ -75,6 +75,8 @@ local function takes_x(model) return not (model.config and model.config.x == nil
 --   says that its y is discrete (`info.cell_width`) gets noise over the cells unless it has
 --   it (`ds:dequantise()`); discrete values without that word are refused
 -- * `valid`: data set to validate on
+-- * `read_ahead` = 0: threads that read the samples of the next batches while one is computed, where a
+--   reader of `cglow.data` reads them; no number depends on it
 -- * `world`: the module `cglow.mpi` in a process that mpirun or srun has started; all ranks
 --   train together then, and rank 0 alone keeps and says something
 -- * `reduce`: function(trainer, loss, why) between gradient and step, for those who make the gradients of
@@ -303,6 +305,7 @@ local function advance(self)
 end
 
 local function train(self, catch)
+  local _ <close> = self.batches:read_ahead(self.options.read_ahead)
   self.world:open(self)
   self.spent.before, self.spent.start = self.at.seconds, system.clock()
   while self.at.step < self.options.steps and not self.signal and not self.stopping do

@@ -20,6 +20,7 @@ local SPEC = {
   world = {type = "table"}, reduce = FUNCTION,
   validate = FUNCTION, picture = FUNCTION, on_step = FUNCTION, on_validation = FUNCTION, stop = FUNCTION,
   metric = {type = "string", default = "nll"}, higher = {type = "boolean", default = false}, patience = integer(0, 0),
+  read_ahead = {type = "integer", default = 0, min = 0, max = 64},
   log_every = integer(1, 10), valid_every = integer(1, 250), checkpoint_every = integer(1, 500),
   run = {type = "string", path = true}, keep = integer(1, 3), resume = {type = "boolean", default = false},
   recover_after = integer(1, 100), max_refused = integer(1, 10),

@@ -42,6 +42,13 @@ function Shuffle:fill(list, n)
   end
 end
 
+--- The next indices of this epoch, without taking them.
+-- @tparam integer n at most so many
+-- @treturn {integer,...}
+function Shuffle:upcoming(n)
+  return table.move(self.order, self.position + 1, math.min(self.position + n, self.count), 1, {})
+end
+
 --- Epochs begun and done so far, as a fraction.
 function Shuffle:epochs()
   return self.epoch + self.position / self.count

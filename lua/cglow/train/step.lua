@@ -1,6 +1,7 @@
 --- One step of a training: a batch, or several whose gradients are added up, and what the
 -- optimizer makes of them; or a refusal that leaves everything as it was.
 -- @module cglow.train.step
+local batches = require "cglow.train.batches"
 local json = require "cglow.util.json"
 local options = require "cglow.util.options"
 local precision = require "cglow.model.precision"
@@ -47,6 +48,9 @@ end
 function M.load_batch(trainer)
   local before, batch = system.clock(), trainer.options.batch
   trainer.world:fill(trainer.shuffle, trainer.batches.indices, batch)
+  if trainer.options.read_ahead > 0 then
+    trainer.batches:expect(trainer.world:upcoming(trainer.shuffle, batch, batches.AHEAD))
+  end
   local y, x, target = trainer.batches:load(batch, trainer.noise)
   trainer.spent.data = trainer.spent.data + system.clock() - before
   return y, x, target

@@ -34,6 +34,13 @@ Alone.__index = Alone
 -- @tparam integer batch
 function Alone:fill(shuffle, indices, batch) shuffle:fill(indices, batch) end
 
+--- This process's samples among those of the next batches, as far as the epoch goes.
+-- @param shuffle
+-- @tparam integer batch
+-- @tparam integer count of batches
+-- @treturn {integer,...} indices
+function Alone:upcoming(shuffle, batch, count) return shuffle:upcoming(batch * count) end
+
 --- Set the stream of noise for a step.
 function Alone:set_noise() end
 
@@ -128,6 +135,14 @@ function Ranks:fill(shuffle, indices, batch)
   shuffle:fill(indices, batch * self.size)
   table.move(indices, batch * self.rank + 1, batch * (self.rank + 1), 1)
   for i = batch * self.size, batch + 1, -1 do indices[i] = nil end
+end
+
+function Ranks:upcoming(shuffle, batch, count)
+  local mine = {}
+  for place, i in ipairs(shuffle:upcoming(batch * count * self.size)) do
+    if (place - 1) // batch % self.size == self.rank then mine[#mine + 1] = i end
+  end
+  return mine
 end
 
 -- A part of the stream for each step, and a stream for each rank: nothing of it needs to be kept.
