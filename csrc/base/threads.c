@@ -25,8 +25,8 @@ static int blas_saved = 1;
  * used than ever were, as many are made here, all at once, and let go. */
 
 static pthread_mutex_t trial_lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int proven = 1; /* so many there can be */
-static atomic_int asked = 1;  /* and so many were asked for when that was found out */
+static atomic_int proven = 1; /* so many threads were made at once */
+static atomic_int asked = 1;  /* when this many had been asked for */
 static atomic_size_t small_stack = 0; /* bytes, where the threads' are too few */
 
 typedef struct Trial {

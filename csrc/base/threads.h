@@ -20,7 +20,7 @@
 int parallel_threads(void);
 int parallel_asked(void);
 bool parallel_is_child(void);
-/* How many of those that were asked for the environment allows, as far as it can be said
+/* How many threads of those asked for the environment allows, as far as can be told
  * without making one. */
 int parallel_allowed(void);
 /* Bytes of stack that the threads have, where those are too few for kernels and so one

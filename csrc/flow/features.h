@@ -21,8 +21,8 @@ typedef struct Features {
   Param *weight[FEATURES_PARTS]; /* [rows of the part, channels] */
 } Features;
 
-/* What a layer adds from the features: rows of `out`, for as many samples of x as come `repeat` times
- * among those of y. */
+/* What a layer adds from the features: rows of `out`.  Each sample of x serves `repeat`
+ * samples of y. */
 typedef struct Added {
   Act a;
   size_t repeat;

@@ -33,7 +33,7 @@ typedef enum { PASS_FORWARD, PASS_INVERSE, PASS_PREPARE, PASS_BACKWARD } FlowPas
 /* What a pass works on. */
 typedef struct FlowRun {
   Act y, z, dy, dz;
-  Act sent; /* of a layer that sends: made by forward, read by backward */
+  Act sent; /* what leaves the flow: made by forward, read by backward */
   size_t rows, repeat;
   const real *cond; /* NULL: none, or it was prepared */
   real *prepared;   /* made by prepare; inverse reads it instead of cond */

@@ -29,14 +29,6 @@ Tensor *features_check(lua_State *L, int arg, size_t n, const size_t dim[4],
   return t;
 }
 
-int features_copy(lua_State *L, int arg, size_t rows) {
-  size_t dim[4] = {rows, 0, 0, 0};
-  const Tensor *t = tensor_check_shape(L, arg, 4, dim);
-  Tensor *copy = tensor_like(L, t);
-  memcpy(copy->data, t->data, t->count * sizeof *t->data);
-  return 1;
-}
-
 real features_check_bound(lua_State *L, int arg) {
   double bound = luaL_optnumber(L, arg, 0);
   if (!(bound >= 0 && bound <= 80))

@@ -12,8 +12,6 @@ Tensor *features_check(lua_State *L, int arg, size_t n, const size_t dim[4],
 static inline Act features_act(const Tensor *t) {
   return act_cnhw(t->data, t->dim[1], t->dim[0], t->dim[2], t->dim[3]);
 }
-/* Push a copy of the tensor at arg, which must have so many rows; returns 1. */
-int features_copy(lua_State *L, int arg, size_t rows);
 /* Bound of a log-scale at arg: nil or 0 for none, or a positive number. */
 real features_check_bound(lua_State *L, int arg);
 

@@ -16,7 +16,7 @@
 
 const char *const net_roles[NET_ROLES] = {"weight", "bias", "logs"};
 
-Net *net_check(lua_State *L, int arg) { return luaL_checkudata(L, arg, NET_TYPE); }
+static Net *net_check(lua_State *L, int arg) { return luaL_checkudata(L, arg, NET_TYPE); }
 
 /* ---- parameters ---- */
 

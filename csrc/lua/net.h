@@ -26,8 +26,6 @@ enum {
 #define NET_ROLES 3
 extern const char *const net_roles[NET_ROLES];
 
-Net *net_check(lua_State *L, int arg);
-
 /* Plan the network at idx for the tensor at stack index x, which it keeps for
  * the backward pass, and see that its buffers are there: kept activations and,
  * pushed on the stack, the output tensor, which the network owns. */

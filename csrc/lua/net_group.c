@@ -270,7 +270,7 @@ static int backward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
   guard_enter(L, runs, "backward");
-  read_gradients(L, g, share, nets); /* once more, because no allocation follows: nothing can change the list any more */
+  read_gradients(L, g, share, nets); /* once more: nothing can change the list any more */
   size_t taken = share.first;
 #pragma omp parallel num_threads(threads)
   backward_networks(g, &taken, share.last,

@@ -6,9 +6,8 @@
 
 #include "math/conv_geometry.h"
 
-/* Are so few pixels put out?  (Nothing is rounded here, so it is not for rounded
- * products.)
- */
+/* Has the output so few pixels that this way pays?  Never where products are rounded,
+ * because nothing is rounded here. */
 bool conv_few_pays(const ConvGeometry *g, const Act *out);
 
 size_t conv_few_scratch(const ConvGeometry *g, const Act *in, const Act *out);

@@ -60,10 +60,6 @@ size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p) {
   return 2 * hidden_offset(c, p, all_panels(p));
 }
 
-size_t coupling_v_count(const Coupling *c, const CouplingPlan *p) {
-  return out_channels(c) * p->pixels;
-}
-
 void coupling_scales(const real *logs, size_t n, real *out) {
   for (size_t i = 0; i < n; i++) out[i] = v_exp(logs[i]);
 }

@@ -36,9 +36,8 @@ typedef struct CouplingInput {
   size_t repeat; /* samples of y for each sample of pre */
 } CouplingInput;
 
-/* Reals: hidden layers that backward reads; v; scratch of each direction. */
+/* Reals: hidden layers that backward reads; scratch of each direction. */
 size_t coupling_hidden_count(const Coupling *c, const CouplingPlan *p);
-size_t coupling_v_count(const Coupling *c, const CouplingPlan *p);
 size_t coupling_forward_scratch(const Coupling *c, const CouplingPlan *p, int threads);
 size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads);
 size_t coupling_precompute_scratch(const Coupling *c, const CouplingPlan *p, int threads);

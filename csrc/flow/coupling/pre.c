@@ -5,7 +5,7 @@
 
 #include "math/panel_ops.h"
 
-/* Rows of n cells' pixels, `plane` apart, as panels, of which one for each pixel. */
+/* Rows of n cells' pixels, `plane` apart, as panels, one for each pixel of a cell. */
 static void panels_of_rows(const Coupling *c, const CouplingPlan *p, const real *src,
                            size_t plane, size_t rows, size_t n, real *h1) {
   size_t pixel = panel_offset(1, c->width);
@@ -38,7 +38,7 @@ void coupling_panels_of_pre(const Coupling *c, const CouplingPlan *p, const Act 
   }
 }
 
-/* Rows of n cells' pixels, `plane` apart, from panels, of which one for each pixel. */
+/* Rows of n cells' pixels, `plane` apart, from panels, one for each pixel of a cell. */
 static void rows_of_panels(const Coupling *c, const CouplingPlan *p, const real *d1,
                            size_t plane, size_t rows, size_t n, real *dst) {
   size_t pixel = panel_offset(1, c->width);

@@ -1,17 +1,17 @@
-/* Steps of a state, and the way between them and back. */
+/* The state of a flow in whole steps, the map between the steps, and its inverse. */
 #include "flow/coupling/steps.h"
 
 #include "base/threads.h"
 
 #define STEP ((real)1 / 1024)
 #define SHRINK ((real)32)
-/* Farther from the middle of a step is another one.  (Below 16, where these are numbers.)
- */
+/* Half of a step, less a little: nothing farther from a step's middle belongs to it.
+ * (This holds below 16, where `real` tells such numbers apart.) */
 #define MOST ((real)(0.5 - 1.0 / 1024) * STEP)
 
 CLONES static void plane_steps(const real *from, real *c, size_t n) {
-  /* Adding this rounds to whole steps, as long as they are longer than the number's own.
-   */
+  /* Adding this and taking it away rounds to whole steps, unless `real` itself has longer
+   * ones at this number. */
   const real shift = (real)1.5 / REAL_EPS * STEP;
   for (size_t i = 0; i < n; i++) c[i] = (from[i] + shift) - shift;
 }
