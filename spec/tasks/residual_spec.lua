@@ -13,9 +13,17 @@ local function head_of(name, changes)
 end
 
 describe("the setting head.residual", function()
-  it("is on where the head says a multiple of y, and the flow is told which", function()
-    for name, scale in pairs(PICTURES) do assert.equal(1 / scale, head_of(name).residual, name) end
-    for _, name in ipairs(CLASSES) do assert.is_nil(head_of(name).residual, name) end
+  it("tells the flow which multiple of y the head says, where it says one", function()
+    for name, scale in pairs(PICTURES) do
+      assert.equal(1 / scale, head_of(name, {["head.residual"] = true}).residual, name)
+    end
+    for _, name in ipairs(CLASSES) do assert.is_nil(head_of(name, {["head.residual"] = true}).residual, name) end
+  end)
+
+  it("is on where that was measured to be better", function()
+    assert.equal(1, head_of("denoising").residual)
+    assert.equal(1, head_of("depth_refinement").residual)
+    assert.is_nil(head_of("inpainting").residual)
   end)
 
   it("can be turned off", function()

