@@ -25,8 +25,8 @@ static int blas_saved = 1;
  * used than ever were, as many are made here, all at once, and let go. */
 
 static pthread_mutex_t trial_lock = PTHREAD_MUTEX_INITIALIZER;
-static atomic_int proven = 1; /* so many threads were made at once */
-static atomic_int asked = 1;  /* when this many had been asked for */
+static atomic_int proven = 1;         /* so many threads were made at once */
+static atomic_int asked = 1;          /* when this many had been asked for */
 static atomic_size_t small_stack = 0; /* bytes, where the threads' are too few */
 
 typedef struct Trial {
@@ -105,7 +105,7 @@ static int prove_threads(int n) {
   bool small = stack > 0 && stack < PARALLEL_STACK;
   int most = small ? 1 : try_threads(n, stack);
   if (most < n) most -= most / 8; /* their stacks would leave no room for anything else */
-  if (most > 1) { /* now, before memory gets scarce */
+  if (most > 1) {                 /* now, before memory gets scarce */
     stack = start_threads(most);
     small = stack < PARALLEL_STACK;
   }
@@ -137,7 +137,8 @@ static atomic_bool had_several, is_child;
 
 static void note_child(void) {
   if (atomic_load(&had_several)) atomic_store(&is_child, true);
-  blas_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* whoever held them is not here */
+  blas_lock =
+      (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER; /* whoever held them is not here */
   trial_lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 }
 

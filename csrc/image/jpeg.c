@@ -35,7 +35,7 @@ typedef struct JpegReader {
   size_t n;
   ImageError *error;
   ImageHeader header;
-  int stored;   /* samples a pixel that libjpeg gives: 1 grey, 3 RGB, 4 CMYK */
+  int stored;    /* samples a pixel that libjpeg gives: 1 grey, 3 RGB, 4 CMYK */
   bool inverted; /* CMYK as Adobe's programs write it: 255 is no ink */
   const ImageSink *sink;
   JSAMPLE *row;

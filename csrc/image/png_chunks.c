@@ -63,7 +63,8 @@ static int colour_type(const uint8_t *bytes, size_t n) {
 static bool take_trns(const Chunk *c, int colour, PngExtras *x, ImageError *e) {
   size_t least = colour == RGB ? 6 : colour == GREY ? 2 : 0;
   if (!is(c, "tRNS") || !sound_as(c, "tRNS"))
-    return image_fail(e, EBADMSG, "damaged PNG: wrong checksum of its transparency (tRNS)");
+    return image_fail(e, EBADMSG,
+                      "damaged PNG: wrong checksum of its transparency (tRNS)");
   if (c->length < least)
     return image_fail(e, EBADMSG, "damaged PNG: its transparency (tRNS) is too short");
   x->trns = c->length > 0 ? c->data : NULL;

@@ -170,7 +170,8 @@ static void move_centres(Slic *s, size_t count) {
   }
   for (size_t k = 0; k < count; k++) {
     const Sum *sum = s->sum + k;
-    if (sum->count == 0) continue; /* a centre that is nearest to no pixel stays where it is */
+    if (sum->count == 0)
+      continue; /* a centre that is nearest to no pixel stays where it is */
     double n = (double)sum->count;
     for (int c = 0; c < 3; c++) s->centre[k].colour[c] = (float)(sum->colour[c] / n);
     s->centre[k].row = (float)(sum->row / n);

@@ -158,8 +158,9 @@ bool tiff_describe(TiffReader *r) {
   read_tags(r, &format);
   if (!TIFFIsCODECConfigured(r->compression) || r->compression == COMPRESSION_OJPEG)
     return refuse(r, "its compression");
-  r->header.lossy = r->compression == COMPRESSION_JPEG || r->compression == COMPRESSION_WEBP ||
-                    r->compression == COMPRESSION_LERC || r->photometric == PHOTOMETRIC_YCBCR;
+  r->header.lossy =
+      r->compression == COMPRESSION_JPEG || r->compression == COMPRESSION_WEBP ||
+      r->compression == COMPRESSION_LERC || r->photometric == PHOTOMETRIC_YCBCR;
   choose_colours(r);
   unsigned colours = colours_of(r);
   if (colours == 0)

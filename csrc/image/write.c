@@ -233,8 +233,8 @@ static void pfm_row(const ImageSource *s, size_t row, uint8_t *out) {
 
 bool image_write_pfm(const ImageSource *s, ImageBytes *out, ImageError *e) {
   char head[64];
-  int n = snprintf(head, sizeof head, "P%c\n%zu %zu\n-1.0\n", s->channels == 1 ? 'f' : 'F',
-                   s->width, s->height);
+  int n = snprintf(head, sizeof head, "P%c\n%zu %zu\n-1.0\n",
+                   s->channels == 1 ? 'f' : 'F', s->width, s->height);
   size_t bytes = s->width * (size_t)s->channels * 4;
   uint8_t *line = malloc(bytes);
   bool ok = line != NULL && image_append(out, head, (size_t)n);

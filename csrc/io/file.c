@@ -177,8 +177,8 @@ static int convert(Format f, const char *from, real *to, size_t n) {
   char again[CHUNK_OTHERS];
   if (format_decode(f, from, to, n) < n) return FILE_RANGE;
   if (f <= FORMAT_BF16) return 0;
-  bool same = format_encode(f, to, again, n) == n &&
-              memcmp(from, again, n * format_size(f)) == 0;
+  bool same =
+      format_encode(f, to, again, n) == n && memcmp(from, again, n * format_size(f)) == 0;
   return same ? 0 : FILE_INEXACT;
 }
 

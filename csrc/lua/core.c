@@ -16,15 +16,14 @@ static const struct {
   const char *table; /* NULL: core's own */
   void (*open)(lua_State *);
 } parts[] = {
-    {NULL, open_guard},         {NULL, open_tensor},     {NULL, open_rng},
-    {NULL, open_parallel},      {NULL, open_precision},  {NULL, open_image},
-    {NULL, open_param},         {NULL, open_optim},      {NULL, open_average},
-    {NULL, open_loss},          {NULL, open_vision},     {NULL, open_system},
-    {NULL, open_shared},        {NULL, open_readers},
-    {"file", open_file},     {"file", open_file_reader},
-    {"file", open_file_writer}, {"net", open_net},       {"net", open_layers},
-    {"net", open_net_group},    {"net", open_unet},      {"flow", open_flow_layers},
-    {"flow", open_prior},       {"flow", open_features},
+    {NULL, open_guard},         {NULL, open_tensor},        {NULL, open_rng},
+    {NULL, open_parallel},      {NULL, open_precision},     {NULL, open_image},
+    {NULL, open_param},         {NULL, open_optim},         {NULL, open_average},
+    {NULL, open_loss},          {NULL, open_vision},        {NULL, open_system},
+    {NULL, open_shared},        {NULL, open_readers},       {"file", open_file},
+    {"file", open_file_reader}, {"file", open_file_writer}, {"net", open_net},
+    {"net", open_layers},       {"net", open_net_group},    {"net", open_unet},
+    {"flow", open_flow_layers}, {"flow", open_prior},       {"flow", open_features},
 #ifdef CGLOW_REFERENCE
     {NULL, open_reference},
 #endif

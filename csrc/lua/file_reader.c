@@ -32,8 +32,9 @@ static int check_range(lua_State *L, const FileHandle *h, lua_Integer at, size_t
   int e = file_size(h->fd, &size);
   if (e != 0) return e;
   if (at < 0 || at > size)
-    luaL_argerror(L, 2, lua_pushfstring(L, "place outside the file of %I bytes: got %I",
-                                        (LUAI_UACINT)size, (LUAI_UACINT)at));
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "place outside the file of %I bytes: got %I",
+                                  (LUAI_UACINT)size, (LUAI_UACINT)at));
   return (uint64_t)n > (uint64_t)(size - at) ? FILE_SHORT : 0;
 }
 
@@ -61,7 +62,8 @@ static int reader_read(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
   if (n < 0)
-    luaL_argerror(L, 3, lua_pushfstring(L, "a count of bytes expected, got %I", (LUAI_UACINT)n));
+    luaL_argerror(
+        L, 3, lua_pushfstring(L, "a count of bytes expected, got %I", (LUAI_UACINT)n));
   int e = check_range(L, h, at, (size_t)n);
   if (e != 0) return file_reason(L, e);
   luaL_Buffer b;
@@ -75,8 +77,9 @@ static size_t check_bytes(lua_State *L, int ndim, const size_t *dim, Format form
   size_t bytes = format_size(format);
   for (int i = 0; i < ndim; i++)
     if (!checked_mul(bytes, dim[i], &bytes))
-      luaL_argerror(L, 4, lua_pushfstring(L, "the shape's size overflows: got %s",
-                                          tensor_push_shape(L, ndim, dim)));
+      luaL_argerror(L, 4,
+                    lua_pushfstring(L, "the shape's size overflows: got %s",
+                                    tensor_push_shape(L, ndim, dim)));
   return bytes;
 }
 
@@ -95,7 +98,8 @@ be among its numbers.
 static int reader_read_tensor(lua_State *L) {
   FileHandle *h = handle_check(L, READER_TYPE);
   lua_Integer at = luaL_checkinteger(L, 2);
-  FileNumbers stored = {(Format)check_word(L, 3, NULL, format_names), lua_toboolean(L, 5)};
+  FileNumbers stored = {(Format)check_word(L, 3, NULL, format_names),
+                        lua_toboolean(L, 5)};
   luaL_checktype(L, 4, LUA_TTABLE);
   size_t dim[TENSOR_MAX_DIM];
   lua_settop(L, 4);

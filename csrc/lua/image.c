@@ -58,12 +58,9 @@ static int describe(lua_State *L) {
   const struct {
     const char *name;
     size_t value;
-  } numbers[] = {{"width", width},
-                 {"height", height},
-                 {"channels", (size_t)h.channels},
-                 {"max", h.max},
-                 {"pages", h.pages},
-                 {"orientation", (size_t)h.orientation}};
+  } numbers[] = {
+      {"width", width}, {"height", height}, {"channels", (size_t)h.channels},
+      {"max", h.max},   {"pages", h.pages}, {"orientation", (size_t)h.orientation}};
   const struct {
     const char *name;
     bool value;

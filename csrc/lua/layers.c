@@ -75,8 +75,7 @@ static int new_conv2d(lua_State *L) {
   Layer *l = single_new(L, &layer_conv2d);
   l->in = v[0];
   l->out = v[1];
-  l->geometry =
-      (ConvGeometry){v[2], v[3], v[4], v[5], v[6], v[7], precision_in_force(L)};
+  l->geometry = (ConvGeometry){v[2], v[3], v[4], v[5], v[6], v[7], precision_in_force(L)};
   add_param(L, l, 0, 4, (size_t[]){v[1], v[0], v[2], v[3]});
   if (bias) add_param(L, l, 1, 1, &v[1]);
   return 1;

@@ -1,6 +1,5 @@
 /* Binding of optim/optim.c: userdata "cglow.Optimizer".  Options, groups and names
  * are lua/cglow/optim.lua's. */
-#include "optim/deferred.h"
 #include "optim/optim.h"
 
 #include <lauxlib.h>
@@ -13,6 +12,7 @@
 #include "lua/open.h"
 #include "lua/param.h"
 #include "lua/tensor.h"
+#include "optim/deferred.h"
 
 #define OPTIM_TYPE "cglow.Optimizer"
 

@@ -10,10 +10,11 @@
 static void push_reason(lua_State *L, int asked, int given) {
   size_t stack = parallel_small_stack();
   if (stack > 0)
-    lua_pushfstring(L,
-                    "threads would have a stack of %d kB and need %d (OMP_STACKSIZE, ulimit "
-                    "-s): one computes",
-                    (int)(stack >> 10), (int)(PARALLEL_STACK >> 10));
+    lua_pushfstring(
+        L,
+        "threads would have a stack of %d kB and need %d (OMP_STACKSIZE, ulimit "
+        "-s): one computes",
+        (int)(stack >> 10), (int)(PARALLEL_STACK >> 10));
   else
     lua_pushfstring(L, "of %d threads the system gives %d", asked, given);
 }
@@ -30,22 +31,24 @@ static int threads(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {
     lua_Integer n = luaL_checkinteger(L, 1);
     if (n < 1 || n > PARALLEL_MAX)
-      luaL_argerror(L, 1, lua_pushfstring(L, "1 to %d threads expected, got %I",
-                                          PARALLEL_MAX, (LUAI_UACINT)n));
+      luaL_argerror(L, 1,
+                    lua_pushfstring(L, "1 to %d threads expected, got %I", PARALLEL_MAX,
+                                    (LUAI_UACINT)n));
     parallel_set_threads((int)n);
   }
   int asked = parallel_asked(), given = parallel_threads();
   lua_pushinteger(L, given);
   if (given >= asked) return 1;
   if (parallel_is_child())
-    lua_pushliteral(L, "this process was made by fork, and its parent had used several threads");
+    lua_pushliteral(
+        L, "this process was made by fork, and its parent had used several threads");
   else
     push_reason(L, asked, given);
   return 2;
 }
 
-/*** What stands in the way of the threads that were asked for (OMP_NUM_THREADS), as far as
-the environment says it: OMP_THREAD_LIMIT, OMP_STACKSIZE. Makes no thread.
+/*** What stands in the way of the threads that were asked for (OMP_NUM_THREADS), as far
+as the environment says it: OMP_THREAD_LIMIT, OMP_STACKSIZE. Makes no thread.
 @function threads_warning
 @treturn ?string nil when nothing does */
 static int threads_warning(lua_State *L) {
@@ -70,10 +73,9 @@ static int measure_peak(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"threads", threads},
-    {"threads_warning", threads_warning},
-    {"peak_flops", measure_peak},
-    {NULL, NULL}};
+static const luaL_Reg functions[] = {{"threads", threads},
+                                     {"threads_warning", threads_warning},
+                                     {"peak_flops", measure_peak},
+                                     {NULL, NULL}};
 
 void open_parallel(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -82,9 +82,7 @@ static int produce(lua_State *L) {
   return 0;
 }
 
-static int pack_text(lua_State *L) {
-  return parcel_pack(L, 1, lua_touserdata(L, 2)), 0;
-}
+static int pack_text(lua_State *L) { return parcel_pack(L, 1, lua_touserdata(L, 2)), 0; }
 
 /* The message on top of the stack, which goes; nothing when there is no memory for it. */
 static void keep_message(lua_State *L, Parcel *parcel) {

@@ -4,7 +4,8 @@
 #include <string.h>
 
 static bool fits(const Tensor *t, int ndim, const size_t *dim) {
-  return t != NULL && t->ndim == ndim && memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) == 0;
+  return t != NULL && t->ndim == ndim &&
+         memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) == 0;
 }
 
 static bool on_stack(lua_State *L, const Tensor *t, int top) {

@@ -283,7 +283,8 @@ static int flat_complete(lua_State *L) {
   for (size_t i = 0; i < f->count; i++) {
     Param *p = f->param[i];
     if (p->pending > 0 || !p->dense) param_materialise(p);
-    p->largest = (real)HUGE_VAL; /* the gradients may be written through the flat tensor */
+    p->largest =
+        (real)HUGE_VAL; /* the gradients may be written through the flat tensor */
   }
   return 0;
 }

@@ -59,7 +59,8 @@ static size_t memory_of_lua(lua_State *L) {
 static void collect_in_time(lua_State *L, TensorStats *s, size_t bytes) {
   size_t now = memory_of_lua(L);
   if (now < s->kept) s->kept = now;
-  if (now + bytes <= s->kept + s->kept / 10 + SLACK || !lua_gc(L, LUA_GCISRUNNING)) return;
+  if (now + bytes <= s->kept + s->kept / 10 + SLACK || !lua_gc(L, LUA_GCISRUNNING))
+    return;
   lua_gc(L, LUA_GCCOLLECT);
   s->kept = memory_of_lua(L);
 }
@@ -212,9 +213,10 @@ int tensor_check_dims(lua_State *L, int arg, size_t dim[TENSOR_MAX_DIM]) {
 int tensor_check_dims_to(lua_State *L, int arg, int last, size_t dim[TENSOR_MAX_DIM]) {
   bool list = lua_istable(L, arg);
   if (list && last > arg)
-    luaL_argerror(L, arg + 1,
-                  lua_pushfstring(L, "nothing expected after the list of dimensions, got %s",
-                                  luaL_typename(L, arg + 1)));
+    luaL_argerror(
+        L, arg + 1,
+        lua_pushfstring(L, "nothing expected after the list of dimensions, got %s",
+                        luaL_typename(L, arg + 1)));
   lua_Integer n = list ? (lua_Integer)lua_rawlen(L, arg) : last - arg + 1;
   if (n < 1 || n > TENSOR_MAX_DIM)
     luaL_argerror(L, arg,

@@ -238,7 +238,8 @@ static int clamp(lua_State *L) {
   return 1;
 }
 
-/*** A Lua function applied to each number as it is before the first call, as a new tensor.
+/*** A Lua function applied to each number as it is before the first call, as a new
+tensor.
 @function Tensor:map
 @tparam func f takes a number, returns a number
 @treturn Tensor */

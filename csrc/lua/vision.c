@@ -9,10 +9,10 @@
 #include "base/threads.h"
 #include "image/augment.h"
 #include "image/consensus.h"
-#include "image/ssim.h"
 #include "image/depth_fusion.h"
 #include "image/inpaint.h"
 #include "image/slic.h"
+#include "image/ssim.h"
 #include "lua/check.h"
 #include "lua/open.h"
 #include "lua/tensor.h"
@@ -59,8 +59,9 @@ static double check_above_zero(lua_State *L, int arg, const char *what) {
 static int vision_slic(lua_State *L) {
   Planes image = check_planes(L, 1);
   if (image.channels > 3)
-    luaL_argerror(L, 1, lua_pushfstring(L, "at most 3 channels expected, got %I",
-                                        (LUAI_UACINT)image.channels));
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "at most 3 channels expected, got %I",
+                                  (LUAI_UACINT)image.channels));
   SlicOptions options = {check_count(L, 2, "segments", 1),
                          check_above_zero(L, 3, "compactness"),
                          check_count(L, 4, "iterations", 1)};
@@ -97,8 +98,9 @@ static int vision_fill_median(lua_State *L) {
   Tensor *valid = check_valid(L, 2, image);
   size_t radius = check_count(L, 3, "radius", 1);
   if (radius > 32)
-    luaL_argerror(L, 3, lua_pushfstring(L, "radius of at most 32 expected, got %I",
-                                        (LUAI_UACINT)radius));
+    luaL_argerror(
+        L, 3,
+        lua_pushfstring(L, "radius of at most 32 expected, got %I", (LUAI_UACINT)radius));
   size_t window = (2 * radius + 1) * (2 * radius + 1);
   real *scratch = tensor_workspace(L, 2 * valid->count + window);
   check_any_valid(L, 2, valid);
@@ -130,8 +132,9 @@ static void check_numbers(lua_State *L, int arg, size_t count, double *out) {
     lua_rawgeti(L, arg, (lua_Integer)i + 1);
     out[i] = lua_tonumberx(L, -1, &is_number);
     if (!is_number || !isfinite(out[i]))
-      luaL_argerror(L, arg, lua_pushfstring(L, "%d finite numbers expected, got %s as [%d]",
-                                            (int)count, luaL_tolstring(L, -1, NULL), (int)i + 1));
+      luaL_argerror(L, arg,
+                    lua_pushfstring(L, "%d finite numbers expected, got %s as [%d]",
+                                    (int)count, luaL_tolstring(L, -1, NULL), (int)i + 1));
     lua_pop(L, 1);
   }
 }
@@ -177,12 +180,14 @@ static void copy_row(const real *from, real *to, size_t n, bool mirror) {
   for (size_t i = 0; i < n; i++) to[i] = from[n - 1 - i];
 }
 
-static void check_inside(lua_State *L, int arg, size_t start, size_t count, size_t whole) {
+static void check_inside(lua_State *L, int arg, size_t start, size_t count,
+                         size_t whole) {
   size_t first = start + 1, last = start + count;
   if (count > whole || start > whole - count)
-    luaL_argerror(L, arg, lua_pushfstring(L, "window within 1 to %I expected, got %I to %I",
-                                          (LUAI_UACINT)whole, (LUAI_UACINT)first,
-                                          (LUAI_UACINT)last));
+    luaL_argerror(
+        L, arg,
+        lua_pushfstring(L, "window within 1 to %I expected, got %I to %I",
+                        (LUAI_UACINT)whole, (LUAI_UACINT)first, (LUAI_UACINT)last));
 }
 
 /* window(image, top, left, out[, mirror]) → out: the rows and columns from
@@ -192,8 +197,10 @@ static int vision_window(lua_State *L) {
   size_t top = check_count(L, 2, "top", 1) - 1, left = check_count(L, 3, "left", 1) - 1;
   bool mirror = lua_toboolean(L, 5);
   if (out.channels != image.channels)
-    luaL_argerror(L, 4, lua_pushfstring(L, "%I channels expected, got %I",
-                                        (LUAI_UACINT)image.channels, (LUAI_UACINT)out.channels));
+    luaL_argerror(
+        L, 4,
+        lua_pushfstring(L, "%I channels expected, got %I", (LUAI_UACINT)image.channels,
+                        (LUAI_UACINT)out.channels));
   check_inside(L, 2, top, out.height, image.height);
   check_inside(L, 3, left, out.width, image.width);
   luaL_argcheck(L, !tensor_overlap(image.tensor, out.tensor), 4,
@@ -219,8 +226,9 @@ static int vision_values(lua_State *L) {
   for (size_t i = 0; i < t->count; i++) {
     real v = t->data[i];
     if (!(v >= 0 && v < (real)VALUES) || v != (real)(size_t)v)
-      luaL_argerror(L, 1, lua_pushfstring(L, "whole numbers from 0 to %d expected, got %f",
-                                          (int)VALUES - 1, (LUAI_UACNUMBER)v));
+      luaL_argerror(L, 1,
+                    lua_pushfstring(L, "whole numbers from 0 to %d expected, got %f",
+                                    (int)VALUES - 1, (LUAI_UACNUMBER)v));
   }
   for (size_t i = 0; i < t->count && found <= most; i++) {
     size_t v = (size_t)t->data[i];
@@ -273,8 +281,9 @@ static int vision_ssim(lua_State *L) {
   const Tensor *a = tensor_check(L, 1), *b = tensor_check(L, 2);
   double peak = luaL_checknumber(L, 3), sum = 0;
   if (!(peak > 0 && isfinite(peak)))
-    luaL_argerror(L, 3,
-                  lua_pushfstring(L, "a peak above 0 expected, got %f", (LUAI_UACNUMBER)peak));
+    luaL_argerror(
+        L, 3,
+        lua_pushfstring(L, "a peak above 0 expected, got %f", (LUAI_UACNUMBER)peak));
   if (!tensor_same_shape(a, b))
     luaL_argerror(L, 2,
                   lua_pushfstring(L, "a tensor of shape %s expected, got %s",
@@ -282,10 +291,10 @@ static int vision_ssim(lua_State *L) {
                                   tensor_push_shape(L, b->ndim, b->dim)));
   if (a->ndim < 2 || a->ndim > 3 || a->dim[a->ndim - 2] < SSIM_WINDOW ||
       a->dim[a->ndim - 1] < SSIM_WINDOW)
-    luaL_argerror(L, 1,
-                  lua_pushfstring(L, "a picture of at least %dx%d pixels expected, got %s",
-                                  SSIM_WINDOW, SSIM_WINDOW,
-                                  tensor_push_shape(L, a->ndim, a->dim)));
+    luaL_argerror(
+        L, 1,
+        lua_pushfstring(L, "a picture of at least %dx%d pixels expected, got %s",
+                        SSIM_WINDOW, SSIM_WINDOW, tensor_push_shape(L, a->ndim, a->dim)));
   size_t height = a->dim[a->ndim - 2], width = a->dim[a->ndim - 1];
   size_t planes = a->count / (height * width);
   double *work = lua_newuserdatauv(L, SSIM_WORK(width) * sizeof *work, 0);
@@ -301,8 +310,9 @@ static int vision_consensus(lua_State *L) {
   Tensor *masks = tensor_check_shape(L, 1, 3, (size_t[]){0, 0, 0});
   size_t count = masks->dim[0];
   if (count > 4096)
-    luaL_argerror(L, 1, lua_pushfstring(L, "at most 4096 masks expected, got %I",
-                                        (LUAI_UACINT)count));
+    luaL_argerror(
+        L, 1,
+        lua_pushfstring(L, "at most 4096 masks expected, got %I", (LUAI_UACINT)count));
   size_t *tally = lua_newuserdatauv(L, (count + 1) * (count + 2) * sizeof *tally, 0);
   Tensor *votes = tensor_new(L, 2, masks->dim + 1);
   size_t least = consensus(masks->data, count, votes->count, tally, votes->data);
@@ -318,7 +328,8 @@ static const luaL_Reg functions[] = {{"augment", vision_augment},
                                      {"fill_diffusion", vision_fill_diffusion},
                                      {"reproject", vision_reproject},
                                      {"fuse", vision_fuse},
-                                     {"window", vision_window}, {"values", vision_values},
+                                     {"window", vision_window},
+                                     {"values", vision_values},
                                      {NULL, NULL}};
 
 void open_vision(lua_State *L) {

@@ -1,4 +1,5 @@
-/* Steps of Adam that are due: how one is left, and made when somebody reads the weight. */
+/* Steps of Adam that are due: how one is left, and made when somebody reads the weight.
+ */
 #include "optim/deferred.h"
 
 #include "base/threads.h"

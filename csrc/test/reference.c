@@ -3,7 +3,6 @@
 
 #ifdef CGLOW_REFERENCE
 
-
 /* Where tap (i, j) of output pixel (y, x) reads; false outside the image. */
 static bool source(const ReferenceConv *r, size_t y, size_t x, size_t i, size_t j,
                    size_t *row, size_t *col) {
@@ -27,15 +26,16 @@ static size_t weight_at(const ReferenceConv *r, size_t o, size_t c, size_t i, si
   return ((o * r->in + c) * r->g.kh + i) * r->g.kw + j;
 }
 
-static double one_pixel(const ReferenceConv *r, const real *x, const real *weight, size_t n,
-                        size_t o, size_t py, size_t px) {
+static double one_pixel(const ReferenceConv *r, const real *x, const real *weight,
+                        size_t n, size_t o, size_t py, size_t px) {
   double sum = 0;
   size_t row, col;
   for (size_t c = 0; c < r->in; c++)
     for (size_t i = 0; i < r->g.kh; i++)
       for (size_t j = 0; j < r->g.kw; j++)
         if (source(r, py, px, i, j, &row, &col))
-          sum += (double)weight[weight_at(r, o, c, i, j)] * (double)x[x_at(r, n, c, row, col)];
+          sum += (double)weight[weight_at(r, o, c, i, j)] *
+                 (double)x[x_at(r, n, c, row, col)];
   return sum;
 }
 
@@ -45,12 +45,13 @@ void reference_conv(const ReferenceConv *r, const real *x, const real *weight,
     for (size_t o = 0; o < r->out; o++)
       for (size_t py = 0; py < r->oh; py++)
         for (size_t px = 0; px < r->ow; px++)
-          y[y_at(r, n, o, py, px)] =
-              (real)(one_pixel(r, x, weight, n, o, py, px) + (bias ? (double)bias[o] : 0));
+          y[y_at(r, n, o, py, px)] = (real)(one_pixel(r, x, weight, n, o, py, px) +
+                                            (bias ? (double)bias[o] : 0));
 }
 
 /* Which output row reads input row `at` with tap `tap`, if one does. */
-static bool reader(size_t at, size_t pad, size_t tap, size_t stride, size_t count, size_t *out) {
+static bool reader(size_t at, size_t pad, size_t tap, size_t stride, size_t count,
+                   size_t *out) {
   if (at + pad < tap || (at + pad - tap) % stride != 0) return false;
   *out = (at + pad - tap) / stride;
   return *out < count;
@@ -65,7 +66,8 @@ static double one_dx(const ReferenceConv *r, const real *weight, const real *dy,
       for (size_t j = 0; j < r->g.kw; j++)
         if (reader(row, r->g.ph, i, r->g.sh, r->oh, &py) &&
             reader(col, r->g.pw, j, r->g.sw, r->ow, &px))
-          sum += (double)weight[weight_at(r, o, c, i, j)] * (double)dy[y_at(r, n, o, py, px)];
+          sum += (double)weight[weight_at(r, o, c, i, j)] *
+                 (double)dy[y_at(r, n, o, py, px)];
   return sum;
 }
 

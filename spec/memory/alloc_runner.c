@@ -214,8 +214,7 @@ static void test_stage(Bench *b, int stage) {
 
   /* Some buffers are made only when a step is cut off: let them be made first. */
   bool good;
-  for (long n = 1; fail_for_good(b, stage, n, &good); n = next(b, n) + 3)
-    look(b, check);
+  for (long n = 1; fail_for_good(b, stage, n, &good); n = next(b, n) + 3) look(b, check);
 
   size_t before = settled_bytes(b);
   Sweep s = sweep(b, stage, check);

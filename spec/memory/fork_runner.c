@@ -61,9 +61,11 @@ int main(void) {
   tap(call(L, "threads", 2) == 2, "two threads are used");
   lua_Integer want = call(L, "compute", 0);
   int status = status_of_child(L, want);
-  tap(status == 0, "a child made by fork computes the same, on one thread (status %d)", status);
+  tap(status == 0, "a child made by fork computes the same, on one thread (status %d)",
+      status);
   tap(call(L, "ahead", 3) == 3, "the parent's threads read ahead for it");
-  tap(call(L, "compute", 0) == want && call(L, "threads", 2) == 2, "the parent goes on with two");
+  tap(call(L, "compute", 0) == want && call(L, "threads", 2) == 2,
+      "the parent goes on with two");
   lua_close(L);
   return tap_end();
 }
