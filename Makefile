@@ -171,6 +171,15 @@ $(TEMPLATE)/cglow/core.so: spec/tools/add_layers.lua $(wildcard spec/template/*)
 	$(Q)$(CC) $(SHARED) $(BASE_CFLAGS) $(OPT) $(CFLAGS) $(DOUBLE) $(WARN) -Werror -I$(TEMPLATE) -o $@ \
 	  spec/template/scale.c spec/template/softsign.c $(TEMPLATE)/flow_layers.c $(TEMPLATE)/layers.c $(TEMPLATE_OBJ) $(CORE_LIBS)
 
+# The core with a model of AMX's tiles in the place of AMX, which specs try.
+TILES_OBJ = $(filter-out %/base/tiles.o %/math/isa/amx.o,$(SRC:csrc/%.c=$(BUILD)/obj/float/%.o))
+tiles: $(BUILD)/tiles/cglow/core.so
+	@:
+$(BUILD)/tiles/cglow/core.so: spec/support/tiles.c $(wildcard csrc/math/isa/*.h) $(TILES_OBJ)
+	@mkdir -p $(@D)
+	@echo "  link     $@"
+	$(Q)$(CC) $(SHARED) $(BASE_CFLAGS) $(OPT) $(CFLAGS) $(WARN) -Werror -o $@ $< $(TILES_OBJ) $(CORE_LIBS)
+
 # The documentation of the core, for cglow.help: an installed rock has no C sources.
 lua/cglow/help/core.lua: spec/tools/core_help.lua .ldoc.ld $(wildcard csrc/lua/*.c)
 	@echo "  help     $@"
@@ -386,6 +395,6 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14 | sed 's/^/  /'
 
-.PHONY: all double template mpi team runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
+.PHONY: all double template tiles mpi team runners fuzzers demo test check objects clang-tidy cppcheck luacheck coverage sanitize \
   stress fuzz docs oracle install install-modules uninstall rock clean help FORCE
 .DELETE_ON_ERROR:

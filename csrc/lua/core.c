@@ -64,7 +64,8 @@ static void limit_instructions(lua_State *L) {
   const char *most = getenv("CGLOW_INSTRUCTIONS");
   if (most != NULL && !isa_limit(most))
     luaL_error(L,
-               "CGLOW_INSTRUCTIONS: AVX512_BF16, AVX-512, AVX2 or any expected, got '%s'",
+               "CGLOW_INSTRUCTIONS: AMX, AVX512_BF16, AVX-512, AVX2 or any expected, got "
+               "'%s'",
                most);
 }
 

@@ -57,6 +57,7 @@ static Precision check_precision(lua_State *L) {
 
 static const char *way(Precision p) {
   if (p == PRECISION_FP32) return "fp32";
+  if (isa_of_bf16() == ISA_AMX) return "AMX";
   return isa_of_bf16() == ISA_BF16 ? "AVX512_BF16" : "emulated";
 }
 
@@ -65,12 +66,13 @@ U-Nets and the features of a level. With "bf16" both factors of a product are ro
 bfloat16 (8 bits of precision, to nearest even) and sums are in fp32; parameters,
 activations, norms and the arithmetic of the flow stay fp32, and so do fully connected
 layers. A layer keeps what was in force when it was made. Processors with AVX512_BF16
-are faster so; on others the same numbers come of fp32 arithmetic, and that is slower.
+or AMX are faster so; on others the same numbers come of fp32 arithmetic, and that is slower.
+AMX adds them up in another order: its results differ as sums in fp32 do.
 @function precision
 @string[opt] name "fp32" (as at first) or "bf16": set it. The double-precision core has
 "fp32" alone: it is there to prove gradients by differences, and a rounding has none.
 @treturn string the one in force
-@treturn string how it is computed here: "fp32", "AVX512_BF16" or "emulated"
+@treturn string how it is computed here: "fp32", "AMX", "AVX512_BF16" or "emulated"
 @treturn string the one in force where nothing is being made: `precision_during` aside */
 static int precision(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {

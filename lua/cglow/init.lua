@@ -77,14 +77,14 @@ M.save_tensors = function(...) return require("cglow.util.safetensors").save(...
 M.load_tensors = function(...) return require("cglow.util.safetensors").load(...) end
 
 --- What networks that are made from now on multiply: "fp32", or "bf16", factors rounded to
--- bfloat16, whose sums are in fp32 all the same. Processors with AVX512_BF16 train and sample
--- faster so; on others the same numbers take longer, which is said once. A model keeps what it
+-- bfloat16, whose sums are in fp32 all the same. Processors with AVX512_BF16 or AMX train and
+-- sample faster so; on others the same numbers take longer, which is said once. A model keeps what it
 -- was made with, its files too; log p is as exact a density either way, and `decode` inverts
 -- as closely (lua/README.md).
 -- @function precision
 -- @string[opt] name "fp32" (as at first) or "bf16"
 -- @treturn string the one in force
--- @treturn string how it is computed here: "fp32", "AVX512_BF16" or "emulated"
+-- @treturn string how it is computed here: "fp32", "AMX", "AVX512_BF16" or "emulated"
 M.precision = precision.precision
 
 -- The rest is loaded when first used, so `require "cglow"` is quick: name → module.

@@ -59,7 +59,7 @@ describe("CGLOW_INSTRUCTIONS", function()
   end
 
   it("names what it expects", function()
-    assert.matches("CGLOW_INSTRUCTIONS: AVX512_BF16, AVX%-512, AVX2 or any expected, got 'avx2'",
+    assert.matches("CGLOW_INSTRUCTIONS: AMX, AVX512_BF16, AVX%-512, AVX2 or any expected, got 'avx2'",
       run("avx2", "spec/support/instructions_child.lua"))
   end)
 end)

@@ -1,6 +1,7 @@
 /* Products for one instruction set (math/isa/kernels.h), and for one precision: with
  * ROUNDED their operands are rounded first (math/isa/rounded_operands.h); MULTIPLY_ADD,
- * where it is defined, multiplies pairs of them. */
+ * where it is defined, multiplies pairs of them.  With TILES sums are not kept in vectors
+ * (math/isa/tile_products.h). */
 #ifndef CGLOW_MATH_ISA_GEMM_KERNELS_H
 #define CGLOW_MATH_ISA_GEMM_KERNELS_H
 
@@ -27,7 +28,13 @@ static inline Right right_rows(const real *p, size_t ld) { return (Right){p, ld,
 
 #ifndef MULTIPLY_ADD
 #define MULTIPLY_ADD(sum, factor, part) ((sum) += (factor) * (part))
+#endif
+#ifndef FACTORS
 #define FACTORS 1 /* in a number */
+#endif
+/* What a kernel that forms products begins with. */
+#ifndef KERNEL_BEGINS
+#define KERNEL_BEGINS
 #endif
 
 /* ---- rows × (vectors·LANES) numbers of c; both are known when compiled ---- */
@@ -139,10 +146,12 @@ ALWAYS_INLINE void product(const int rows, const int vectors, size_t m, size_t n
 }
 
 void FOR_ISA(product)(PRODUCT_ARGS) {
+  KERNEL_BEGINS;
   product(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc);
 }
 
 void FOR_ISA(product_prefetching)(PRODUCT_ARGS, Prefetch *f) {
+  KERNEL_BEGINS;
   product_prefetching(PRODUCT_ROWS, 2, m, n, k, a, right_rows(b, ldb), start, c, ldc, f);
 }
 

@@ -2,23 +2,19 @@
  *
  * Some rows of the right factor are rounded into a buffer, and then, for each block of
  * sums, the rows of the left factor that it reads; math/isa/gemm_kernels.h, which
- * includes this, multiplies what lies there.  With AVX512_BF16 a number there is a pair:
- * two factors that follow each other along k, the earlier in the upper half.  Elsewhere
- * it is a rounded factor in float.  What is below 2^-126 counts as 0, as that processor
+ * includes this, multiplies what lies there.  With two FACTORS a number there is a pair:
+ * two that follow each other along k, the earlier in the upper half.  Otherwise it is a
+ * rounded factor in float.  What is below 2^-126 counts as 0, as that processor
  * has it. */
 
-/* Factors along k that are rounded at a time: the buffers stay in the first-level cache. */
+/* Factors along k that are rounded at a time: the buffers stay in the first-level cache.
+ */
 #define SOME_FACTORS ((size_t)256)
 /* Numbers of a row of the left factor there, and of a row of its transpose. */
 #define LEFT_ROW (SOME_FACTORS / FACTORS)
 #define LEFT_COLUMN ((size_t)16)
 
-typedef struct Rounded {
-  _Alignas(64) real right[SOME_FACTORS / FACTORS * PANEL];
-  _Alignas(64) real left[LEFT_COLUMN * LEFT_ROW + LANES];
-} Rounded;
-
-#if FACTORS == 2
+#ifdef __AVX512BF16__
 
 /* Pairs of 16 numbers each: those of `first` in the upper halves. */
 ALWAYS_INLINE __m512i pairs_of(__m512 first, __m512 second) {
@@ -86,26 +82,32 @@ ALWAYS_INLINE void round_columns(size_t rows, size_t k, Left a, real *to) {
 
 #else
 
-static inline real rounded(real x) {
-  union {
-    real number;
-    uint32_t bits;
-  } v = {x};
-  uint32_t up = v.bits + 0x7fff + ((v.bits >> 16) & 1);
-  uint32_t size = v.bits & 0x7fffffff;
-  uint32_t nan = v.bits | 0x400000, zero = v.bits & 0x80000000;
-  v.bits = (size > 0x7f800000 ? nan : size < 0x00800000 ? zero : up) & 0xffff0000;
-  return v.number;
+static inline uint32_t rounded_bits(real x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  uint32_t up = bits + 0x7fff + ((bits >> 16) & 1);
+  uint32_t size = bits & 0x7fffffff, nan = bits | 0x400000, zero = bits & 0x80000000;
+  return (size > 0x7f800000 ? nan : size < 0x00800000 ? zero : up) & 0xffff0000;
+}
+
+/* A number of the buffer; `second` counts if it holds two. */
+static inline real number_of(real first, real second) {
+  uint32_t bits = rounded_bits(first);
+  if (FACTORS == 2) bits |= rounded_bits(second) >> 16;
+  real number;
+  memcpy(&number, &bits, sizeof number);
+  return number;
+}
+
+static inline real right_number(const Right *b, const real *p) {
+  return b->sign > 0 ? *p + p[b->other] : b->sign < 0 ? *p - p[b->other] : *p;
 }
 
 ALWAYS_INLINE void round_right(const int vectors, size_t k, Right b, real *to) {
-  for (size_t i = 0; i < k; i++, b.p += b.ld, to += PANEL)
-    for (size_t l = 0; l < (size_t)vectors * LANES; l++) {
-      real x = b.p[l];
-      if (b.sign > 0) x += b.p[b.other + l];
-      if (b.sign < 0) x -= b.p[b.other + l];
-      to[l] = rounded(x);
-    }
+  for (size_t i = 0; i < k; i += FACTORS, b.p += FACTORS * b.ld, to += PANEL)
+    for (size_t l = 0; l < (size_t)vectors * LANES; l++)
+      to[l] = number_of(right_number(&b, b.p + l),
+                        i + 1 < k ? right_number(&b, b.p + b.ld + l) : 0);
 }
 
 ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to) {
@@ -113,7 +115,8 @@ ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to) {
     const real *p = a.p;
     for (size_t i = 0, n; i < k; i += n, p += a.jump) {
       n = k - i < a.run ? k - i : a.run;
-      for (size_t j = 0; j < n; j++) to[i + j] = rounded(p[j]);
+      for (size_t j = 0; j < n; j += FACTORS)
+        to[(i + j) / FACTORS] = number_of(p[j], j + 1 < n ? p[j + 1] : 0);
     }
   }
 }
@@ -122,12 +125,22 @@ ALWAYS_INLINE void round_columns(size_t rows, size_t k, Left a, real *to) {
   const real *p = a.p;
   for (size_t i = 0, n; i < k; i += n, p += a.jump) {
     n = k - i < a.run ? k - i : a.run;
-    for (size_t j = 0; j < n; j++, to += LEFT_COLUMN)
-      for (size_t r = 0; r < rows; r++) to[r] = rounded(p[j * a.col + r]);
+    for (size_t j = 0; j < n; j += FACTORS, to += LEFT_COLUMN)
+      for (size_t r = 0; r < rows; r++)
+        to[r] = number_of(p[j * a.col + r], j + 1 < n ? p[(j + 1) * a.col + r] : 0);
   }
 }
 
 #endif
+
+#ifdef TILES
+#include "math/isa/tile_products.h"
+#else
+
+typedef struct Rounded {
+  _Alignas(64) real right[SOME_FACTORS / FACTORS * PANEL];
+  _Alignas(64) real left[LEFT_COLUMN * LEFT_ROW + LANES];
+} Rounded;
 
 /* The left factor of a block of sums, in the buffer. */
 ALWAYS_INLINE Left round_left(size_t rows, size_t k, Left a, real *to) {
@@ -180,3 +193,5 @@ ALWAYS_INLINE void product_prefetching(const int rows, const int vectors, size_t
     }
   }
 }
+
+#endif

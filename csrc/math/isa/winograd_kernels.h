@@ -34,13 +34,16 @@ ALWAYS_INLINE void sum_and_difference(const real *upper, const real *lower, size
 
 /* Wide channels whose 16 products lie in the first-level cache at a time, or in the
  * second-level's, where v is rounded for each time. */
-#ifdef ROUNDED
+#ifdef TILES
+#define WIDE_ROWS ((size_t)32)
+#elif defined ROUNDED
 #define WIDE_ROWS ((size_t)16)
 #else
 #define WIDE_ROWS ((size_t)8)
 #endif
 
 void FOR_ISA(widen)(WIDEN_ARGS) {
+  KERNEL_BEGINS;
   _Alignas(64) real m[POSITIONS * WIDE_ROWS * PANEL];
   for (size_t k = 0; k < rows; k += WIDE_ROWS) {
     const real *left = u + (k / PANEL * POSITIONS * few + first) * PANEL + k % PANEL;
@@ -97,6 +100,7 @@ ALWAYS_INLINE void all_products(size_t m, size_t n, size_t k, Left a, const real
 }
 
 void FOR_ISA(narrow)(NARROW_ARGS) {
+  KERNEL_BEGINS;
   for (size_t k = 0; k < wide; k += SOME_ROWS) {
     const real *left = u + k / PANEL * POSITIONS * few * PANEL + k % PANEL;
     size_t count = wide - k < SOME_ROWS ? wide - k : SOME_ROWS;
@@ -107,6 +111,7 @@ void FOR_ISA(narrow)(NARROW_ARGS) {
 
 /* h: four panels, [n][PANEL] each: squares as rows, a block of wide channels. */
 void FOR_ISA(sum)(SUM_ARGS) {
+  KERNEL_BEGINS;
   all_products(few, PANEL, n, left_rows(v, PANEL), h, PANEL * PANEL, add, du,
                few * PANEL);
 }
