@@ -293,6 +293,24 @@ describe("x of another range than a model has learned from", function()
     assert.are.same({}, told(model_of({}).log_prob, model_of {}, x * 255, y)) -- has learned nothing
   end)
 
+  -- 30 steps on x in 0 … 1000 leave W of condition 1e4; a word about W would lead astray.
+  it("is named where decode is off because of it, also when the model has learned from it", function()
+    local large = x * 1000
+    local model = model_of {}
+    for _, p in ipairs(model:parameters()) do
+      if p.name:find "fc3.weight" then core.rng():fill_normal(p.value):mul(0.2) end
+    end
+    assert(model:loss_and_grad(large, y))
+    local _, latents = model:log_prob(large, y)
+    local reason = "x goes from [%d.e+-]+ to [%d.e+-]+, and networks begin with numbers of about 1 in mind"
+    local list = told(model.decode, model, large, latents)
+    assert.are.equal(1, #list)
+    assert.matches("decode and samples may be off by .*: " .. reason, list[1])
+    assert.matches("decode may be off by .*: " .. reason, tostring(model:diagnose(large, y)))
+    list = told(function(m) m:predict(x * 1e5, { samples = 1 }) end, model)
+    assert.matches("channel 1 of x goes from", list[1], 1, true)
+  end)
+
   it("is kept with the parameters", function()
     assert(learned():save(path))
     local model = assert(cglow.load(path))

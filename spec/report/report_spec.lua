@@ -204,6 +204,7 @@ describe("report", function()
     local cases = {
       {1e18, 1e18}, {-4.6e15, -4.6e15, -4.6e15}, {1e308, -1e308}, {1e308, 1e308}, {1.7e308, -1.7e308, 0},
       {1e18, 1e18 + 256}, {5e-324, 5e-324}, {0, 5e-324}, {1e16, 1}, {0, 0}, {-1e-300, 1e300},
+      {math.mininteger, math.mininteger}, {math.mininteger, math.maxinteger}, {math.maxinteger, math.maxinteger},
     }
     for i, values in ipairs(cases) do
       local log = {}
@@ -216,6 +217,18 @@ describe("report", function()
       assert(xml.check(page))
       local _, ticks = page:gsub('class="tick"', "")
       assert.is_true(ticks >= 4 and ticks < 100, ("%d ticks"):format(ticks))
+      assert.is_nil(page:find '[xyd][12]?="[^"]*nan')
+      assert.is_nil(page:find '[xyd][12]?="[^"]*inf')
+    end
+  end)
+
+  it("draws steps of any size", function()
+    for _, last in ipairs {math.maxinteger, math.mininteger, 1e308} do
+      local log = {}
+      for i, step in ipairs {1, 2, last, last} do log[i] = {step = step, seconds = math.mininteger, nll = i} end
+      write_run(folder .. "/run", {config = CONFIG, log = log})
+      local page = assert(report.render {folder .. "/run"})
+      assert(xml.check(page))
       assert.is_nil(page:find '[xyd][12]?="[^"]*nan')
       assert.is_nil(page:find '[xyd][12]?="[^"]*inf')
     end

@@ -8,6 +8,7 @@ local kinds = require "cglow.model.kinds"
 local likelihood = require "cglow.model.likelihood"
 local passes = require "cglow.model.passes"
 local precision = require "cglow.model.precision"
+local seen = require "cglow.model.seen"
 local walk = require "cglow.model.walk"
 
 local M = {}
@@ -221,13 +222,14 @@ end
 -- with `faulty`, the list of the names of faulty layers (or of "x" and "y", when they
 -- are not finite and no layer can be judged); `loss`, in bits per dim, or
 -- `message`, why there is none and so no gradient; `decode_error`, how far what `decode` and
--- `sample` give may be off (`Model:decode_error`), in which each layer has its part
+-- `sample` give may be off (`Model:decode_error`), in which each layer has its part; `why`, a
+-- string, where x is to blame for that
 function M.run(model, x, y, conds)
   local rows = bad_inputs(x, y)
   local judged = #rows == 0
   if judged then rows = measure(model, y, conds) end
   local self = setmetatable({ rows = rows }, Diagnosis)
-  if judged then self.decode_error = error_of_decoding(model, x, y) end
+  if judged then self.decode_error, self.why = error_of_decoding(model, x, y), seen.why(model, x) end
   core.zero_grad(model:parameters())
   local loss, dy = likelihood.loss_and_grad(model, x, y, { cell_width = 1 })
   self.loss, self.message = loss, not loss and dy or nil
@@ -300,7 +302,8 @@ function Diagnosis:__tostring()
   lines[#lines + 1] = self.loss and ("loss %.4g bits per dim"):format(self.loss) or "no gradients: " .. self.message
   if self.decode_error then
     lines[#lines + 1] = ("decode may be off by %.1e%s"):format(self.decode_error,
-      self.decode_error > precision.LIMIT and ": the layers together magnify rounding errors too much" or "")
+      self.decode_error > precision.LIMIT
+        and ": " .. (self.why or "the layers together magnify rounding errors too much") or "")
   end
   local blank = count_blank(self.rows)
   if blank > 0 then

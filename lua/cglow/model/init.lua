@@ -231,7 +231,7 @@ function Model:decode(x, latents)
   arguments.latents(self, "Model:decode", x, latents)
   local _ <close> = lock.hold(self, "Model:decode")
   seen.tell(self, "Model:decode", x)
-  return accuracy.decode_and_tell(self, latents, passes.conditions(self, x))
+  return accuracy.decode_and_tell(self, latents, passes.conditions(self, x), x)
 end
 
 --- How far `decode` may be off: in floating point the inverses of ill-conditioned layers

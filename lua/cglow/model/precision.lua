@@ -22,6 +22,7 @@
 local core = require "cglow.core"
 local notice = require "cglow.util.notice"
 local passes = require "cglow.model.passes"
+local seen = require "cglow.model.seen"
 
 local M = {}
 
@@ -82,8 +83,9 @@ end
 -- @tparam Model model
 -- @tparam Tensor errors from `decode`
 -- @tparam {[int]=Tensor} conds
+-- @tparam ?Tensor x that they are of, where it is at hand
 -- @treturn ?string
-function M.warning(model, errors, conds)
+function M.warning(model, errors, conds, x)
   local error_of_y = largest(errors)
   if model.told_of_errors or error_of_y <= M.LIMIT then return nil end
   model.told_of_errors = true
@@ -91,6 +93,8 @@ function M.warning(model, errors, conds)
     return ("decode and samples may be off by %.1e: rounding errors miss steps of bfloat16; see cglow.precision")
       :format(error_of_y)
   end
+  local why = seen.why(model, x)
+  if why then return ("decode and samples may be off by %.1e: %s"):format(error_of_y, why) end
   local name, rcond = worst_part(model, conds)
   return ("decode and samples may be off by %.1e: rounding errors grow from layer to layer%s; see Model:diagnose")
     :format(error_of_y, name and (", most where W is closest to singular (%s, reciprocal condition %.1e)")
@@ -108,7 +112,7 @@ function M.warning_of_batch(model, x, y)
   local _, latents = passes.encode(model, y, conds, false)
   for l, z in ipairs(latents) do latents[l] = z:clone() end
   local ok, _, errors = pcall(M.decode, model, latents, conds) -- a singular W raises, and is refused by the next step
-  return ok and M.warning(model, errors, conds) or nil
+  return ok and M.warning(model, errors, conds, x) or nil
 end
 
 -- Is it time to look again? At the first decoding, the tenth, the hundredth, …: the
@@ -124,11 +128,12 @@ end
 -- @tparam Model model
 -- @tparam {Tensor,...} latents
 -- @tparam {[int]=Tensor} conds
+-- @tparam ?Tensor x that they are of
 -- @treturn Tensor y
-function M.decode_and_tell(model, latents, conds)
+function M.decode_and_tell(model, latents, conds, x)
   if not is_due(model) then return passes.decode(model, latents, conds):clone() end
   local y, errors = M.decode(model, latents, conds)
-  local text = M.warning(model, errors, conds)
+  local text = M.warning(model, errors, conds, x)
   if text then notice.notify(text) end
   return y
 end

@@ -11,6 +11,7 @@ local notice = require "cglow.util.notice"
 local M = {}
 
 local KEY <const> = "x_range"
+local LARGE <const> = 64 -- pictures in 0 … 1, normalised ones and metres are below
 
 -- The smallest and the largest number of each channel: {low 1, high 1, low 2, …}.
 local function range_of(x)
@@ -71,6 +72,19 @@ function M.tell(model, fname, x)
       return
     end
   end
+end
+
+--- Why a layer may be ill-conditioned: because of x?
+-- @param model
+-- @tparam ?Tensor x nil: what the model has learned from
+-- @treturn ?string
+function M.why(model, x)
+  if model.told_of_x then return "x is not like what the model has learned from" end
+  local range = x and range_of(x) or model.x_range
+  if not range then return nil end
+  local low, high = math.min(table.unpack(range)), math.max(table.unpack(range))
+  if math.max(-low, high) <= LARGE then return nil end
+  return ("x goes from %.4g to %.4g, and networks begin with numbers of about 1 in mind: scale it"):format(low, high)
 end
 
 --- Put the range into a checkpoint's metadata.

@@ -14,6 +14,7 @@ local LEFT, RIGHT, TOP, BOTTOM = 56, 16, 12, 34
 local DOT = 3
 local MOST_POINTS = 500 -- in a curve; more are averaged in groups
 local MOST <const> = 1e300 -- values beyond it are drawn there: differences of them stay numbers
+local EXACT <const> = 1 << 53
 local FINEST <const> = 1e-9 -- of a value: finer steps of an axis would not be seen, nor end
 
 local h = html.element
@@ -38,9 +39,16 @@ local function label(value)
   return number("%.6g", value)
 end
 
+-- A number whose differences and magnitude are numbers: those of large integers overflow, and the
+-- least one has no magnitude.
+local function tame(v)
+  if math.type(v) == "integer" and (v > EXACT or v < -EXACT) then v = v + 0.0 end
+  return math.max(-MOST, math.min(MOST, v))
+end
+
 local function clamped(points)
   local out = {}
-  for i, p in ipairs(points) do out[i] = {p[1], math.max(-MOST, math.min(MOST, p[2]))} end
+  for i, p in ipairs(points) do out[i] = {tame(p[1]), tame(p[2])} end
   return out
 end
 

@@ -8,7 +8,7 @@ local MOST_SECONDS <const> = 1e12
 
 --- Seconds as people read them: 9 s, 3:07, 2:03:59.
 function M.duration(seconds)
-  if seconds ~= seconds or math.abs(seconds) > MOST_SECONDS then return "?" end
+  if not (seconds >= -MOST_SECONDS and seconds <= MOST_SECONDS) then return "?" end
   local s = math.floor(seconds + 0.5)
   if s < 60 then return ("%d s"):format(s) end
   if s < 3600 then return ("%d:%02d"):format(s // 60, s % 60) end
