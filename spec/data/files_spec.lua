@@ -59,6 +59,8 @@ describe("the pictures of a folder", function()
     assert.equal("h", ds[1].name)
     sets.save(dir .. "/figure_ground/h.pgm", core.ones(1, 4, 4))
     assert.matches("figure_ground has h.* and h.*: which of them is meant by 'h.jpg'", select(2, data.horses(dir)))
+    sets.write(dir .. "/train.txt", "\xff\xfeh\0.\0j\0p\0g\0\r\0\n\0")
+    assert.matches("train.txt: this is UTF%-16", select(2, data.horses(dir)))
     sets.write(dir .. "/train.txt", "h.png\n") -- named whole
     assert.matches("rgb", (data.horses(dir) or {files = {}}).files[1])
   end)

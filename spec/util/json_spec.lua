@@ -131,6 +131,8 @@ describe("json.read", function()
   it("reads a file", function()
     scratch.write(folder .. "/a.json", '{"a":1}\n')
     assert.same({a = 1}, json.read(folder .. "/a.json"))
+    scratch.write(folder .. "/a.json", '\xef\xbb\xbf{"a":1}\r\n') -- as some editors write it
+    assert.same({a = 1}, json.read(folder .. "/a.json"))
   end)
 
   it("says what is wrong with one", function()

@@ -4,6 +4,7 @@
 -- it was looked for.
 -- @module cglow.data.files
 local lfs = require "lfs"
+local EBADMSG <const> = require "cglow.core".file.EBADMSG
 local bytes = require "cglow.util.bytes"
 local notice = require "cglow.util.notice"
 local signature = require "cglow.image.signature"
@@ -184,6 +185,9 @@ local LARGEST <const> = 1 << 26 -- bytes of a list; the largest published one ha
 function M.read_whole(path)
   local text, message, code = read_file(path, LARGEST)
   if not text then return nil, message, code end
+  if text:find "^\xff\xfe" or text:find "^\xfe\xff" then
+    return nil, path .. ": this is UTF-16, as some shells and editors of Windows write it; save it as UTF-8", EBADMSG
+  end
   return (text:gsub("^\xef\xbb\xbf", ""))
 end
 

@@ -152,7 +152,7 @@ function M.decode(text, opts)
   return value
 end
 
---- Decode a file.
+--- Decode a file. The mark that some editors put before UTF-8 is passed over.
 -- @tparam string path
 -- @return[1] the value
 -- @treturn[2] nil
@@ -162,7 +162,7 @@ function M.read(path)
   options.arg("json.read", 1, "path", path, {type = "string", path = true})
   local text, message, code = read_file(path, LARGEST)
   if not text then return nil, message, code end
-  local value, fault = M.decode(text)
+  local value, fault = M.decode((text:gsub("^\xef\xbb\xbf", "")))
   if value == nil then return nil, ("%s: %s"):format(path, fault), EBADMSG end
   return value
 end
