@@ -75,6 +75,7 @@ describe("json.decode", function()
   it("keeps nulls when asked, and always a bare one", function()
     assert.equal(json.null, json.decode "null")
     assert.equal(json.null, json.decode('[1,null]', {keep_null = true})[2])
+    assert.equal("null", tostring(json.null))
   end)
 
   it("remembers what an empty table was", function()

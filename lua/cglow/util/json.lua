@@ -27,9 +27,11 @@ local M = {}
 local MAX_DEPTH <const> = 64 -- levels of nesting, read or written; dkjson recurses once for each
 local LARGEST <const> = 1 << 26 -- bytes of a file
 
+local function null() return "null" end
+
 --- What stands for `null` when encoding; `decode` returns it for a text that
 -- is nothing but `null`.
-M.null = dkjson.null
+M.null = setmetatable({}, {__tojson = null, __tostring = null})
 
 -- ---- reading ---------------------------------------------------------------
 
