@@ -4,11 +4,12 @@
 --
 --     make && lua5.4 data/make_pretrained.lua [RUN [OUT]]
 --
--- It trains into the folder RUN (build/pretrained), or takes the run that is there, and writes to OUT
--- (data/pretrained). Ten minutes of a core. It depends on nothing but the pictures in data/,
+-- It trains into the folder RUN (build/pretrained), or goes on with the run that is there, and writes to OUT
+-- (data/pretrained). Half an hour of a core. It depends on nothing but the pictures in data/,
 -- so their licences are all that there is.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./lua/?.so;" .. package.cpath
+require "cglow" -- first: it says which Lua it needs
 local core = require "cglow.core"
 local identity = require "cglow.tasks.identity"
 local json = require "cglow.util.json"
@@ -18,14 +19,15 @@ local Model = require "cglow.model"
 local runfolder = require "cglow.run.folder"
 local task = known.find "binary_segmentation"
 
-local RUN <const>, OUT <const> = arg[1] or "build/pretrained", arg[2] or "data/pretrained"
-local TRAIN <const> = "train --size 64 --seed 1 --steps 4000 --config encoder.channels=16,24,32,48 "
+local RUN, OUT = arg[1] or "build/pretrained", arg[2] or "data/pretrained"
+local TRAIN = "train --size 64 --seed 1 --steps 4000 --config encoder.channels=16,24,32,48 "
   .. "--config coupling.width=32 --config depth=4 --config valid_every=500 --config valid_images=0 "
   .. "--config metric=iou --config higher=true"
 
 local program = ("%s lua/cglow/cli/program.lua "):format(arg[-1] or "lua5.4")
 local folder = runfolder.at(RUN)
-if not folder:newest() then assert(os.execute(program .. "binary-segmentation " .. TRAIN .. " --run " .. RUN)) end
+local goes_on = folder:newest() and "train --resume" or TRAIN -- at once when it is done
+assert(os.execute(program .. "binary-segmentation " .. goes_on .. " --run " .. RUN))
 
 local model, _, metadata = assert(Model.load(assert(folder:model())))
 local settings = assert(folder:read_config()).settings

@@ -11,11 +11,13 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
+local bytes = require "cglow.util.bytes"
 local json = require "cglow.util.json"
 
 -- name, what differs
-local VARIANTS <const> = {
+local VARIANTS = {
   {"default", {}},
   {"published networks of x", {"--recipe=paper", batch = 8, warmup = 200, fall = 0.6, ema = 0.998,
     ["optimizer.lr"] = 1e-3, ["optimizer.clip_value"] = 0, ["optimizer.clip_norm"] = 1}},
@@ -53,8 +55,8 @@ parser:option("--table", "Print a table of a file that an earlier call wrote, an
 local args = parser:parse()
 
 -- The last 20 of some first steps are timed, when small data sets have been read.
-local TIMED <const> = 20
-local function probe_steps(variant) return 60 * 8 // (variant.batch or 8) end
+local TIMED = 20
+local function probe_steps(variant) return math.floor(60 * 8 / (variant.batch or 8)) end
 
 local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
@@ -106,7 +108,7 @@ local function finish(job)
 end
 
 -- Mean over seeds, and the single ones, of what the flow itself got.
-local METRICS <const> = {"bits_per_dim", "iou", "foreground_iou", "pixel_accuracy", "superpixel_accuracy"}
+local METRICS = {"bits_per_dim", "iou", "foreground_iou", "pixel_accuracy", "superpixel_accuracy"}
 
 local function print_table(path)
   local rows, order = {}, {}
@@ -125,9 +127,9 @@ local function print_table(path)
   local function column(runs, value)
     local sum, singles = 0, {}
     for i, run in ipairs(runs) do
-      sum, singles[i] = sum + value(run), ("%.3f"):format(value(run)):gsub("%.000$", "")
+      sum, singles[i] = sum + value(run), bytes.number("%.3f", value(run)):gsub("%.000$", "")
     end
-    return ("%.3f (%s)"):format(sum / #runs, table.concat(singles, ", "))
+    return ("%s (%s)"):format(bytes.number("%.3f", sum / #runs), table.concat(singles, ", "))
   end
   for _, name in ipairs(order) do
     local runs, cells = rows[name], {name}

@@ -5,8 +5,8 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
-local cglow = require "cglow"
 local core = require "cglow.core"
 local cost = require "cglow.model.cost"
 local json = require "cglow.util.json"
@@ -65,7 +65,8 @@ end
 
 local function summary(times)
   local t = sorted(times)
-  return { median = t[(#t + 1) // 2], low = t[1 + #t // 4], high = t[#t - #t // 4] }
+  local quarter = math.floor(#t / 4)
+  return { median = t[math.floor((#t + 1) / 2)], low = t[1 + quarter], high = t[#t - quarter] }
 end
 
 -- ---- the peer: lines through a pipe and a fifo ----

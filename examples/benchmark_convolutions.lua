@@ -6,8 +6,8 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
-local cglow = require "cglow"
 local core = require "cglow.core"
 
 local parser = argparse("benchmark_convolutions.lua", "Time the 3x3 convolutions of an encoder.")
@@ -70,7 +70,7 @@ end
 local total, sums = 0, { 0, 0, 0 }
 for _, s in ipairs(SHAPES) do
   local from, to, stride, divisor, count = table.unpack(s)
-  local side = args.size // divisor
+  local side = math.floor(args.size / divisor)
   local flops, times = measure(from, to, stride, side)
   say(("%d × %3d → %3d, %d×%d%s"):format(count, from, to, side, side, stride > 1 and ", stride 2" or ""), flops, times)
   total = total + count * flops

@@ -5,8 +5,8 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
-local cglow = require "cglow"
 local core = require "cglow.core"
 
 local parser = argparse("benchmark_precision.lua", "Time models of fp32 and of bf16 in turns.")
@@ -45,7 +45,7 @@ end
 
 local function median(list)
   table.sort(list)
-  return list[(#list + 1) // 2]
+  return list[math.floor((#list + 1) / 2)]
 end
 
 cglow.threads(args.threads)
@@ -65,9 +65,10 @@ for rep = 0, args.reps do -- the first does not count
     for i = 1, 2 do times[i][rep] = took[i] end
   end
 end
-local ratio, low, high = median(ratios), ratios[1 + #ratios // 4], ratios[#ratios - #ratios // 4]
+local quarter = math.floor(#ratios / 4)
+local ratio, low, high = median(ratios), ratios[1 + quarter], ratios[#ratios - quarter]
 for i = 1, 2 do median(times[i]) end
-local LINE <const> = "%s, %s, %d×%d%s, %d threads: fp32 %.1f ms, bf16 %.1f ms, %.2f times (fastest of %d); "
+local LINE = "%s, %s, %d×%d%s, %d threads: fp32 %.1f ms, bf16 %.1f ms, %.2f times (fastest of %d); "
   .. "median of pairs %.2f (%.2f to %.2f)"
 print(LINE
   :format(args.what, args.model, args.size, args.size, args.what == "step" and (", batch %d"):format(args.batch) or "",

@@ -6,8 +6,8 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
-local cglow = require "cglow"
 local core = require "cglow.core"
 local metrics = cglow.metrics
 

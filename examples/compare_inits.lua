@@ -6,9 +6,10 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
-local cglow = require "cglow"
 local json = require "cglow.util.json"
+local number = require("cglow.util.bytes").number
 local evaluation = require "cglow.tasks.evaluation"
 local task = require "cglow.tasks.binary_segmentation"
 
@@ -60,11 +61,13 @@ local function new_model(init, scale)
 end
 
 local function note(row)
-  print(("%-22s seed %d  step %5d  NLL %.4f  IoU %.4f"):format(row.start, row.seed, row.step, row.nll, row.iou))
+  print(("%-22s seed %d  step %5d  NLL %s  IoU %s"):format(row.start, row.seed, row.step,
+    number("%.4f", row.nll), number("%.4f", row.iou)))
   io.stdout:flush()
   if not args.log then return end
-  local file <close> = assert(io.open(args.log, "a"))
+  local file = assert(io.open(args.log, "a"))
   assert(file:write(json.encode(row), "\n"))
+  file:close()
 end
 
 local function run(start, seed)

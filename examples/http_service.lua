@@ -9,7 +9,7 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
-local LARGEST <const> = 20e6 -- bytes of a picture
+local LARGEST = 20e6 -- bytes of a picture
 
 -- The body of a request, or nil, the status and a message.
 local function body_of(client)

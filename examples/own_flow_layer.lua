@@ -34,7 +34,7 @@ local function tanh(v) return (math.exp(2 * v) - 1) / (math.exp(2 * v) + 1) end
 -- e^d, d, b and the two tanh of sample n and channel c. Several samples may share
 -- a condition: with k for each, sample n has the condition (n − 1) // k + 1.
 function SinhArcsinh:numbers(cond, samples, n, c)
-  local row = cond[(n - 1) // (samples // #cond) + 1]
+  local row = cond[math.floor((n - 1) * #cond / samples) + 1]
   local s, b = tanh(row[c]), tanh(row[self.channels + c])
   local d = self.tail.value[c] + s
   return math.exp(d), d, b, s

@@ -54,7 +54,7 @@ end
 --- For `cn = {make = …}`: a network from x to spec.outputs numbers.
 -- @tparam table spec `kind` ("actnorm" or "invconv"), `level`, `step`, `x` = {C, H, W}, `y` = {C, H, W}, `outputs`
 local function make(spec)
-  local features = WIDTH * (spec.x[2] // 4) * (spec.x[3] // 4)
+  local features = WIDTH * math.floor(spec.x[2] / 4) * math.floor(spec.x[3] / 4)
   local net = nn.Sequential {
     "stem", nn.Conv2d {in_channels = spec.x[1], out_channels = WIDTH, kernel = 4, stride = 4}, nn.ReLU(),
     "block", block(), nn.ReLU(),

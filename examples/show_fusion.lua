@@ -5,8 +5,8 @@ local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
+local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
-local cglow = require "cglow"
 local core = require "cglow.core"
 local image = cglow.image
 
@@ -44,7 +44,7 @@ local set = must(cglow.data.seven_scenes(args.data or cglow.data.sample_dir "dep
   {split = "valid", size = args.size, range = range}))
 local cells, captions = {}, {"noisy", "fused", "difference"}
 for i = 1, math.min(args.frames, #set) do
-  local sample = must(set:get(1 + (i - 1) * #set // math.min(args.frames, #set)))
+  local sample = must(set:get(1 + math.floor((i - 1) * #set / math.min(args.frames, #set))))
   local noisy, fused = sample.x[1], sample.y[1] * sample.valid
   local known = noisy:gt(0) * sample.valid
   local difference = (noisy - fused) * (range * 1000 / args.span)

@@ -103,6 +103,8 @@ typedef struct ImageSource {
   int channels;
   unsigned max; /* 255 or 65535 */
   bool raw;
+  const uint8_t *palette; /* of PNG: red, green, blue of each raw sample's colour, or NULL */
+  int colours;            /* in it */
 } ImageSource;
 
 /* Row `row` as interleaved, rounded samples. */

@@ -62,12 +62,18 @@ static void png_write_all(PngWriter *w) {
   const ImageSource *s = w->source;
   static const int kinds[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA,
                               PNG_COLOR_TYPE_RGB, PNG_COLOR_TYPE_RGB_ALPHA};
-  int colour = kinds[s->channels - 1];
+  int colour = s->palette != NULL ? PNG_COLOR_TYPE_PALETTE : kinds[s->channels - 1];
   png_set_write_fn(w->png, w, png_on_write, png_on_flush);
   png_set_user_limits(w->png, IMAGE_MAX_SIDE, IMAGE_MAX_SIDE);
   png_set_IHDR(w->png, w->info, (png_uint_32)s->width, (png_uint_32)s->height,
                s->max > 255 ? 16 : 8, colour, PNG_INTERLACE_NONE,
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (s->palette != NULL) {
+    png_color colours[256];
+    for (int i = 0; i < s->colours; i++)
+      colours[i] = (png_color){s->palette[3 * i], s->palette[3 * i + 1], s->palette[3 * i + 2]};
+    png_set_PLTE(w->png, w->info, colours, s->colours);
+  }
   png_write_info(w->png, w->info);
   for (size_t row = 0; row < s->height; row++) {
     image_take_row(s, row, w->samples);

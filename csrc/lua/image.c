@@ -119,10 +119,31 @@ static ImageSource check_source(lua_State *L, bool alpha) {
   size_t height = t->dim[t->ndim - 2], width = t->dim[t->ndim - 1];
   ImageError e = {0};
   if (!image_check_sides(width, height, &e)) luaL_argerror(L, 1, e.text);
-  return (ImageSource){t->data, width, height, (int)channels, 255, false};
+  return (ImageSource){t->data, width, height, (int)channels, 255, false, NULL, 0};
 }
 
-/* encode(image, format, bits, quality, raw) → string | nil, message, code */
+/* Red, green and blue of each colour at arg, which only raw samples of one byte can be
+ * indices of. */
+static void take_palette(lua_State *L, int arg, ImageSource *s) {
+  size_t size;
+  const char *palette = luaL_optlstring(L, arg, NULL, &size);
+  if (palette == NULL) return;
+  if (size == 0 || size % 3 != 0 || size > 3 * 256)
+    luaL_argerror(L, arg, "1 to 256 colours of 3 bytes expected");
+  luaL_argcheck(L, s->channels == 1 && s->raw && s->max == 255, 1,
+                "a palette is for one channel of raw samples of 8 bits");
+  s->palette = (const uint8_t *)palette;
+  s->colours = (int)(size / 3);
+}
+
+static void check_indices(lua_State *L, const ImageSource *s) {
+  for (size_t i = 0; s->palette != NULL && i < s->width * s->height; i++)
+    if (s->planes[i] > (real)s->colours - (real)0.5)
+      luaL_argerror(L, 1, lua_pushfstring(L, "indices below %d expected, as the palette has them, got %f",
+                                          s->colours, (LUAI_UACNUMBER)s->planes[i]));
+}
+
+/* encode(image, format, bits, quality, raw, palette) → string | nil, message, code */
 static int encode(lua_State *L) {
   static const char *const formats[] = {"png", "jpeg", "ppm", "pgm", "pfm", NULL};
   int format = check_word(L, 2, NULL, formats);
@@ -143,9 +164,11 @@ static int encode(lua_State *L) {
                 "a pgm holds 1 channel: use ppm or png for a colour image");
   s.max = bits == 16 ? 65535 : 255;
   s.raw = lua_toboolean(L, 5);
+  take_palette(L, 6, &s);
   ImageError e;
   ImageBytes *out = push_bytes(L);
   check_no_nan(L, tensor_check(L, 1)); /* now that no finalizer can write to it */
+  check_indices(L, &s);
   bool ok = format == 0   ? image_write_png(&s, out, &e)
             : format == 1 ? image_write_jpeg(&s, (int)quality, out, &e)
             : format == 4 ? image_write_pfm(&s, out, &e)

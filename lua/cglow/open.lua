@@ -132,8 +132,8 @@ end
 
 --- How likely an answer is.
 -- @tparam string|Tensor picture as for `predict`
--- @tparam[opt] string|Tensor answer a path or a tensor, as `predict` gives it; none where the picture
--- has it itself (inpainting)
+-- @tparam[opt] string|Tensor answer a path, the bytes of a file, or a tensor, as `predict` gives it; none where
+-- the picture has it itself (inpainting)
 -- @treturn[1] table `log_prob` in nats and `bits_per_dim`, at the model's size; where the run has
 -- scores.json (`cglow score` makes it), `percentile` and `z` beside held-out pairs
 -- @treturn[2] nil when they cannot be read, or do not belong together

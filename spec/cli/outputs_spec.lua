@@ -69,7 +69,7 @@ describe("predict", function()
     assert.equal(1, code)
     assert.matches("/a.png %-> .*/b.png %-> ", out)
     assert.matches("^binary_segmentation: .*/bad.png: damaged PNG: [^\n]*\n"
-      .. "binary_segmentation: 1 of 3 pictures have no answer\n$", err)
+      .. "binary_segmentation: 1 of 3 pictures has no answer\n$", err)
     assert(image.load(folder .. "/out/a.png"))
     assert(image.load(folder .. "/out/b.png"))
     assert.is_nil(lfs.attributes(folder .. "/out/bad.png"))

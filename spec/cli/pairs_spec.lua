@@ -69,6 +69,72 @@ describe("cglow pairs", function()
     assert.is_true(assert(image.load(folder .. "/out/p01.png", {raw = true})):max() <= 2)
   end)
 
+  it("writes labels that have no colours of their own with a palette", function()
+    write(labels, {raw = true})
+    train()
+    must(("predict --run %s/run %s/photos/p01.png --out %s/out"):format(folder, folder, folder))
+    local path = folder .. "/out/p01.png"
+    assert.is_true(image.info(path).palette)
+    local index, shown = image.load(path, {raw = true}), image.load(path, {channels = 3})
+    assert.same({1, 10, 12}, index:size())
+    for c = 1, 3 do assert.equal(0, (shown[c] * index[1]:eq(0)):max()) end -- the first one is black
+    assert.equal(0, (shown:sum(1):eq(0) * index[1]:gt(0)):max()) -- and the others are not
+  end)
+
+  it("holds out a part for tests that nothing else is told of", function()
+    write(mask)
+    local _, err = train "--test 0.2"
+    assert.matches("of the 10 pairs 6 are taken for train, 2 for valid, 2 for test, by their names", err, 1, true)
+    local out = must(("pairs evaluate --run %s/run --split test"):format(folder))
+    assert.matches("2 held-out images", out, 1, true)
+    sets.write(folder .. "/names.txt", "p03\n")
+    train(("--test %s/names.txt --run %s/listed"):format(folder, folder))
+    out = must(("pairs evaluate --run %s/listed --split test --json"):format(folder))
+    assert.equal(1, json.decode(out).images)
+    train(("--run %s/without"):format(folder))
+    local code
+    code, _, err = cglow(("pairs evaluate --run %s/without --split test"):format(folder))
+    assert.equal(2, code)
+    assert.matches("there is no part for tests: train with --test", err, 1, true)
+    code, _, err = cglow(("pairs train --x %s/photos --y %s/answers --test 2 --run %s/no"):format(folder, folder,
+      folder))
+    assert.equal(2, code)
+    assert.matches("--test: a share between 0 and 1 or a list of names expected", err, 1, true)
+  end)
+
+  it("leaves pixels without label out of every score", function()
+    write(function(x)
+      local map = labels(x)
+      map:narrow(2, 1, 5):fill(255)
+      return map
+    end, {raw = true})
+    local _, err = train "--ignore 255"
+    assert.matches("answers: 3 labels, from 0 to 2", err, 1, true)
+    local settings = json.read(folder .. "/run/config.json").settings
+    assert.same({"labels", 3, "255"}, {settings.kind, settings.classes, settings.ignore})
+    assert.matches("iou", must(("evaluate --run %s/run"):format(folder)))
+    must(("pairs score --run %s/run --y %s/answers %s/photos/p01.png"):format(folder, folder, folder))
+    local code
+    code, _, err = cglow(("pairs train --x %s/photos --y %s/answers --ignore red --run %s/no"):format(folder, folder,
+      folder))
+    assert.equal(2, code)
+    assert.matches("--ignore: a number from 0 to 65535, or a colour", err, 1, true)
+  end)
+
+  it("names the folders when a resumed run has others", function()
+    write(mask)
+    train()
+    for i = 1, 4 do
+      sets.save(("%s/less/p%02d.png"):format(folder, i), core.rand(3, 8, 8, core.Rng(i)))
+      sets.save(("%s/few/p%02d.png"):format(folder, i), core.rand(1, 8, 8, core.Rng(i)):gt(0.5))
+    end
+    local code, _, err = cglow(("pairs train --resume --run %s/run --x %s/less --y %s/few"):format(folder, folder,
+      folder))
+    assert.equal(2, code)
+    assert.matches(("--resume: the run learns from 8 images (%s/photos and %s/answers), not from 3 images (%s/less and "
+      .. "%s/few)"):format(folder, folder, folder, folder), err, 1, true)
+  end)
+
   it("learns colours of labels and answers in them", function()
     write(function(x)
       local k = labels(x)

@@ -48,7 +48,7 @@ describe("the command score", function()
     os.remove(folder .. "/photos/alone.png")
     assert.equal(1, code)
     assert.matches("alone.png has no partner in " .. folder .. "/masks", err, 1, true)
-    assert.matches("1 of 3 pairs have no score", err)
+    assert.matches("1 of 3 pairs has no score", err)
     local lines = {}
     for line in out:gmatch "[^\n]+" do lines[#lines + 1] = assert(json.decode(line)) end
     assert.equal(2, #lines)
@@ -80,7 +80,7 @@ describe("the command score", function()
       .. "step-00000002.safetensors %s/photos/p01.png --y %s/masks/p01_mask.png"):format(folder, folder, folder))
     assert.equal(0, code, err)
     assert.matches("nothing to compare with: --x: a folder of pictures must be named", err, 1, true)
-    assert.matches("p01.png +%d[%d.]+ +%-[%d.]+ +%- +%-\n$", out)
+    assert.matches("p01.png +%d[%d.]+ +%-[%d.]+ +– +–\n$", out)
   end)
 
   for arguments, message in pairs {

@@ -46,6 +46,57 @@ describe("data.pairs", function()
     assert.equal(1, ds.info.cell_width)
   end)
 
+  it("knows where there is no label, and takes that of the surroundings to learn from", function()
+    sets.save(dir .. "/x/p.png", grey(0.5))
+    local rows = {}
+    for r = 1, 6 do
+      rows[r] = {}
+      for c = 1, 8 do rows[r][c] = c > 6 and 255 or r <= 3 and 1 or 0 end
+    end
+    rows[1][1] = 255
+    sets.save(dir .. "/y/p.png", core.tensor(rows):reshape(1, 6, 8), {raw = true})
+    local o = {kind = "labels", classes = 2, ignore = 255, size = {3, 4}}
+    local sample = assert(data.pairs(dir, o))[1]
+    assert.same({1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0}, sample.valid:totable()) -- 2×2 pixels each; the last two columns
+    assert.equal(1, sample.y[2][1][1]) -- of three pixels that have a label
+    assert.equal(1, sample.y[2][1][4]) -- taken from the left
+    assert.equal(1, sample.y[1][3][4])
+    assert.equal(12, sample.y:sum())
+    assert.matches("label 255 where 2 classes go from 0 to 1", (select(2, data.pairs(dir, {kind = "labels",
+      classes = 2}):get(1))), 1, true)
+    -- by colours
+    sets.save(dir .. "/y/p.png", core.cat({core.tensor(rows):eq(255):reshape(1, 6, 8), core.zeros(1, 6, 8),
+      core.tensor(rows):eq(1):reshape(1, 6, 8)}, 1))
+    sample = assert(data.pairs(dir, {kind = "labels", colours = {{0, 0, 0}, {0, 0, 255}}, ignore = {255, 0, 0},
+      size = {3, 4}}))[1]
+    assert.equal(9, sample.valid:sum())
+    assert.error_matches(function() data.pairs(dir, {kind = "mask", ignore = 255}) end, "'ignore' is for kind", 1, true)
+  end)
+
+  it("deals out parts by shares and lists", function()
+    write_folders(10)
+    local function names(o)
+      local list = {}
+      for i, sample in assert(data.pairs(dir, o)):samples() do list[i] = sample.name end
+      return list
+    end
+    local valid = names {split = "valid"}
+    assert.same(valid, names {split = "valid", test_share = 0.3}) -- a part for tests is taken from what is learned
+    local test, train = names {split = "test", test_share = 0.3}, names {split = "train", test_share = 0.3}
+    assert.same({2, 3, 5}, {#valid, #test, #train})
+    local all = {}
+    for _, part in ipairs {valid, test, train} do
+      for _, name in ipairs(part) do all[name] = true end
+    end
+    assert.equal(10, #(function() local n = {} for name in pairs(all) do n[#n + 1] = name end return n end)())
+    sets.write(dir .. "/t.txt", "p01\np02\n")
+    assert.same({"p01", "p02"}, names {split = "test", test = dir .. "/t.txt"})
+    sets.write(dir .. "/v.txt", "p02\np03\n")
+    assert.matches("both name p02", (select(2, data.pairs(dir, {split = "train", test = dir .. "/t.txt",
+      valid = dir .. "/v.txt"}))), 1, true)
+    assert.matches("there is no part 'test'", (select(2, data.pairs(dir, {split = "test"}))), 1, true)
+  end)
+
   it("reads labels, continuous values and other sizes of y", function()
     sets.save(dir .. "/x/p.png", grey(0.5))
     local labels = core.zeros(1, 6, 8)

@@ -17,6 +17,21 @@ describe("example", function()
     assert.equal(2 + 3 * (64 + 2), sheet:size(3))
   end)
 
+  it("scripts are read by every Lua, so that they can say which one they need", function()
+    local list <close> = assert(io.popen "ls examples/*.lua data/*.lua")
+    for path in list:lines() do
+      local file <close> = assert(io.open(path))
+      local number = 0
+      for line in path:find "benchmark_ranks" and function() end or file:lines() do -- that one is no program
+        number = number + 1
+        local code = line:gsub('"[^"]*"', ""):gsub("%-%-.*", "")
+        for _, new in ipairs {"<const>", "<close>", "//"} do
+          assert.is_nil(code:find(new, 1, true), ("%s:%d: %s"):format(path, number, line))
+        end
+      end
+    end
+  end)
+
   it("show_fusion says where there are no frames", function()
     local code, out, err = run(("show_fusion.lua --data '%s'"):format(folder))
     assert.equal(2, code)

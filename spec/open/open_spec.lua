@@ -107,6 +107,23 @@ describe("cglow.open", function()
     assert.is_number(score.z)
   end)
 
+  it("scores a path, bytes and a tensor alike, of the picture and of its answer", function()
+    local png, mask = folder .. "/photo.png", folder .. "/mask.png"
+    local answer = photo:narrow(1, 1, 1):gt(0.5)
+    sets.save(png, photo)
+    sets.save(mask, answer)
+    local opened, first = assert(cglow.open(file_of("pairs", {kind = "mask"}))), nil
+    for _, x in ipairs {png, sets.read(png), assert(image.load(png))} do
+      for _, y in ipairs {mask, sets.read(mask), answer, answer[1]} do
+        local score = assert(opened:score(x, y))
+        first = first or score
+        assert.equal(first.log_prob, score.log_prob)
+      end
+    end
+    assert.same({nil, "the answer: not clearly a mask: it has more than 256 colours; a mask has 0 and one other value, "
+      .. "or values around 0 and the largest"}, {opened:score(png, sets.read(png))})
+  end)
+
   it("takes a task of one's own", function()
     local task = cglow.task.define {name = "own", kind = "mask", data = function() end}
     local path = file_of("pairs", nil, {task = json.encode {name = "own", settings = {}}})

@@ -5,6 +5,7 @@
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local core = require "cglow.core"
+local count_of = require "cglow.util.count"
 local evaluation = require "cglow.tasks.evaluation"
 local feedforward = require "cglow.feedforward"
 local format = require "cglow.run.format"
@@ -114,7 +115,7 @@ local function report(task, args, s, folder, train_data)
       {not_finite = "null"}))
     return
   end
-  command.say(args, "%s: %d held-out images (%s)", path, data:size(), source)
+  command.say(args, "%s: %s (%s)", path, count_of(data:size(), "held-out image"), source)
   for _, row in ipairs(results) do command.say(args, "  %-20s %s", row.name, format.metrics(row.metrics)) end
   command.say(args, "pictures: %s", sheet)
 end

@@ -5,6 +5,7 @@ local console = require "cglow.util.console"
 local core = require "cglow.core"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
+local count_of = require "cglow.util.count"
 local launch = require "cglow.cli.launch"
 local format = require "cglow.run.format"
 local train = require "cglow.train"
@@ -81,9 +82,9 @@ return function(args, model, make_options, bytes)
   if args.json then console.say(json.encode(found)) end
   if not fits then return refuse(args, bytes, has) end
   if args.json then return 0 end
-  console.say(("step        %.3f s: median of %d, batch %d, %d threads"):format(step, MEASURED, options.batch,
-    core.threads()))
-  console.say(("time        %s: %d steps, %d validations of %.2g s each"):format(format.duration(found.seconds),
-    options.steps, validations, valid))
+  console.say(("step        %.3f s: median of %d, batch %d, %s"):format(step, MEASURED, options.batch,
+    count_of((core.threads()), "thread")))
+  console.say(("time        %s: %s, %s of %.2g s each"):format(format.duration(found.seconds),
+    count_of(options.steps, "step"), count_of(validations, "validation"), valid))
   return 0
 end

@@ -5,6 +5,7 @@ local core = require "cglow.core"
 local image = require "cglow.image"
 local json = require "cglow.util.json"
 local command = require "cglow.cli.command"
+local count_of = require "cglow.util.count"
 local evaluation = require "cglow.tasks.evaluation"
 local format = require "cglow.run.format"
 local launch = require "cglow.cli.launch"
@@ -122,11 +123,11 @@ local function say(args, session, found)
   if args.json then return console.say(json.encode(found, {not_finite = "null"})) end
   local left_out = found.left_out or {}
   if #left_out > 0 then
-    console.tell(("%s: %d images are left out:\n  %s"):format(session.task.name, #left_out,
+    console.tell(("%s: %s left out:\n  %s"):format(session.task.name, count_of(#left_out, "image is", "images are"),
       table.concat(left_out, "\n  ")))
   end
   if args.quiet then return end
-  console.say(("%s: %d held-out images (%s)"):format(session.path, found.images, found.source))
+  console.say(("%s: %s (%s)"):format(session.path, count_of(found.images, "held-out image"), found.source))
   console.say("prediction: " .. found.prediction)
   print_table(found.results)
   if session.task.notes then console.say(session.task.notes) end

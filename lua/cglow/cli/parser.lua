@@ -149,8 +149,9 @@ end
 
 local function split_choice(command, task)
   local own = task.samples == false
-  command:option("--split"):argname "NAME":choices(own and {"train", "valid", "all"} or {"train", "valid", "test"})
-    :description(own and "Which part: valid, train or all (valid; all of other folders)."
+  command:option("--split"):argname "NAME"
+    :choices(own and {"train", "valid", "test", "all"} or {"train", "valid", "test"})
+    :description(own and "Which part: valid, test, train or all (valid; all of other folders)."
       or "Which part: valid, test or train (valid).")
 end
 

@@ -84,8 +84,9 @@ end
 local function check_tiles(session, picture)
   local x, view = picture.x, session.view
   if not (session.task.tiled and x and view_of.by_tiles(view, x:size(2), x:size(3))) then return true end
-  return nil, ("%s: %d×%d pixels are seen by tiles, whose samples do not fit together"):format(
-    picture.name or "the picture", x:size(3), x:size(2))
+  return nil, ("%s: %d×%d pixels are seen by tiles, whose samples do not fit together: %s"):format(
+    picture.name or "the picture", x:size(3), x:size(2), view.unit and ("take %d pixels at most"):format(view_of.WHOLE)
+      or ("take %d×%d, or a model with an encoder"):format(view.size, view.size))
 end
 
 --- The pictures to write.

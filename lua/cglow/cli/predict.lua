@@ -132,7 +132,8 @@ return function(task, args)
   local failed = predict_all(args, session, inputs, paths)
   if failed == 0 then return 0 end
   if #inputs > 1 then
-    console.tell(("%s: %d of %d pictures have no answer"):format(session.task.name, failed, #inputs))
+    console.tell(("%s: %d of %d pictures %s no answer"):format(session.task.name, failed, #inputs,
+      failed == 1 and "has" or "have"))
   end
   return NO_ANSWER
 end

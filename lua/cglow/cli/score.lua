@@ -3,6 +3,7 @@
 local bytes = require "cglow.util.bytes"
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
+local count_of = require "cglow.util.count"
 local evaluation = require "cglow.tasks.evaluation"
 local files = require "cglow.data.files"
 local json = require "cglow.util.json"
@@ -78,7 +79,7 @@ local function held_out(session, way)
     return {}
   end
   local bits, indices = {}, evaluation.spread(data, MOST_HELD_OUT)
-  notice.notify(("scoring %d held-out images first, to compare with (%s)"):format(#indices, source))
+  notice.notify(("scoring %s first, to compare with (%s)"):format(count_of(#indices, "held-out image"), source))
   for _, i in ipairs(indices) do
     local sample = data:get(i)
     if sample then bits[#bits + 1] = scores.of(session.model, sample, way).bits_per_dim end
@@ -89,11 +90,10 @@ end
 
 -- ---- what is said --------------------------------------------------------------
 
-local function number(format, value) return value and bytes.number(format, value) or "-" end
-
 local function row_of(score)
-  return ("%10s  %12s  %10s  %8s%s"):format(number("%.4f", score.bits_per_dim), number("%.1f", score.log_prob),
-    number("%.1f", score.percentile), number("%.2f", score.z),
+  local none <const> = 0 / 0
+  return ("%s  %s  %s  %s%s"):format(bytes.number("%10.4f", score.bits_per_dim), bytes.number("%12.1f", score.log_prob),
+    bytes.number("%10.1f", score.percentile or none), bytes.number("%8.2f", score.z or none),
     (score.z or 0) >= scores.UNUSUAL and "  unusual" or "")
 end
 
@@ -145,7 +145,7 @@ return function(task, args)
   end
   if #list > 0 then say(args, list) end
   if failed > 0 and #todo > 1 then
-    console.tell(("%s: %d of %d pairs have no score"):format(task.name, failed, #todo))
+    console.tell(("%s: %d of %d pairs %s no score"):format(task.name, failed, #todo, failed == 1 and "has" or "have"))
   end
   return failed > 0 and 1 or 0
 end

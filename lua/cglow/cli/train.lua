@@ -117,6 +117,7 @@ return function(task, args)
   local s = resolve(task, args, saved, source, own)
   if args.resume then given.check_resumed(s, saved) end
   local sets = training.sets(task, s)
+  if args.resume then training.check_data(config, sets) end
   local model = make_model(task, s, source)
   local function make_options() return trainer_options(task, args, s, model, sets) end
   if args.dry_run then return dry_run(args, model, make_options, count_memory(task, s, model, sets)) end

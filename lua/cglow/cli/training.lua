@@ -4,8 +4,10 @@
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local core = require "cglow.core"
+local count_of = require "cglow.util.count"
 local given = require "cglow.cli.given"
 local launch = require "cglow.cli.launch"
+local notice = require "cglow.util.notice"
 local settings = require "cglow.tasks.settings"
 local task_of = require "cglow.tasks.define"
 local train = require "cglow.train"
@@ -77,6 +79,25 @@ function M.sets(task, s)
   return sets
 end
 
+-- What is trained on, in words.
+local function in_words(count, source) return ("%s (%s)"):format(count_of(count, "image"), source) end
+
+--- Is the data of a resumed run that which it was started with? Ends the command when there is another number of
+-- images, and tells when they come from elsewhere.
+-- @tparam table config the run's configuration
+-- @tparam table sets from `sets`
+function M.check_data(config, sets)
+  local before = config.data
+  if type(before) ~= "table" or math.type(before.train) ~= "integer" or type(before.source) ~= "string" then return end
+  if before.train ~= sets.train:size() then
+    command.misuse(("--resume: the run learns from %s, not from %s; another run can begin with its weights: "
+      .. "--init-from"):format(in_words(before.train, before.source), in_words(sets.train:size(), sets.source)))
+  end
+  if before.source ~= sets.source then
+    notice.notify(("the run goes on with the images of %s in place of %s"):format(sets.source, before.source))
+  end
+end
+
 --- Training data, varied as the settings say.
 -- @tparam table task
 -- @tparam table s settings
@@ -127,7 +148,8 @@ local function say_left_out(name, sets)
   end
   if #list == 0 then return end
   sort_by_bytes(list)
-  console.tell(("%s: %d images were left out:\n  %s"):format(name, #list, table.concat(list, "\n  ")))
+  console.tell(("%s: %s left out:\n  %s"):format(name, count_of(#list, "image was", "images were"),
+    table.concat(list, "\n  ")))
 end
 
 --- Train, and say what came of it.
@@ -139,11 +161,11 @@ end
 function M.run(name, args, options, sets)
   options.world = launch.mpi()
   local trainer = command.try(train.Trainer, options)
-  command.say(args, "%s: %d images to learn from, %d held out (%s)", name, sets.train:size(), sets.valid:size(),
-    sets.source)
+  command.say(args, "%s: %s to learn from, %d held out (%s)", name, count_of(sets.train:size(), "image"),
+    sets.valid:size(), sets.source)
   local ranks = launch.world().size
-  command.say(args, "model: %.2f M parameters, %s%d threads; run folder: %s", options.model:parameter_count() / 1e6,
-    ranks > 1 and ranks .. " ranks of " or "", core.threads(), options.run)
+  command.say(args, "model: %.2f M parameters, %s%s; run folder: %s", options.model:parameter_count() / 1e6,
+    ranks > 1 and ranks .. " ranks of " or "", count_of((core.threads()), "thread"), options.run)
   local outcome = trainer:run()
   say_left_out(name, sets)
   if outcome.reason == "done" then return nil end

@@ -11,6 +11,7 @@
 --     local x, y = ds:dequantise():batch {1, 2}
 -- @module cglow.data.dataset
 local check = require "cglow.util.check"
+local count_of = require "cglow.util.count"
 local core = require "cglow.core"
 local left_out = require "cglow.data.left_out"
 local options = require "cglow.util.options"
@@ -20,7 +21,6 @@ local M = {}
 
 local function NOTHING() end
 local RNG <const> = {type = "rng", optional = true}
-
 local Dataset = {}
 local meta = {__name = "cglow.Dataset"}
 
@@ -380,10 +380,10 @@ local function shape(sample, field)
 end
 
 function meta.__tostring(self)
-  local text = ("cglow.Dataset %s: %d samples"):format(self.name, self.count)
-  if self.count == 0 then return text end
-  local sample, message = self.fetch(1, core.Rng(0))
-  if not sample then return text .. "; the first cannot be read: " .. message end
+  local text = ("cglow.Dataset %s: %s"):format(self.name, count_of(self.count, "sample"))
+  local sample, message = nil, nil
+  if self.count > 0 then sample, message = self.fetch(1, core.Rng(0)) end
+  if not sample then return message and text .. "; the first cannot be read: " .. message or text end
   for _, field in ipairs(FIELDS) do
     if sample[field] then text = text .. ", " .. shape(sample, field) end
   end

@@ -112,13 +112,14 @@ local function largest(path)
   return #t == 1 and t:max() // 1 | 0 or nil, #t ~= 1
 end
 
-local function by_colours(paths)
+local function by_colours(paths, ignore)
   local seen = {}
   for _, path in ipairs(paths) do
     local few, message = add_colours(path, seen)
     if few == nil then return nil, message end
     if not few or #sorted(seen) > 256 then return nil, path .. ": more than 256 colours are no labels" end
   end
+  if ignore then seen[ignore[1] << 16 | ignore[2] << 8 | ignore[3]] = nil end
   local list = sorted(seen)
   for i, colour in ipairs(list) do list[i] = hex(colour) end
   return #list, table.concat(list, " ")
@@ -126,23 +127,29 @@ end
 
 --- How many labels there are in maps, all of which are looked at.
 -- @tparam {string,...} paths
+-- @tparam ?integer|table ignore the number, or the colour, of pixels that have none
 -- @treturn[1] int
 -- @treturn[1] ?string where the numbers in the files are no labels from 0 on: the colours of the
 -- labels, as in "000000 ff0000"
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.labels(paths)
+function M.labels(paths, ignore)
   local values, top = {}, 0
+  if type(ignore) == "table" then return by_colours(paths, ignore) end
   for _, path in ipairs(paths) do
     local most, colours, message = largest(path)
     if message then return nil, message end
     if colours then return by_colours(paths) end
     for _, v in ipairs(core.vision.values((image.load(path, {raw = true})), 256) or {}) do values[v] = true end
-    top = math.max(top, most)
+    if not ignore then top = math.max(top, most) end
+  end
+  if ignore then
+    values[ignore + 0.0] = nil
+    for v in pairs(values) do top = math.max(top, v // 1 | 0) end
   end
   local count = #sorted(values)
   if count < 2 then return nil, ("the maps hold one value alone: %s"):format(table.concat(sorted(values), ", ")) end
-  if top + 1 > 2 * count then return by_colours(paths) end -- as 0, 127 and 255
+  if top + 1 > 2 * count and not ignore then return by_colours(paths) end -- as 0, 127 and 255
   return top + 1
 end
 

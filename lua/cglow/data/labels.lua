@@ -14,7 +14,7 @@
 -- colours by a table. Never in a JPEG, which keeps none of them.
 -- @module cglow.data.labels
 local core = require "cglow.core"
-local image = require "cglow.image"
+local source = require "cglow.image.source"
 local files = require "cglow.data.files"
 
 local M = {}
@@ -80,7 +80,7 @@ end
 
 -- Floating-point masks hold 0 and 1, with anything between them at smooth edges.
 local function floating_mask(path)
-  local t, message = image.load(path, {channels = 1})
+  local t, message = source.load(path, {channels = 1})
   if not t then return nil, message end
   if t:min() >= 0 and t:max() <= 1 then
     local inside = t:gt(0):mul(t:lt(1)):sum()
@@ -112,9 +112,9 @@ end
 -- Colour 0 is the background, unless the palette is grey and holds a picture.
 local function palette_mask(path)
   local index, shown, message
-  index, message = image.load(path, {raw = true})
+  index, message = source.load(path, {raw = true})
   if not index then return nil, message end
-  shown, message = image.load(path, {channels = 3})
+  shown, message = source.load(path, {channels = 3})
   if not shown then return nil, message end
   local grey = (shown:narrow(1, 1, 1) * 255):round()
   if not is_grey(shown, 0) then return index:gt(0) end
@@ -130,7 +130,7 @@ end
 
 local function hides_in_alpha(path, info)
   if info.palette or info.channels % 2 == 1 then return false end
-  local t = image.load(path, {channels = 4, raw = true})
+  local t = source.load(path, {channels = 4, raw = true})
   if not t or t[4]:min() == t[4]:max() then return false end
   for c = 1, 3 do
     if t[c]:min() ~= t[c]:max() then return false end
@@ -139,18 +139,19 @@ local function hides_in_alpha(path, info)
 end
 
 --- A mask.
--- @string path
+-- @tparam string|table path or a source (`cglow.image.source`)
 -- @treturn[1] Tensor 1×H×W, shares of foreground in [0, 1]; 0 or 1 but at smooth edges
 -- @treturn[2] nil when it cannot be read, or is not clearly a mask
 -- @treturn[2] string message that says what was seen
 function M.mask(path)
-  local info, message = image.info(path)
+  path = source.of(path)
+  local info, message = source.info(path)
   if not info then return nil, message end
   if info.palette then return palette_mask(path) end
   if info.floating then return floating_mask(path) end
   if hides_in_alpha(path, info) then return unclear(path, "its colours are all one and only its alpha differs") end
   local t
-  t, message = image.load(path, {raw = true})
+  t, message = source.load(path, {raw = true})
   if not t then return nil, message end
   local lossy = info.lossy and info.format
   if #t == 1 then return grey_mask(path, t, info.max, lossy) end
@@ -161,8 +162,13 @@ end
 
 -- ---- label maps --------------------------------------------------------------
 
-local function by_table(path, t, colours)
+local function by_table(path, t, colours, ignore)
   local all, labels, known = packed(t), core.zeros(t:size(2), t:size(3)), core.zeros(t:size(2), t:size(3))
+  if ignore then
+    local here = all:eq(ignore[1] * 65536 + ignore[2] * 256 + ignore[3])
+    labels:add(here, M.IGNORED)
+    known:add(here)
+  end
   for i, c in ipairs(colours) do
     local here = all:eq(c[1] * 65536 + c[2] * 256 + c[3])
     labels:add(here, i - 1)
@@ -189,11 +195,12 @@ end
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.open(path, info)
+  path = source.of(path)
   if info.lossy then
     return nil, ("%s: %s does not keep labels; PNG does"):format(path,
       info.format == "JPEG" and "a JPEG" or ("a %s with loss"):format(info.format))
   end
-  local t, message = image.load(path, {raw = not info.floating})
+  local t, message = source.load(path, {raw = not info.floating})
   if not t then return nil, message end
   if info.floating and (t:min() < 0 or t:max() > 65535 or (t - t:round()):abs():max() > 0) then
     return nil, ("%s: labels are whole numbers from 0 on, its floating-point numbers are others"):format(path)
@@ -201,33 +208,43 @@ function M.open(path, info)
   return t
 end
 
+--- What stands in a map for pixels that have no label.
+M.IGNORED = -1
+
 --- A label map.
--- @string path
+-- @tparam string|table path or a source
 -- @tparam integer classes how many labels there are
 -- @tparam ?table colours {{red, green, blue},…} of the labels 0, 1, …, each from 0 to 255
--- @treturn[1] Tensor H×W of 0 … classes − 1
+-- @tparam ?integer|table ignore the number, or with a table the colour, of pixels that have no label
+-- @treturn[1] Tensor H×W of 0 … classes − 1, and `IGNORED`
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.map(path, classes, colours)
-  local info, message = image.info(path)
+function M.map(path, classes, colours, ignore)
+  path = source.of(path)
+  local info, message = source.info(path)
   if not info then return nil, message end
   local t
   t, message = M.open(path, info)
   if not t then return nil, message end
   if colours then
     if info.floating then return nil, path .. ": floating-point numbers are no colours of a table" end
-    t, message = image.load(path, {channels = 3})
+    t, message = source.load(path, {channels = 3})
     if not t then return nil, message end
-    return by_table(path, (t * 255):round(), colours)
+    return by_table(path, (t * 255):round(), colours, ignore)
   end
   if #t == 3 and not is_grey(t, 0) then
     if info.max ~= 255 then return nil, path .. ": labels in colours of 16 bits" end
     return colours_in(path, t)
   end
-  if t:max() >= classes then
-    return nil, ("%s: label %d where %d classes go from 0 to %d"):format(path, t:max() // 1, classes, classes - 1)
+  local map = t[1]
+  if ignore then
+    local here = map:eq(ignore)
+    map = map * here:eq(0) + here * M.IGNORED
   end
-  return t[1]
+  if map:max() >= classes then
+    return nil, ("%s: label %d where %d classes go from 0 to %d"):format(path, map:max() // 1, classes, classes - 1)
+  end
+  return map
 end
 
 -- ---- two files of one scene ----------------------------------------------------

@@ -15,7 +15,7 @@ local source = require "cglow.data.source"
 local CHANNELS = {type = "integer", one_of = {1, 3}}
 
 local OPTIONS = source.options {
-  split = {type = "string", default = "all", one_of = {"train", "valid", "all"}},
+  split = {type = "string", default = "all", one_of = {"train", "valid", "test", "all"}},
   x = {type = "string", default = "x", path = true},
   y = {type = "string", default = "y", path = true},
   size = {type = "integer|table"},
@@ -27,6 +27,9 @@ local OPTIONS = source.options {
   colours = {type = "table"},
   held_out = {type = "number", default = 0.2, above = 0, below = 1},
   valid = {type = "string", path = true},
+  test = {type = "string", path = true},
+  test_share = {type = "number", min = 0, below = 1},
+  ignore = {type = "integer|table"},
   partial = {type = "boolean", default = false},
   seed = {type = "integer", default = 0},
 }
@@ -152,50 +155,74 @@ local function listed(path, items)
   return ok and found, message
 end
 
--- The held-out share by the order of `files.shuffled`, kept in the order of names.
-local function dealt(items, o)
-  local names, held = {}, {}
-  for i, item in ipairs(items) do names[i] = item.name end
-  local order = files.shuffled(names, o.seed)
-  for i = 1, math.floor(o.held_out * #order + 0.5) do held[order[i]] = true end
-  local part = {}
-  for _, item in ipairs(items) do
-    if (held[item.name] or false) == (o.split == "valid") then part[#part + 1] = item end
+-- Give the pairs that lists name to their parts.
+local function by_lists(items, o, part_of)
+  for _, part in ipairs {"valid", "test"} do
+    local list, message = {}, nil
+    if o[part] then list, message = listed(o[part], items) end
+    if not list then return nil, message end
+    for _, item in ipairs(list) do
+      if part_of[item] == "valid" and part == "test" then
+        return nil, ("%s and %s both name %s"):format(o.valid, o.test, item.name)
+      end
+      part_of[item] = part
+    end
   end
-  return part
+  return true
 end
 
-local function say_dealt(dir, items, o)
-  local valid = math.floor(o.held_out * #items + 0.5)
-  files.notify_once(("%s of the %d pairs %d are taken for train, %d for valid, by their names"):format(
+-- Deal out shares of the others, by the order of `files.shuffled`.
+local function by_shares(items, o, part_of)
+  local names, by_name, dealt = {}, {}, 0
+  for _, item in ipairs(items) do
+    if not part_of[item] then names[#names + 1], by_name[item.name] = item.name, item end
+  end
+  local order, place = files.shuffled(names, o.seed), 0
+  for _, part in ipairs {"valid", "test"} do
+    local share = not o[part] and (part == "valid" and o.held_out or o.test_share) or 0
+    for _ = 1, math.floor(share * #order + 0.5) do
+      place, dealt = place + 1, dealt + 1
+      part_of[by_name[order[place]]] = part
+    end
+  end
+  return dealt
+end
+
+local function say_dealt(dir, items, part_of, o)
+  local counts = {train = 0, valid = 0, test = 0}
+  for _, item in ipairs(items) do counts[part_of[item] or "train"] = counts[part_of[item] or "train"] + 1 end
+  files.notify_once(("%s of the %d pairs %d are taken for train, %d for valid%s, by their names"):format(
     o.partial and "there is no list of those to hold out:" or ("%s has no %s.txt:"):format(dir, o.split),
-    #items, #items - valid, valid))
+    #items, counts.train, counts.valid, counts.test > 0 and (", %d for test"):format(counts.test) or ""))
 end
 
--- The pairs that a list names are held out; all others are to learn from.
-local function by_valid(items, o)
-  local held, message = listed(o.valid, items)
-  if not held then return nil, message end
-  if o.split == "valid" then return held end
-  local is_held, rest = {}, {}
-  for _, item in ipairs(held) do is_held[item] = true end
-  for _, item in ipairs(items) do
-    if not is_held[item] then rest[#rest + 1] = item end
+-- The pairs of a part: those that a list names are held out, or a share; all others are to learn from.
+local function dealt(dir, items, o)
+  local part_of, part = {}, {}
+  if o.split == "test" and not (o.test or (o.test_share or 0) > 0) then
+    return nil, "there is no part 'test': a list of names (test) or a share (test_share) makes one"
   end
-  return #rest > 0 and rest or nil, ("%s names all pairs: none is left to learn from"):format(o.valid)
+  local ok, message = by_lists(items, o, part_of)
+  if not ok then return nil, message end
+  local by_names = by_shares(items, o, part_of)
+  for _, item in ipairs(items) do
+    if (part_of[item] or "train") == o.split then part[#part + 1] = item end
+  end
+  if #part == 0 and o.split == "train" and o.valid then
+    return nil, ("%s names all pairs: none is left to learn from"):format(o.valid)
+  end
+  if #part == 0 then return nil, ("%d pairs are too few for a part '%s'"):format(#items, o.split) end
+  if by_names > 0 then say_dealt(dir, items, part_of, o) end
+  return part
 end
 
 local function find_items(dir, o)
   if not files.is_folder(dir) then return nil, "there is no folder " .. dir end
   local items, message = find_all(dir, o)
   if not items or o.split == "all" then return items, message end
-  if o.valid then return by_valid(items, o) end
   local list = files.join(dir, o.split .. ".txt")
-  if files.is_file(list) and not o.partial then return listed(list, items) end
-  local part = dealt(items, o)
-  if #part == 0 then return nil, ("%d pairs are too few for a part '%s'"):format(#items, o.split) end
-  say_dealt(dir, items, o)
-  return part
+  if not (o.valid or o.test or o.partial) and files.is_file(list) then return listed(list, items) end
+  return dealt(dir, items, o)
 end
 
 -- ---- samples ---------------------------------------------------------------
@@ -220,7 +247,9 @@ local function read(item, o)
     ok, message = labels.same_scene(item.x, x, item.y, y)
     if not ok then return nil, message end
   end
-  return {x = resized(x, o.size), y = kind.make(y, o), name = item.name}
+  local sample = {x = resized(x, o.size), name = item.name}
+  sample.y, sample.valid = kind.make(y, o)
+  return sample
 end
 
 local function sides(name, size)
@@ -238,6 +267,10 @@ local BYTE = {type = "integer", min = 0, max = 255}
 
 -- The number of labels, from the option or from the table of colours.
 local function check_labels(o)
+  if o.ignore and o.kind ~= "labels" then error("data.pairs: option 'ignore' is for kind = \"labels\"", 3) end
+  if type(o.ignore) == "table" then
+    options.arg("data.pairs", 2, "ignore", o.ignore, {type = "table", length = 3, each = BYTE}, 1)
+  end
   if o.kind ~= "labels" and (o.classes or o.colours) or o.kind == "labels" and not (o.classes or o.colours) then
     error("data.pairs: option 'classes' (or 'colours') is required for kind = \"labels\", and only for it", 3)
   end
@@ -255,6 +288,11 @@ local function shown_colours(o)
   local list = {}
   for i, c in ipairs(o.colours) do list[i] = ("%02x%02x%02x"):format(c[1], c[2], c[3]) end
   return table.concat(list, " ")
+end
+
+local function shown_ignore(label)
+  if not label then return "" end
+  return " ignore " .. (type(label) == "table" and table.concat(label, ",") or label)
 end
 
 --- Any folder of image pairs.
@@ -275,10 +313,12 @@ end
 --   table, one-hot; "continuous": not to be dequantised
 -- * `classes`: how many labels there are (for "labels")
 -- * `colours`: {{red, green, blue},…} of the labels 0, 1, …, each from 0 to 255, for labels in colours
+-- * `ignore`: the number, or {red, green, blue}, of pixels that have no label, such as 255 in VOC: samples have
+--   `valid`, H×W, 0 where all of a pixel was such, and 1 elsewhere; y has the label of its surroundings there
 -- * `x_channels`, `y_channels`: 1 or 3; by default as in the files (1 for a mask)
--- * `split` = "all", "train" or "valid": by DIR/train.txt and DIR/valid.txt where there are such lists,
---   else `held_out` = 0.2 of the pairs are "valid", chosen by their names and `seed` = 0; `valid`:
---   path of a list of the names to hold out, in place of these
+-- * `split` = "all", "train", "valid" or "test": by DIR/train.txt and the like where there are such lists,
+--   else `held_out` = 0.2 of the pairs are "valid" and `test_share` = 0 of them "test", chosen by their names and
+--   `seed` = 0; `valid`, `test`: paths of lists of the names to hold out, in place of these
 -- * `cache` = "memory", "disk" or "none"
 -- @treturn[1] Dataset
 -- @treturn[2] nil when something is missing
@@ -294,8 +334,8 @@ return function(dir, opts)
   local function shown(size) return size and table.concat(size, "x") or "own" end
   return source.dataset {
     name = ("pairs %s"):format(o.split), items = items, paths = {"x", "y"}, cache = o.cache,
-    recipe = ("pairs 2 %s x %s %s y %s %s classes %s colours %s"):format(o.kind, shown(o.size), o.x_channels,
-      shown(o.y_size), o.y_channels, o.classes, shown_colours(o)),
+    recipe = ("pairs 2 %s x %s %s y %s %s classes %s colours %s%s"):format(o.kind, shown(o.size), o.x_channels,
+      shown(o.y_size), o.y_channels, o.classes, shown_colours(o), shown_ignore(o.ignore)),
     read = function(item) return read(item, o) end, reader = {"pairs", dir, o},
     seen = o.kind == "mask" and labels.watch(("pairs %s in %s"):format(o.split, dir), #items) or nil,
     info = {cell_width = answers[o.kind].cell_width},

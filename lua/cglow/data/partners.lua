@@ -4,6 +4,7 @@
 -- `horse1-gt.png` or `mask_horse1.png`, and `horse1_img.jpg` and `horse1_label.png`. A name that is
 -- the same comes before one that is alike.
 -- @module cglow.data.partners
+local count_of = require "cglow.util.count"
 local files = require "cglow.data.files"
 
 local M = {}
@@ -114,7 +115,7 @@ end
 -- @tparam {string,...} single_x names without a partner
 -- @tparam {string,...} single_y
 function M.tell(x, y, count, form, single_x, single_y)
-  local text = ("%s and %s: %d pairs%s"):format(x, y, count, forms_in_words(form))
+  local text = ("%s and %s: %s%s"):format(x, y, count_of(count, "pair"), forms_in_words(form))
   for _, of in ipairs {{x, single_x}, {y, single_y}} do
     if #of[2] > 0 then
       text = text .. ("; %d in %s without a partner, passed over: %s"):format(#of[2], of[1], shown(of[2]))

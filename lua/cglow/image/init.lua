@@ -43,8 +43,9 @@ local READ = {
 }
 local WRITE = {
   bits = {type = "integer", one_of = {8, 16}}, quality = {type = "integer", min = 1, max = 100},
-  raw = {type = "boolean"},
+  raw = {type = "boolean"}, palette = {type = "table"},
 }
+local COLOUR <const> = {type = "table", length = 3, each = {type = "integer", min = 0, max = 255}}
 local RESIZE = {method = {type = "string", one_of = {"area", "nearest", "bilinear"}}}
 local BORDER = {type = "integer", min = 0, max = 65535, default = 0}
 local PAD = {
@@ -158,23 +159,40 @@ local function check_writing(name, format, o)
   if o.quality and format ~= "jpeg" then
     error(("%s: option 'quality' is for jpeg, not %s"):format(name, format), 3)
   end
+  if o.palette and (format ~= "png" or not o.raw) then
+    error(("%s: option 'palette' is for raw samples in png"):format(name), 3)
+  end
   if o.bits == 16 and format == "jpeg" then
     error(("%s: option 'bits' must be 8 for jpeg, got 16"):format(name), 3)
   end
+end
+
+-- {{red, green, blue},…} as bytes; nil when there is none.
+local function packed_palette(name, palette)
+  if not palette then return nil end
+  if #palette < 1 or #palette > 256 then
+    error(("%s: option 'palette' must have 1 to 256 colours, got %d"):format(name, #palette), 3)
+  end
+  local bytes = {}
+  for i, colour in ipairs(palette) do
+    options.arg(name, 3, ("palette[%d]"):format(i), colour, COLOUR, 1)
+    bytes[i] = string.char(colour[1], colour[2], colour[3])
+  end
+  return table.concat(bytes)
 end
 
 --- Turns an image into the bytes of a file.
 -- @tparam tensor t C×H×W or H×W, without NaN; numbers outside [0, 1] are clamped
 -- @string format "png" (1 to 4 channels), "jpeg" (1 or 3), "ppm" (3), "pgm" (1), or "pfm"
 -- (1 or 3), which holds the numbers as they are
--- @tparam[opt] table opts `bits` = 8, `quality` = 95 and `raw`, as for `save`
+-- @tparam[opt] table opts `bits` = 8, `quality` = 95, `raw` and `palette`, as for `save`
 -- @treturn string the bytes, or nil, message and error number
 function M.encode(t, format, opts)
   format = FORMATS[options.arg("encode", 2, "format", format, FORMAT)]
   local o = options.check("encode", opts, WRITE)
   check_writing("encode", format, o)
   local bytes, message, code =
-    call("encode", 0, codec.encode, t, format, o.bits, o.quality, o.raw)
+    call("encode", 0, codec.encode, t, format, o.bits, o.quality, o.raw, packed_palette("encode", o.palette))
   return bytes, message, code
 end
 
@@ -184,7 +202,8 @@ end
 --
 -- Options: `bits` = 8 or 16 a sample (default 8; 16 for PNG, PPM and PGM);
 -- `quality` = 1 to 100 for JPEG (default 95); `raw = true` when the numbers are
--- samples already, 0 to 255 or 65535, as `load` with `raw` gives them. Numbers
+-- samples already, 0 to 255 or 65535, as `load` with `raw` gives them; `palette` =
+-- {{red, green, blue},…}, each from 0 to 255, the colours of raw samples 0, 1, … (PNG). Numbers
 -- are clamped to the range and rounded to the nearest sample.
 -- @string path
 -- @tparam tensor t C×H×W or H×W, without NaN
@@ -200,7 +219,7 @@ function M.save(path, t, opts)
   end
   check_writing("save", format, o)
   local bytes, message, code =
-    call("save", 1, codec.encode, t, format, o.bits, o.quality, o.raw)
+    call("save", 1, codec.encode, t, format, o.bits, o.quality, o.raw, packed_palette("save", o.palette))
   if not bytes then return nil, path .. ": " .. message, code end
   return core.file.write(path, bytes, false)
 end

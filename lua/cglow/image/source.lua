@@ -11,6 +11,12 @@ local function is_file(bytes)
   return holds_picture(bytes) and (bytes:sub(1, 1) ~= "P" or bytes:find("\n", 1, true) ~= nil)
 end
 
+-- In messages a source stands for its name.
+local Source = {__tostring = function(source) return source.name end}
+function Source.__concat(a, b) return tostring(a) .. tostring(b) end
+
+local function make(source) return setmetatable(source, Source) end
+
 --- Make a source of what was given.
 -- @tparam string|Tensor|table what a path; the bytes of a file that `cglow.image` reads, which are told
 -- from a path by how they begin; C×H×W or H×W numbers; or a source
@@ -19,12 +25,12 @@ function M.of(what)
   if core.type(what) == "cglow.Tensor" then
     local flat = what:dim() == 2
     return (flat or what:dim() == 3) and
-      {tensor = flat and what:reshape(1, what:size(1), what:size(2)) or what, name = "the picture"} or nil
+      make {tensor = flat and what:reshape(1, what:size(1), what:size(2)) or what, name = "the picture"} or nil
   end
   if type(what) == "table" then return (what.path or what.bytes or what.tensor) and what or nil end
   if type(what) ~= "string" or what == "" then return nil end
-  if is_file(what) then return {bytes = what, name = "the picture"} end
-  return not what:find("\0", 1, true) and {path = what, name = what} or nil
+  if is_file(what) then return make {bytes = what, name = "the picture"} end
+  return not what:find("\0", 1, true) and make {path = what, name = what} or nil
 end
 
 local function named(source, t, message, code)

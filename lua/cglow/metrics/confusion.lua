@@ -1,5 +1,6 @@
 --- Counts of predicted against true labels; `cglow.metrics.confusion` makes them.
 -- @classmod cglow.Confusion
+local bytes = require "cglow.util.bytes"
 local check = require "cglow.util.check"
 local options = require "cglow.util.options"
 local same_shape = require "cglow.metrics.same_shape"
@@ -149,7 +150,8 @@ function Confusion:__tostring()
     for p, n in ipairs(row) do cells[p] = ("%10d"):format(n) end
     lines[#lines + 1] = table.concat(cells)
   end
-  lines[#lines + 1] = ("mean IoU %.4f, pixel accuracy %.4f"):format(self:mean_iou(), self:pixel_accuracy())
+  lines[#lines + 1] = ("mean IoU %s, pixel accuracy %s"):format(bytes.number("%.4f", self:mean_iou()),
+    bytes.number("%.4f", self:pixel_accuracy()))
   return table.concat(lines, "\n")
 end
 

@@ -1,5 +1,6 @@
 --- From a configuration to layers: what `cglow.Model` is made of.
 -- @module cglow.model.build
+local count_of = require "cglow.util.count"
 local check = require "cglow.util.check"
 local core = require "cglow.core"
 local kinds = require "cglow.model.kinds"
@@ -148,10 +149,10 @@ function M.describe(model)
   local function shape(s) return table.concat(s, "×") end
   local lines = {}
   local function line(...) lines[#lines + 1] = string.format(...) end
-  line("%s  %s, %d levels of %d steps, %s parameters%s",
+  line("%s  %s, %s of %s, %s parameters%s",
     config.x and "cglow.Model p(y|x)" or "cglow.Glow p(y)",
     config.x and ("x %s, y %s"):format(shape(config.x), shape(config.y)) or "y " .. shape(config.y),
-    config.levels, config.depth, thousands(model:parameter_count()),
+    count_of(config.levels, "level"), count_of(config.depth, "step"), thousands(model:parameter_count()),
     config.precision == "bf16" and ", products of bfloat16" or "")
   local encoder = model.encoder
   if encoder then

@@ -1,6 +1,6 @@
 --- Durations, sizes and metrics of a run as people read them.
 -- @module cglow.run.format
-local sort_by_bytes = require("cglow.util.bytes").sort
+local bytes = require "cglow.util.bytes"
 
 local M = {}
 
@@ -21,14 +21,9 @@ function M.bytes(n)
   return ("%.0f MB"):format(n / 1e6)
 end
 
---- A number, or – where there is none: C writes NaN as nan, -nan or otherwise.
--- @string pattern of string.format, with at most a width before the precision
--- @number value
--- @treturn string as wide as the pattern says
-function M.number(pattern, value)
-  if value == value then return pattern:format(value) end
-  return (" "):rep((tonumber(pattern:match "%%(%d+)") or 1) - 1) .. "–"
-end
+--- A number, or – where there is none.
+-- @function number
+M.number = bytes.number
 
 --- Names of all metrics in some tables, in one order: the NLL first, then by bytes.
 -- @tparam {table,...} list of name → number
@@ -41,7 +36,7 @@ function M.metric_names(list)
       seen[name] = true
     end
   end
-  sort_by_bytes(names)
+  bytes.sort(names)
   if seen.nll then table.insert(names, 1, "nll") end
   return names
 end

@@ -16,6 +16,7 @@ local DEFINITION = {
   data = {type = "function", required = true},
   kind = {type = "string", default = "image", one_of = {"mask", "labels", "image"}},
   classes = {type = "integer", min = 2, max = 256}, colours = {type = "table"},
+  ignore = {type = "integer|table"},
   title = {type = "string"},
   predicts = {type = "string"},
   samples = {type = "string|boolean"},
@@ -83,6 +84,7 @@ end
 --   and a message; "train" may be random, the others not; y is not dequantised
 -- * `kind` = what y is: "image" (numbers in [0, 1]), "mask" (0 or 1) or "labels" (one-hot; with
 --   `classes`, how many there are, and `colours`, {{red, green, blue},…} from 0 to 255 to show them in)
+-- * `ignore`: the number in label files, or the colour, of pixels that have no label
 -- * `x` = 3, `y` (1 for a mask, `classes` for labels, else 3): channels of the condition and of the
 --   output, or function(size) that gives the shape {C, H, W}
 -- * `title`, and `predicts`, what `predict` does: one line each

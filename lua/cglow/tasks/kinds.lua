@@ -108,10 +108,15 @@ local function one_hot(labels, classes)
   return core.stack(planes)
 end
 
+local IGNORED <const> = 0 -- no label
+
+-- Labels where they count: a sample's `valid`, if it has one, says where.
+local function counted(truth, sample) return sample and sample.valid and truth * sample.valid or truth end
+
 local function label_score(classes)
-  local confusion = metrics.confusion(classes)
+  local confusion = metrics.confusion(classes, {ignore = IGNORED})
   return {
-    add = function(_, answer, truth) confusion:add(answer, truth) end,
+    add = function(_, answer, truth, sample) confusion:add(answer, counted(truth, sample)) end,
     result = function()
       return {pixel_accuracy = confusion:pixel_accuracy(), iou = confusion:mean_iou(), dice = confusion:mean_dice()}
     end,
@@ -122,18 +127,21 @@ end
 -- @tparam table task with `classes` and perhaps `colours`
 -- @treturn table
 function kinds.labels(task)
-  local classes, paint = task.classes, painter(task.colours or default_colours(task.classes))
+  local classes, colours = task.classes, task.colours or default_colours(task.classes)
+  local paint = painter(colours)
   return {
     y = classes, augment_y = "labels", decide = metrics.argmax, values = function(y) return y end, channels = classes,
     values_each = function(y) return one_hot(metrics.argmax(y), classes) end,
     score = function() return label_score(classes) end,
     notes = "iou, dice: the means over the labels, from the counts of all images",
-    rate = function(answer, truth) return metrics.confusion(classes):add(answer, truth):pixel_accuracy() end,
+    rate = function(answer, truth, sample)
+      return metrics.confusion(classes, {ignore = IGNORED}):add(answer, counted(truth, sample)):pixel_accuracy()
+    end,
     show = function(y) return paint(metrics.argmax(y)) end, show_answer = paint,
     finish = function(values)
       local labels = metrics.argmax(values)
       if task.colours then return labels - 1, paint(labels) end
-      return labels - 1, labels - 1, {raw = true}
+      return labels - 1, labels - 1, {raw = true, palette = colours}
     end,
     head = {
       outputs = classes, loss = "cross_entropy", target = function(sample) return metrics.argmax(sample.y) end,

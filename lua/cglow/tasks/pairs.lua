@@ -28,6 +28,10 @@ local OPTIONS <const> = {
   {name = "classes", argname = "N", kind = "integer", of = "train", description = "Number of labels (counted)."},
   {name = "valid", argname = "FILE", kind = "file", of = "data",
     description = "List of names to hold out (a fifth, by their names)."},
+  {name = "test", argname = "FILE", kind = "word", of = "train",
+    description = "List of names, or a share as in 0.1, for --split test (none)."},
+  {name = "ignore", argname = "N", kind = "word", of = "train",
+    description = "Number, or rrggbb, of pixels without label, as VOC's 255."},
   {name = "colours", kind = "string"}, {name = "grey", kind = "boolean"}, -- what was seen in the files
 }
 
@@ -48,21 +52,54 @@ local function set_of(options)
   return set, message and message:gsub("^pairs: ", "")
 end
 
+-- A number, or six digits of a colour; nil when it is neither.
+local function ignored(text)
+  if not text then return nil end
+  local r, g, b = text:match "^#?(%x%x)(%x%x)(%x%x)$"
+  if r then return {tonumber(r, 16), tonumber(g, 16), tonumber(b, 16)} end
+  local n = math.tointeger(tonumber(text))
+  return n and n >= 0 and n <= 65535 and n or nil
+end
+
+local function share_of(text)
+  local share = tonumber(text)
+  return share and share > 0 and share < 1 and share or nil
+end
+
+local function check_words(values)
+  if values.ignore and not ignored(values.ignore) then
+    return nil, ("--ignore: a number from 0 to 65535, or a colour as six hexadecimal digits, expected, got '%s'")
+      :format(values.ignore)
+  end
+  if values.ignore and values.kind and values.kind ~= "labels" then
+    return nil, ("--ignore is for maps of labels, not for %s"):format(WORDS[values.kind])
+  end
+  if values.test and not share_of(values.test) and not files.is_file(values.test) then
+    return nil, ("--test: a share between 0 and 1 or a list of names expected, and there is no file %s"):format(
+      values.test)
+  end
+  return true
+end
+
 local function options_of(values, split, size)
   return {
     x = values.x, y = values.y, split = split, size = size, kind = values.kind, partial = true, valid = values.valid,
     x_channels = 3, y_channels = values.kind == "image" and (values.grey and 1 or 3) or nil,
     classes = values.kind == "labels" and values.classes or nil,
     colours = values.kind == "labels" and values.colours and kind_of.colours(values.colours) or nil,
+    ignore = values.kind == "labels" and ignored(values.ignore) or nil,
+    test_share = share_of(values.test), test = not share_of(values.test) and values.test or nil,
   }
 end
 
 local function load_data(values, o)
   local ok, message = must_have(o)
   if not ok then return nil, message end
-  if o.split == "test" then return nil, "there are two parts, train and valid (and all, for both together)" end
-  local merged = {x = o.x, y = o.y, valid = o.valid}
-  for _, name in ipairs {"kind", "classes", "colours", "grey"} do merged[name] = values[name] end
+  if o.split == "test" and not o.test then
+    return nil, "there is no part for tests: train with --test, or name folders of their own with --x and --y"
+  end
+  local merged = {x = o.x, y = o.y, valid = o.valid, test = o.test}
+  for _, name in ipairs {"kind", "classes", "colours", "grey", "ignore"} do merged[name] = values[name] end
   return set_of(options_of(merged, o.split, o.size))
 end
 
@@ -78,7 +115,7 @@ end
 local function count_labels(values, paths)
   if values.classes then return true end
   if #paths > 500 then files.notify_once(("looking for the labels of %d files"):format(#paths)) end
-  local count, colours = kind_of.labels(paths)
+  local count, colours = kind_of.labels(paths, ignored(values.ignore))
   if not count then return nil, colours end
   values.classes, values.colours = count, colours
   files.notify_once(("%s: %d labels, %s"):format(values.y, count,
@@ -91,7 +128,9 @@ local function settle(values)
   local settled = {}
   for name, value in pairs(values) do settled[name] = value end
   local ok, message = must_have(settled)
+  if ok then ok, message = check_words(settled) end
   if not ok then return nil, message end
+  if settled.ignore then settled.kind = settled.kind or "labels" end
   if settled.kind and (settled.kind ~= "labels" or settled.classes) then return settled end
   local paths
   paths, message = partners_of(settled)
@@ -123,7 +162,8 @@ function task_with(values)
     title = "Pairs: c-Glow learns what belongs to a picture, from two folders.",
     predicts = values.kind and PREDICTS[kind] or "Write what belongs to each picture, in its own size.",
     kind = kind, classes = kind == "labels" and (values.classes or 2) or nil,
-    colours = kind == "labels" and colours or nil, y = kind == "image" and (values.grey and 1 or 3) or nil,
+    colours = kind == "labels" and colours or nil, ignore = ignored(values.ignore),
+    y = kind == "image" and (values.grey and 1 or 3) or nil,
     size = 64, samples = false, recipe = AUGMENT[kind],
     data = function(_, o) return load_data(values, o) end,
     options = OPTIONS, settle = settle, configure = task_with,

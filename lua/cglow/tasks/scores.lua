@@ -32,9 +32,9 @@ local TENSORS <const> = {
 
 local function load_answer(task, what, o)
   local source = source_of.of(what)
-  if not source then return nil, "the answer must be a path or a tensor" end
-  if source.bytes then return nil, "the answer must be a path or a tensor, not the bytes of a file" end
-  if source.path then return answers[task.kind].load(source.path, o) end
+  if not source then return nil, "the answer must be a path, the bytes of a file or a tensor" end
+  if not source.path then source.name = "the answer" end
+  if not source.tensor then return answers[task.kind].load(source, o) end
   local t = source.tensor
   if not t:isfinite() then return nil, "the answer: a number of it is not finite" end
   if task.kind == "labels" and #t ~= 1 or task.kind == "image" and #t ~= 1 and #t ~= 3 then
@@ -50,7 +50,7 @@ end
 --- A picture and its answer as one sample of the model's size; what a task does that sees pictures whole.
 -- @tparam table task
 -- @tparam string|Tensor|table what the picture: a path, the bytes of a file, a tensor, or a source
--- @tparam string|Tensor answer a path or a tensor: H×W of 0 and 1, of labels from 0 on, or C×H×W
+-- @tparam string|Tensor answer a path, the bytes of a file, or a tensor: H×W of 0 and 1, of labels from 0 on, or C×H×W
 -- @int size
 -- @treturn[1] table `x`, `y`, `name`
 -- @treturn[2] nil
@@ -59,11 +59,12 @@ function M.pair(task, what, answer, size)
   local source = source_of.of(what)
   local picture, message = task.read(source, {})
   if not picture then return nil, message end
-  local o = {y_size = {size, size}, y_channels = task.y(size)[1], classes = task.classes, colours = task.colours}
+  local o = {y_size = {size, size}, y_channels = task.y(size)[1], classes = task.classes, colours = task.colours,
+    ignore = task.ignore}
   local y, ok
   y, message = load_answer(task, answer, o)
   if not y then return nil, message end
-  ok, message = labels.same_scene(source.name, picture.x, type(answer) == "string" and answer or "the answer", y)
+  ok, message = labels.same_scene(source.name, picture.x, source_of.of(answer).path or "the answer", y)
   if not ok then return nil, message end
   return {x = image.resize(picture.x, size, size), y = answers[task.kind].make(y, o), name = source.name}
 end

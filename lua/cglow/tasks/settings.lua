@@ -122,7 +122,7 @@ local OTHERS = {
   steps = "integer", seed = "integer", size = "integer", init = "string", data = "string", recipe = "string",
   channels = "integer", lr = "number", net = "word",
   x = "string", y = "string", kind = "string", valid = "string", colours = "string", classes = "integer",
-  grey = "boolean",
+  grey = "boolean", test = "string", ignore = "string",
 }
 
 --- Is there a setting of this name?

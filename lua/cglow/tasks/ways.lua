@@ -6,6 +6,7 @@
 -- back, besides; `consensus` = true: the answer by the task's `decide_all` from all samples, not
 -- from their mean. With it go `rng` and `cell_width`, with which the model's y was dequantised.
 -- @module cglow.tasks.ways
+local count_of = require "cglow.util.count"
 local core = require "cglow.core"
 local transform = require "cglow.data.transform"
 
@@ -85,7 +86,7 @@ function M.describe(task, way)
   local text = "one pass at the centre of the latents"
   if not way.centre then
     local paired = way.pairs ~= false and way.samples % 2 == 0
-    text = ("%d samples%s"):format(way.samples, paired and " in pairs" or "")
+    text = ("%s%s"):format(count_of(way.samples, "sample"), paired and " in pairs" or "")
     if way.temperature and way.temperature ~= 1 then text = ("%s at temperature %g"):format(text, way.temperature) end
   end
   if way.mirror then text = text .. ", and of the mirror image" end

@@ -40,10 +40,14 @@ end
 --- A byte as a person can read it: \xe9.
 function M.show(byte) return ("\\x%02x"):format(byte:byte()) end
 
---- A number under a format of string.format, with a point.
--- @tparam string format for one number
+--- A number under a format of string.format, with a point; – where it is none: C writes NaN as nan,
+-- -nan or otherwise.
+-- @tparam string format for one number, with at most a width before the precision
 -- @tparam number value
--- @treturn string
-function M.number(format, value) return (format:format(value):gsub(",", ".")) end
+-- @treturn string as wide as the format says
+function M.number(format, value)
+  if value == value then return (format:format(value):gsub(",", ".")) end
+  return (" "):rep((tonumber(format:match "%%(%d+)") or 1) - 1) .. "–"
+end
 
 return M
