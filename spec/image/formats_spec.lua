@@ -163,6 +163,27 @@ describe("TIFF", function()
     end
   end)
 
+  -- Codes of 9 bits, the lowest bit first, as the first versions of libtiff wrote them: of which
+  -- libtiff warns. Clear, each pixel by itself, end.
+  tiff_reads("is read with the LZW of long ago", function()
+    local codes, pixels, bits, filled, bytes = {256}, {}, 0, 0, {}
+    for i = 1, 60 do
+      pixels[i] = i * 37 % 256
+      codes[i + 1] = pixels[i]
+    end
+    codes[#codes + 1] = 257
+    for _, code in ipairs(codes) do
+      bits, filled = bits | code << filled, filled + 9
+      while filled >= 8 do
+        bytes[#bytes + 1] = string.char(bits & 255)
+        bits, filled = bits >> 8, filled - 8
+      end
+    end
+    bytes[#bytes + 1] = string.char(bits)
+    local page = tiff.page(10, 6, 8, 1, BLACK_IS_0, table.concat(bytes), {compression = 5})
+    assert.same(pixels, raw(tiff.file {page}))
+  end)
+
   tiff_reads("is read in strips, tiles and planes", function()
     local strips = tiff.page(2, 3, 8, 1, BLACK_IS_0, {"\1\2\3\4", "\5\6"}, {rows = 2})
     assert.same({1, 2, 3, 4, 5, 6}, raw(tiff.file {strips}))
