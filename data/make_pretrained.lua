@@ -5,7 +5,7 @@
 --     make && lua5.4 data/make_pretrained.lua [RUN [OUT]]
 --
 -- It trains into the folder RUN (build/pretrained), or goes on with the run that is there, and writes to OUT
--- (data/pretrained). Half an hour of a core. It depends on nothing but the pictures in data/,
+-- (data/pretrained). Ten minutes of an idle core. It depends on nothing but the pictures in data/,
 -- so their licences are all that there is.
 package.path = "./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./lua/?.so;" .. package.cpath

@@ -164,6 +164,15 @@ describe("report", function()
     assert(xml.check(page_of({config = {}, log = {null}, torn = '{"step":3,"nl'}, "null")))
   end)
 
+  it("draws a point where a curve has one value alone", function()
+    local function circles(points)
+      local series = {{name = "training", points = points, colour = 1, dots = false}}
+      return select(2, require("cglow.report.chart").chart("c", "NLL", series, "wide").text:gsub("<circle", ""))
+    end
+    assert.equal(1, circles {{6, 0.7}})
+    assert.equal(0, circles {{3, 0.7}, {6, 0.6}})
+  end)
+
   it("of a run folder that is not as we write it is well formed all the same, or says what is wrong", function()
     local strange = {0, 1e300, math.mininteger, "x", "", true, {}, {1}, {{}}, {a = {{1}, {{}}}}}
     local function try(o, label)

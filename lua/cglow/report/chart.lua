@@ -122,7 +122,7 @@ local function curve(s, at)
   for i, p in ipairs(s.points) do
     local x, y = number("%.1f", at.x(p[1])), number("%.1f", at.y(p[2]))
     path[i] = (i == 1 and "M" or "L") .. x .. " " .. y
-    if s.dots then dots[i] = h("circle", {cx = x, cy = y, r = DOT}) end
+    if s.dots or #s.points == 1 then dots[i] = h("circle", {cx = x, cy = y, r = DOT}) end
   end
   return h("g", {class = ("curve c%d%s"):format(s.colour, s.dots and "" or " faint")},
     h("path", {d = table.concat(path)}), dots)
