@@ -109,12 +109,12 @@ void features_backward(const Features *f, const Act *u, const Act *dout, const A
   for (size_t p = 0; p < f->parts; p++) dw[p] = param_accumulate(f->weight[p], &beta[p]);
 #pragma omp parallel num_threads(threads)
   {
-#pragma omp for schedule(static) nowait
+#pragma omp for schedule(dynamic) nowait
     for (size_t i = 0; i < pieces * columns; i++) {
       Piece p = find_piece(f, GRADIENT_ROWS, i / columns);
       weight_gradient(f->precision, &p, dw[p.part], beta[p.part], u, i % columns, dout);
     }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic) nowait
     for (size_t i = 0; i < some * panels; i++)
       input_gradient(f, dout, du, i % some, i / some);
   }

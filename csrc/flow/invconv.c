@@ -39,44 +39,86 @@ static void factor_one(const real *w, size_t c, double *logabsdet, real *inverse
     for (size_t i = 0; i < c * c; i++) inverse[i] = (real)inv[i];
 }
 
-/* For every matrix: log|det W| (−inf when singular), unless NULL its inverse, and unless
- * NULL its reciprocal condition number in the 1-norm. */
-static void factor(const Matrices *m, size_t c, double *logabsdet, real *inverse,
-                   double *rcond, double *scratch, int threads) {
-  size_t stride = factor_scratch(c);
+/* What is to be found of every matrix: log|det W| (−inf when singular), unless NULL its
+ * inverse, and unless NULL its reciprocal condition number in the 1-norm. */
+typedef struct Factors {
+  double *logabsdet, *rcond;
+  real *inverse;
+  double *scratch;
+} Factors;
+
+static void factor_at(const Matrices *m, size_t c, const Factors *f, size_t i) {
+  factor_one(m->w + i * m->step, c, f->logabsdet + i,
+             f->inverse ? f->inverse + i * c * c : NULL, f->rcond ? f->rcond + i : NULL,
+             f->scratch + (size_t)omp_get_thread_num() * factor_scratch(c));
+}
+
+static void factor(const Matrices *m, size_t c, const Factors *f, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (m->count > 1)
-  for (size_t i = 0; i < m->count; i++)
-    factor_one(m->w + i * m->step, c, logabsdet + i, inverse ? inverse + i * c * c : NULL,
-               rcond ? rcond + i : NULL, scratch + (size_t)omp_get_thread_num() * stride);
+  for (size_t i = 0; i < m->count; i++) factor_at(m, c, f, i);
 }
 
-/* out = W in, or out = Wᵀ in. */
-static void apply(const Act *in, const Matrices *m, bool transposed, const Act *out,
-                  int threads) {
-  size_t c = in->c, hw = in->h * in->w, blocks = (hw + PIXEL_BLOCK - 1) / PIXEL_BLOCK;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-  for (size_t n = 0; n < in->n; n++)
-    for (size_t b = 0; b < blocks; b++) {
-      size_t at = b * PIXEL_BLOCK, count = hw - at < PIXEL_BLOCK ? hw - at : PIXEL_BLOCK;
-      gemm(PRECISION_FP32, transposed ? TRANS : NO_TRANS, NO_TRANS, c, count, c,
-           m->w + n / m->repeat * m->step, c, act_plane(in, n, 0) + at, in->cs, NULL,
-           act_plane(out, n, 0) + at, out->cs);
-    }
+/* out = W in, or out = Wᵀ in, cut into runs of pixels. */
+typedef struct Apply {
+  const Act *in, *out;
+  const Matrices *m;
+  bool transposed;
+  size_t block, blocks; /* pixels of a run, runs of a sample */
+} Apply;
+
+static Apply apply_of(const Act *in, const Matrices *m, bool transposed, const Act *out,
+                      int threads) {
+  size_t hw = in->h * in->w, block = PIXEL_BLOCK;
+  while (block > PANEL && in->n * ((hw + block - 1) / block) < 2 * (size_t)threads)
+    block /= 2;
+  return (Apply){in, out, m, transposed, block, (hw + block - 1) / block};
 }
 
-/* dw[n] = dz[n]·y[n]ᵀ + dlogdet[n]·H·W·W⁻ᵀ for each sample. */
-static void weight_gradient(const Act *y, const Act *dz, const real *dlogdet,
-                            const Matrices *inverse, real *dw, int threads) {
-  size_t c = y->c, hw = y->h * y->w;
-#pragma omp parallel for schedule(static) num_threads(threads) if (y->n > 1)
-  for (size_t n = 0; n < y->n; n++) {
-    const real *inv = inverse->w + n * inverse->step;
-    real *d = dw + n * c * c, g = dlogdet[n] * (real)hw;
-    for (size_t i = 0; i < c; i++)
-      for (size_t j = 0; j < c; j++) d[i * c + j] = g * inv[j * c + i];
-    gemm(PRECISION_FP32, NO_TRANS, TRANS, c, c, hw, act_plane(dz, n, 0), dz->cs,
-         act_plane(y, n, 0), y->cs, d, d, c);
-  }
+static size_t apply_pieces(const Apply *a) { return a->in->n * a->blocks; }
+
+static void apply_piece(const Apply *a, size_t i) {
+  const Act *in = a->in, *out = a->out;
+  size_t c = in->c, n = i / a->blocks, at = i % a->blocks * a->block;
+  size_t left = in->h * in->w - at;
+  gemm(PRECISION_FP32, a->transposed ? TRANS : NO_TRANS, NO_TRANS, c,
+       left < a->block ? left : a->block, c, a->m->w + n / a->m->repeat * a->m->step, c,
+       act_plane(in, n, 0) + at, in->cs, NULL, act_plane(out, n, 0) + at, out->cs);
+}
+
+static void apply(const Apply *a, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (size_t i = 0; i < apply_pieces(a); i++) apply_piece(a, i);
+}
+
+/* dw[n] = dz[n]·y[n]ᵀ + dlogdet[n]·H·W·W⁻ᵀ for each sample, by so many rows and columns.
+ */
+typedef struct WeightGradient {
+  const Act *y, *dz;
+  const real *dlogdet;
+  const Matrices *inverse;
+  real *dw;
+} WeightGradient;
+
+#define GRADIENT_ROWS ((size_t)16)
+
+static size_t row_parts(size_t c) { return (c + GRADIENT_ROWS - 1) / GRADIENT_ROWS; }
+
+static size_t gradient_pieces(const WeightGradient *g) {
+  size_t c = g->y->c;
+  return g->y->n * row_parts(c) * ((c + PANEL - 1) / PANEL);
+}
+
+static void gradient_piece(const WeightGradient *g, size_t at) {
+  const Act *y = g->y, *dz = g->dz;
+  size_t c = y->c, n = at % y->n, row = at / y->n % row_parts(c) * GRADIENT_ROWS;
+  size_t col = at / y->n / row_parts(c) * PANEL, cols = panel_columns(c - col, 0);
+  size_t rows = c - row < GRADIENT_ROWS ? c - row : GRADIENT_ROWS;
+  const real *inv = g->inverse->w + n * g->inverse->step;
+  real *d = g->dw + n * c * c + row * c + col, f = g->dlogdet[n] * (real)(y->h * y->w);
+  for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < cols; j++) d[i * c + j] = f * inv[(col + j) * c + row + i];
+  gemm(PRECISION_FP32, NO_TRANS, TRANS, rows, cols, y->h * y->w, act_plane(dz, n, row),
+       dz->cs, act_plane(y, n, col), y->cs, d, d, c);
 }
 
 static const InvConv *self(const Flow *f) { return (const InvConv *)f; }
@@ -122,22 +164,37 @@ static Matrices w_of(const Flow *f, const FlowRun *r) {
   return matrices(f, r, self(f)->conditional ? r->saved : self(f)->weight->value);
 }
 
+/* What is to be found of every W, which is made of its condition first. */
+static Factors begin_factors(const Flow *f, const FlowRun *r, real *inverse,
+                             double *rcond) {
+  if (r->cond != NULL) unary_tanh(r->saved, r->cond, saved(f, r));
+  double *logabsdet = (double *)(void *)r->scratch;
+  return (Factors){logabsdet, rcond, inverse, logabsdet + 2 * r->rows};
+}
+
 /* W of a condition, factorised; returns log|det W| of each. */
 static const double *factorise(const Flow *f, const FlowRun *r, real *inverse,
                                double *rcond) {
-  if (r->cond != NULL) unary_tanh(r->saved, r->cond, saved(f, r));
+  Factors found = begin_factors(f, r, inverse, rcond);
   Matrices m = w_of(f, r);
-  double *logabsdet = (double *)(void *)r->scratch;
-  factor(&m, f->channels, logabsdet, inverse, rcond, logabsdet + 2 * r->rows, r->threads);
-  return logabsdet;
+  factor(&m, f->channels, &found, r->threads);
+  return found.logabsdet;
 }
 
+/* Factors, which take longest and which nobody waits for, come first. */
 static void forward(Flow *f, const FlowRun *r) {
-  const double *logabsdet = factorise(f, r, r->hidden, NULL);
+  Factors found = begin_factors(f, r, r->hidden, NULL);
   Matrices m = w_of(f, r);
-  apply(&r->y, &m, false, &r->z, r->threads);
+  Apply a = apply_of(&r->y, &m, false, &r->z, r->threads);
+#pragma omp parallel for schedule(dynamic) num_threads(r->threads)
+  for (size_t i = 0; i < m.count + apply_pieces(&a); i++)
+    if (i < m.count)
+      factor_at(&m, f->channels, &found, i);
+    else
+      apply_piece(&a, i - m.count);
   double pixels = (double)(r->y.h * r->y.w);
-  for (size_t n = 0; n < r->y.n; n++) r->logdet[n] = logabsdet[n / r->repeat] * pixels;
+  for (size_t n = 0; n < r->y.n; n++)
+    r->logdet[n] = found.logabsdet[n / r->repeat] * pixels;
 }
 
 /* The inverse of every W, or the number of the first that has none. */
@@ -158,7 +215,8 @@ static size_t inverse(Flow *f, const FlowRun *r) {
     if (bad > 0) return bad;
   }
   Matrices m = matrices(f, r, inverses);
-  apply(&r->z, &m, false, &r->y, r->threads);
+  Apply a = apply_of(&r->z, &m, false, &r->y, r->threads);
+  apply(&a, r->threads);
   return 0;
 }
 
@@ -166,8 +224,14 @@ static void backward(Flow *f, const FlowRun *r) {
   Matrices m = w_of(f, r), inverses = matrices(f, r, r->hidden);
   size_t n = r->y.n;
   real *dw = r->scratch;
-  apply(&r->dz, &m, true, &r->dy, r->threads);
-  weight_gradient(&r->y, &r->dz, r->dlogdet, &inverses, dw, r->threads);
+  Apply a = apply_of(&r->dz, &m, true, &r->dy, r->threads);
+  WeightGradient g = {&r->y, &r->dz, r->dlogdet, &inverses, dw};
+#pragma omp parallel for schedule(dynamic) num_threads(r->threads)
+  for (size_t i = 0; i < gradient_pieces(&g) + apply_pieces(&a); i++)
+    if (i < gradient_pieces(&g))
+      gradient_piece(&g, i);
+    else
+      apply_piece(&a, i - gradient_pieces(&g));
   if (r->dcond == NULL)
     param_add_rows(self(f)->weight, dw, n);
   else

@@ -27,6 +27,7 @@ typedef struct Entry {
   size_t twin;      /* the first entry whose first convolution sees x the same way */
   const real *cols; /* shared im2col of x, or NULL */
   real *arena, *out, *dout;
+  size_t turn; /* the entry that is run as the i-th: the longest come first */
 } Entry;
 
 typedef struct NetGroup {
@@ -118,6 +119,34 @@ static void fill_cols(const NetGroup *g, const Tensor *x, int threads) {
   }
 }
 
+/* What a number of a weight costs beside its multiplications, in as many of them: it is
+ * fetched from memory, and its step may be due. */
+#define NUMBER_EFFORT ((size_t)32)
+
+/* About how long a network takes, to put networks in order. */
+static size_t effort(const Net *net) {
+  size_t sum = 0;
+  for (size_t k = 0; k < net->count; k++) {
+    const NetNode *node = &net->node[k];
+    if (node->layer->weight != NULL)
+      sum += node->layer->weight->count * (act_pixels(&node->out) + NUMBER_EFFORT);
+  }
+  return sum;
+}
+
+/* The order in which threads take entries first to last − 1: so that the last ones that
+ * are taken are short. */
+static void order_turns(NetGroup *g, size_t first, size_t last) {
+  for (size_t i = first; i < last; i++) {
+    size_t at = i;
+    for (; at > first &&
+           effort(g->entry[g->entry[at - 1].turn].net) < effort(g->entry[i].net);
+         at--)
+      g->entry[at].turn = g->entry[at - 1].turn;
+    g->entry[at].turn = i;
+  }
+}
+
 static void prepare(lua_State *L, NetGroup *g) {
   lua_getiuservalue(L, 1, UV_NETS);
   lua_getiuservalue(L, 1, UV_OUTPUTS);
@@ -135,6 +164,7 @@ static void prepare(lua_State *L, NetGroup *g) {
     size_t s = net_backward_scratch(e->net, 1);
     if (s > scratch) scratch = s;
   }
+  order_turns(g, 0, g->count);
   g->scratch = round_up(scratch);
   size_t count = place_cols(g, NULL);
   if (count > 0) {
@@ -174,7 +204,7 @@ static int forward(lua_State *L) {
   fill_cols(g, x, threads);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (size_t i = 0; i < g->count; i++) {
-    Entry *e = &g->entry[i];
+    Entry *e = &g->entry[g->entry[i].turn];
     net_forward(e->net, x->data, e->out, e->arena, e->cols,
                 scratch + (size_t)omp_get_thread_num() * g->scratch, 1);
   }
@@ -238,10 +268,10 @@ static size_t take(size_t *taken) {
 static void backward_networks(const NetGroup *g, size_t *taken, size_t last,
                               real *scratch) {
   for (size_t i = take(taken), next; i < last; i = next) {
-    const Entry *e = &g->entry[i];
+    const Entry *e = &g->entry[g->entry[i].turn];
     Ranges soon = {0};
     next = take(taken);
-    if (next < g->count) soon = net_backward_reads(g->entry[next].net);
+    if (next < last) soon = net_backward_reads(g->entry[g->entry[next].turn].net);
     net_backward(e->net, e->dout, NULL, e->arena, e->cols, &soon, scratch, 1);
   }
 }
@@ -271,6 +301,7 @@ static int backward(lua_State *L) {
   real *scratch = tensor_workspace(L, g->scratch * (size_t)threads);
   guard_enter(L, runs, "backward");
   read_gradients(L, g, share, nets); /* once more: nothing can change the list any more */
+  order_turns(g, share.first, share.last);
   size_t taken = share.first;
 #pragma omp parallel num_threads(threads)
   backward_networks(g, &taken, share.last,

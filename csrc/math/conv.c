@@ -7,6 +7,7 @@
 #include "base/threads.h"
 #include "math/conv_few.h"
 #include "math/conv_tiles.h"
+#include "math/conv_transpose.h"
 #include "math/conv_winograd.h"
 #include "math/elementwise.h"
 #include "math/gemm.h"
@@ -14,10 +15,6 @@
 /* Weight gradients are summed in this many fixed parts, then joined in order,
  * so that the sum does not depend on the number of threads. */
 #define GRADIENT_PARTS 8
-/* Channels of an input's gradient that are formed and added together, and the fewest
- * where threads would have nothing to do. */
-#define SOME_CHANNELS ((size_t)16)
-#define FEW_CHANNELS ((size_t)4)
 /* Rows of a product that repay making its columns, where tiles are too few. */
 #define LEAST_CHANNELS ((size_t)16)
 
@@ -80,8 +77,7 @@ static size_t plain_scratch(const ConvGeometry *g, const Act *in, const Act *out
   size_t tiles =
       max_size(k, ko) * tile_columns * (size_t)max_size(threads, GRADIENT_PARTS);
   size_t parts = GRADIENT_PARTS * (out->c * k + out->c);
-  size_t whole =
-      (size_t)threads * min_size(in->c, SOME_CHANNELS) * g->kh * g->kw * out->h * out->w;
+  size_t whole = conv_transpose_scratch(g, in, out, threads);
   if (same_stride1(g)) whole = out->c * k;
   return max_size(few, tiles + parts + whole + 64);
 }
@@ -118,31 +114,6 @@ static void turn(const real *weight, const ConvGeometry *g, size_t out, size_t i
         turned[c * k + o * kk + (kk - 1 - i)] = weight[(o * in + c) * kk + i];
 }
 
-static void zero_planes(const Act *a, size_t n) {
-  for (size_t c = 0; c < a->c; c++)
-    memset(act_plane(a, n, c), 0, a->h * a->w * sizeof(real));
-}
-
-/* The gradient of the input of any convolution: columns of some channels of a sample are
- * added where they were read. */
-static void input_gradient_any(const real *weight, const ConvGeometry *g, const Act *dout,
-                               const Act *din, real *scratch, int threads) {
-  size_t pixels = dout->h * dout->w, k = kernel_size(g, din->c), kk = g->kh * g->kw;
-  size_t most = SOME_CHANNELS;
-  while (most > FEW_CHANNELS && din->c * dout->n < most * (size_t)threads) most /= 2;
-  size_t blocks = (din->c + most - 1) / most;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index i = 0; i < (Index)(blocks * dout->n); i++) {
-    size_t n = (size_t)i / blocks, c = (size_t)i % blocks * most;
-    real *cols = scratch + (size_t)omp_get_thread_num() * most * kk * pixels;
-    Act some = act_channels(din, c, min_size(din->c - c, most));
-    gemm(g->precision, TRANS, NO_TRANS, some.c * kk, pixels, dout->c, weight + c * kk, k,
-         act_plane(dout, n, 0), dout->cs, NULL, cols, pixels);
-    zero_planes(&some, n);
-    col2im_add(cols, g, dout->h, dout->w, &some, n);
-  }
-}
-
 CLONES static void add_number(real *p, real v, size_t n) {
   for (size_t i = 0; i < n; i++) p[i] += v;
 }
@@ -152,8 +123,7 @@ static void narrow_forward(const Act *in, const real *weight, const real *bias,
                            const ConvGeometry *g, const Act *out, real *scratch,
                            int threads) {
   turn(weight, g, out->c, in->c, scratch);
-  input_gradient_any(scratch, g, in, out, scratch + out->c * kernel_size(g, in->c),
-                     threads);
+  conv_transpose(scratch, g, in, out, scratch + out->c * kernel_size(g, in->c), threads);
   for (size_t n = 0; bias != NULL && n < out->n; n++)
     for (size_t o = 0; o < out->c; o++)
       add_number(act_plane(out, n, o), bias[o], out->h * out->w);
@@ -243,6 +213,17 @@ static void weight_gradient_part(const Act *in, const ConvGeometry *g, const Act
 #define PIECE_COLUMNS ((size_t)288)
 #define NARROW_COLUMNS ((size_t)64)
 
+static inline size_t pixels_of(const Tiling *t) { return t->rows_per_tile * t->ow; }
+
+/* Input channels of a piece of one of so many parts: all, unless threads would have
+ * nothing to do. */
+static size_t channels_of_part(const Act *in, const ConvGeometry *g, size_t parts,
+                               int threads) {
+  size_t blocks = (4 * (size_t)threads + parts - 1) / parts, kk = g->kh * g->kw;
+  if (threads <= 2) return in->c;
+  return max_size((in->c + blocks - 1) / blocks, max_size(NARROW_COLUMNS / kk, 1));
+}
+
 /* The weight gradient over all tiles, piece by piece of input channels. */
 static void weight_gradient_pieces(const Act *in, const ConvGeometry *g, const Act *dout,
                                    const Tiling *t, GradientTarget to, real *scratch,
@@ -250,7 +231,7 @@ static void weight_gradient_pieces(const Act *in, const ConvGeometry *g, const A
   size_t kk = g->kh * g->kw, k = kernel_size(g, in->c);
   size_t columns = k < PIECE_COLUMNS * (size_t)threads ? NARROW_COLUMNS : PIECE_COLUMNS;
   size_t some = max_size((threads > 1 ? columns : PIECE_COLUMNS) / kk, 1);
-  size_t own = some * kk * t->rows_per_tile * t->ow;
+  size_t own = some * kk * pixels_of(t);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index i = 0; i < (Index)((in->c + some - 1) / some); i++) {
     size_t c = (size_t)i * some;
@@ -273,18 +254,22 @@ static void weight_gradient(const Act *in, const ConvGeometry *g, const Act *dou
     weight_gradient_pieces(in, g, dout, &t, to, scratch, threads);
     return;
   }
-  size_t buf_stride = k * t.rows_per_tile * t.ow;
-  real *parts = scratch + GRADIENT_PARTS * buf_stride;
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index p = 0; p < (Index)nparts; p++) {
-    real *own = parts + (size_t)p * stride;
-    weight_gradient_part(in, g, dout, &t, (size_t)p, nparts,
-                         scratch + (size_t)p * buf_stride,
-                         (GradientTarget){own, k, own + count, 0, 0});
+  size_t some = channels_of_part(in, g, nparts, threads), own = pixels_of(&t) * k;
+  size_t blocks = (in->c + some - 1) / some;
+  real *parts = scratch + own * (size_t)max_size((size_t)threads, GRADIENT_PARTS);
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+  for (Index i = 0; i < (Index)(nparts * blocks); i++) {
+    size_t p = (size_t)i / blocks, c = (size_t)i % blocks * some;
+    real *part = parts + p * stride;
+    Act few = act_channels(in, c, min_size(in->c - c, some));
+    GradientTarget piece = {part + c * g->kh * g->kw, k, c > 0 ? NULL : part + count, 0,
+                            0};
+    weight_gradient_part(&few, g, dout, &t, p, nparts,
+                         scratch + (size_t)omp_get_thread_num() * own, piece);
   }
-  join_parts(parts, stride, count, nparts, to.weight_beta, to.dw);
+  join_parts(parts, stride, count, nparts, to.weight_beta, to.dw, threads);
   if (to.db != NULL)
-    join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db);
+    join_parts(parts + count, stride, dout->c, nparts, to.bias_beta, to.db, threads);
 }
 
 /* The weight gradient of a convolution that narrows: that of the one that widens, turned.
@@ -344,7 +329,7 @@ static void input_gradient(const real *weight, const ConvGeometry *g, const Act 
   } else if (same_stride1(g)) {
     input_gradient_same(weight, g, dout, din, scratch, threads);
   } else {
-    input_gradient_any(weight, g, dout, din, scratch, threads);
+    conv_transpose(weight, g, dout, din, scratch, threads);
   }
 }
 

@@ -25,11 +25,6 @@ void im2col(const Act *in, const ConvGeometry *g, size_t oh, size_t ow, size_t r
 void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0, size_t rows,
                     real *cols, size_t ld);
 
-/* in[n,c,·,·] += the columns' numbers, the transpose of im2col, for one whole
- * sample: cols is [c·kh·kw, oh·ow]. */
-void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
-                const Act *in, size_t n);
-
 /* Scratch, in reals, that the two calls below need; `threads` pieces may run
  * at once. */
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads);

@@ -118,7 +118,7 @@ static void by_blocks(Precision how, const Cut *t, const Act *in, const Filters 
     for (Index b = 0; b < (Index)blocks_of(in->c); b++)
       squares_make(t, &from, (size_t)b, 0, t->all, pixels,
                    (Positions){v.p + (size_t)b * PANEL, v.step}, k, NULL);
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (Index b = 0; b < (Index)blocks_of(out->c); b++) {
       make_filters(f, out->c, (size_t)b, 0, in->c, u);
       BY_PRECISION(how, conv_products)(squares, in->c, v, k, u, m);
@@ -158,7 +158,7 @@ static void by_chunks(Precision how, const Cut *t, const Act *in, const Filters 
     real *rest = pixels + pixel_room(t);
     Positions m = take(&rest, squares * PANEL), v = take(&rest, squares * k);
     make_all_filters(f, in->c, out->c, filters);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
     for (Index i = 0; i < (Index)t->chunks; i++) {
       size_t row = (size_t)i * t->rows, rows = chunk_rows(t, row);
       for (size_t b = 0; b < blocks; b++)
@@ -195,7 +195,7 @@ static void by_pieces(Precision how, const Cut *t, const Act *in, const Filters 
                    (Positions){v.p + row * t->wide * k + b * PANEL, v.step}, k, NULL);
     }
     make_all_filters(f, in->c, out->c, filters);
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic) nowait
     for (Index i = 0; i < (Index)(t->all * outs); i++) {
       size_t row = (size_t)i / outs, b = (size_t)i % outs;
       Positions at = {v.p + row * t->wide * k, v.step};

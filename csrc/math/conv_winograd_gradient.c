@@ -149,6 +149,7 @@ void conv_winograd_gradient(Precision how, const Act *in, const Act *dout, real 
               rest + (size_t)omp_get_thread_num() * own);
   }
   if (s.parts == 1) return;
-  join_parts(parts, stride, count, s.parts, beta, dw);
-  if (db != NULL) join_parts(parts + count, stride, dout->c, s.parts, bias_beta, db);
+  join_parts(parts, stride, count, s.parts, beta, dw, threads);
+  if (db != NULL)
+    join_parts(parts + count, stride, dout->c, s.parts, bias_beta, db, threads);
 }

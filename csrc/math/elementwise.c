@@ -100,11 +100,22 @@ CLONES void axpy_range(real *y, const real *x, real scale, size_t n) {
   for (size_t i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
-CLONES void join_parts(const real *parts, size_t stride, size_t count, size_t nparts,
-                       real beta, real *restrict out) {
+CLONES static void join_some(const real *parts, size_t stride, size_t count,
+                             size_t nparts, real beta, real *restrict out) {
   for (size_t i = 0; i < count; i++) out[i] = (beta == 0 ? 0 : out[i]) + parts[i];
   for (size_t p = 1; p < nparts; p++)
     for (size_t i = 0; i < count; i++) out[i] += parts[p * stride + i];
+}
+
+/* Numbers that a thread joins at a time: they stay in the first-level cache. */
+#define JOIN_BLOCK ((size_t)1024)
+
+void join_parts(const real *parts, size_t stride, size_t count, size_t nparts, real beta,
+                real *out, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads) if (count > JOIN_BLOCK)
+  for (size_t at = 0; at < count; at += JOIN_BLOCK)
+    join_some(parts + at, stride, count - at < JOIN_BLOCK ? count - at : JOIN_BLOCK,
+              nparts, beta, out + at);
 }
 
 /* Sixteen partial sums, so that the loop vectorises without reordering: the

@@ -37,7 +37,7 @@ void axpy_range(real *y, const real *x, real scale, size_t n);
 /* out[count] = beta·out + parts, which lie `stride` apart, in their order; beta is 0
  * or 1. */
 void join_parts(const real *parts, size_t stride, size_t count, size_t nparts, real beta,
-                real *restrict out);
+                real *out, int threads);
 
 double reduce_sum(const real *a, size_t n);
 /* Sum of (a − centre)². */

@@ -80,30 +80,3 @@ void im2col_flipped(const Act *in, const ConvGeometry *g, size_t row0, size_t ro
         im2col_row(in, c, (Index)g->ph - (Index)i, (Index)g->pw - (Index)j, 1, 1, in->h,
                    in->w, row0, rows, cols);
 }
-
-/* dst[x·stride] += src[x] for lo ≤ x < hi. */
-CLONES static void add_row(const real *src, Index lo, Index hi, Index stride, real *dst) {
-  if (stride == 2)
-    for (Index x = lo; x < hi; x++) dst[x * 2] += src[x];
-  else
-    for (Index x = lo; x < hi; x++) dst[x * stride] += src[x];
-}
-
-void col2im_add(const real *cols, const ConvGeometry *g, size_t oh, size_t ow,
-                const Act *in, size_t n) {
-  for (size_t c = 0; c < in->c; c++) {
-    real *plane = act_plane(in, n, c);
-    for (size_t i = 0; i < g->kh; i++)
-      for (size_t j = 0; j < g->kw; j++, cols += oh * ow) {
-        Index dj = (Index)j - (Index)g->pw;
-        Index sw = (Index)g->sw, lo = dj < 0 ? (-dj + sw - 1) / sw : 0;
-        Index hi = dj < (Index)in->w ? ((Index)in->w - 1 - dj) / sw + 1 : 0;
-        if (hi > (Index)ow) hi = (Index)ow;
-        for (size_t y = 0; y < oh; y++) {
-          Index iy = (Index)(y * g->sh + i) - (Index)g->ph;
-          if (iy < 0 || iy >= (Index)in->h) continue;
-          add_row(cols + y * ow, lo, hi, sw, plane + (size_t)iy * in->w + dj);
-        }
-      }
-  }
-}

@@ -12,7 +12,7 @@ static size_t pivot_row(const double *a, size_t n, size_t k) {
   return best;
 }
 
-CLONES static void subtract_row(double *restrict dst, const double *restrict src,
+ALWAYS_INLINE void subtract_row(double *restrict dst, const double *restrict src,
                                 double factor, size_t n) {
   for (size_t j = 0; j < n; j++) dst[j] -= factor * src[j];
 }
@@ -26,7 +26,7 @@ static void swap_rows(double *a, size_t n, size_t i, size_t k) {
   }
 }
 
-double lu_factor(double *a, size_t *pivot, size_t n) {
+CLONES double lu_factor(double *a, size_t *pivot, size_t n) {
   double logdet = 0;
   for (size_t k = 0; k < n; k++) {
     pivot[k] = pivot_row(a, n, k);
@@ -44,7 +44,7 @@ double lu_factor(double *a, size_t *pivot, size_t n) {
 
 /* Rows of the inverse are solved together, so every inner loop runs along a
  * row: start from the permuted identity, then L, then U. */
-void lu_inverse(const double *lu, const size_t *pivot, size_t n, double *inverse) {
+CLONES void lu_inverse(const double *lu, const size_t *pivot, size_t n, double *inverse) {
   for (size_t i = 0; i < n * n; i++) inverse[i] = i % (n + 1) == 0;
   for (size_t k = 0; k < n; k++) swap_rows(inverse, n, k, pivot[k]);
   for (size_t k = 0; k < n; k++)

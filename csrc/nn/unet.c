@@ -289,7 +289,7 @@ static void back_down(UNet *u, size_t s, const UNetAsked *asked, real *joined[],
   if (s + 1 == u->scales)
     begin_down(u, asked, joined, g);
   else
-    memcpy(g->out.data, kept, act_count(&g->out) * sizeof *kept);
+    take(&(Act){.data = kept, .ns = g->out.ns, .cs = g->out.cs}, &g->out, g->threads);
   if (was_up(u, s)) {
     Act d = joined_gradient(u, joined[s], s, true);
     each_channel(&d, &g->out, add_to, g->threads);

@@ -11,6 +11,7 @@
  * busy together, how long the last one of it, and how many of them had anything to do;
  * and what was done by one thread alone between two teams.  It says nothing of memory
  * that n processors would share. */
+#include <dlfcn.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -43,6 +44,7 @@ typedef struct Note {
   int busy;
   double sum, most;
   int label;
+  size_t where; /* the team's loop: its place in the core's file */
 } Note;
 
 static Fiber fiber[MOST];
@@ -64,6 +66,14 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Where the running team's loop lies in the file that it was loaded from. */
+static size_t where(void) {
+  Dl_info info;
+  void *address;
+  memcpy(&address, &body, sizeof address);
+  return dladdr(address, &info) ? (size_t)((char *)address - (char *)info.dli_fbase) : 0;
+}
+
 static void note(int threads, int busy, double sum, double most) {
   if (!noting) return;
   if (count == room) {
@@ -71,7 +81,7 @@ static void note(int threads, int busy, double sum, double most) {
     notes = realloc(notes, room * sizeof *notes);
     if (notes == NULL) abort();
   }
-  notes[count++] = (Note){threads, busy, sum, most, label};
+  notes[count++] = (Note){threads, busy, sum, most, label, threads > 1 ? where() : 0};
 }
 
 static void note_alone(void) {
@@ -293,17 +303,17 @@ static int begin(lua_State *L) {
   return 0;
 }
 
-/* finish() → for each phase {label, threads, busy, sum, most} in one flat list */
+/* finish() → for each phase {label, threads, busy, sum, most, where} in one flat list */
 static int finish(lua_State *L) {
   note_alone();
   noting = false;
-  lua_createtable(L, (int)(5 * count), 0);
+  lua_createtable(L, (int)(6 * count), 0);
   for (size_t i = 0; i < count; i++) {
     const Note *n = &notes[i];
-    double v[5] = {n->label, n->team, n->busy, n->sum, n->most};
-    for (int k = 0; k < 5; k++) {
+    double v[6] = {n->label, n->team, n->busy, n->sum, n->most, (double)n->where};
+    for (int k = 0; k < 6; k++) {
       lua_pushnumber(L, v[k]);
-      lua_rawseti(L, -2, (lua_Integer)(5 * i) + k + 1);
+      lua_rawseti(L, -2, (lua_Integer)(6 * i) + k + 1);
     }
   }
   return 1;

@@ -33,6 +33,7 @@ parser:option("--size", "image side", "64"):convert(math.tointeger)
 parser:option("--threads", "of the team", "16"):convert(math.tointeger)
 parser:option("--reps", "steps: of each phase the quickest counts", "9"):convert(math.tointeger)
 parser:option("--phases", "also list so many phases in which most time is lost", "0"):convert(math.tointeger)
+parser:option("--losses", "also list so many functions in which most time is lost", "0"):convert(math.tointeger)
 parser:option("--list", "also list all phases of this part, in order")
 parser:option("--barrier", "microseconds that a barrier is taken to cost", "3"):convert(tonumber)
 local args = parser:parse()
@@ -130,9 +131,9 @@ local function least_of(step, threads)
     team.begin()
     step()
     local notes, list = team.finish(), {}
-    for i = 1, #notes, 5 do
+    for i = 1, #notes, 6 do
       list[#list + 1] = {label = notes[i] // 1 | 0, threads = notes[i + 1] // 1 | 0, busy = notes[i + 2] // 1 | 0,
-        sum = notes[i + 3], most = notes[i + 4]}
+        sum = notes[i + 3], most = notes[i + 4], where = notes[i + 5] // 1 | 0}
     end
     best = best or list
     assert(#list == #best, "the phases of a step change")
@@ -142,6 +143,17 @@ local function least_of(step, threads)
     end
   end
   return best
+end
+
+-- The function that a team's loop stands in.
+local names = {}
+local function function_of(where)
+  if not names[where] then
+    local pipe <close> = assert(io.popen(("addr2line -f -e %s %#x"):format(quote(package.searchpath("cglow.core",
+      package.cpath)), where)))
+    names[where] = pipe:read "l":gsub("%._omp_fn%.%d+$", "")
+  end
+  return names[where]
 end
 
 -- Sums of each part.
@@ -200,12 +212,13 @@ if args.list then
   print "busy threads, work and the last one's, microseconds"
   for _, phase in ipairs(many_steps) do
     if labels[phase.label] == args.list then
-      print(("  %3d %3d %8.1f %8.1f"):format(phase.threads, phase.busy, phase.sum * 1e6, phase.most * 1e6))
+      print(("  %3d %3d %8.1f %8.1f  %s"):format(phase.threads, phase.busy, phase.sum * 1e6, phase.most * 1e6,
+        phase.threads > 1 and function_of(phase.where) or ""))
     end
   end
 end
 if args.phases > 0 then
-  print "phases in which most is lost: part, its phase, busy threads, work, the last one's"
+  print "phases in which most is lost: part, its phase, busy threads, work, the last one's, in which function"
   local list = {}
   for id, s in pairs(parts_of(many_steps)) do
     for i, phase in ipairs(s.losses) do
@@ -215,7 +228,29 @@ if args.phases > 0 then
   table.sort(list, function(a, b) return a.lost > b.lost end)
   for i = 1, math.min(args.phases, #list) do
     local p = list[i]
-    print(("  %-28s %4d %4d %8.3f %8.3f"):format(labels[p.id], p.i, p.phase.busy, p.phase.sum * 1e3,
-      p.phase.most * 1e3))
+    print(("  %-28s %4d %4d %8.3f %8.3f  %s"):format(labels[p.id], p.i, p.phase.busy, p.phase.sum * 1e3,
+      p.phase.most * 1e3, function_of(p.phase.where)))
+  end
+end
+-- What a phase costs beyond its share of the team, or alone.
+local function loss_of(phase)
+  return phase.threads > 1 and phase.most - phase.sum / args.threads + args.barrier * 1e-6 or phase.sum
+end
+
+if args.losses > 0 then
+  print "where most time is lost, with barriers: ms, phases, part and function"
+  local list, at = {}, {}
+  for i, phase in ipairs(many_steps) do
+    local next_one = phase.threads == 1 and many_steps[i + 1]
+    local name = phase.threads > 1 and function_of(phase.where)
+      or "alone before " .. (next_one and next_one.threads > 1 and function_of(next_one.where) or "the end")
+    local key = (labels[phase.label] or "") .. ": " .. name
+    at[key] = at[key] or {name = key, lost = 0, phases = 0}
+    if at[key].phases == 0 then list[#list + 1] = at[key] end
+    at[key].lost, at[key].phases = at[key].lost + loss_of(phase), at[key].phases + 1
+  end
+  table.sort(list, function(a, b) return a.lost > b.lost end)
+  for i = 1, math.min(args.losses, #list) do
+    print(("  %8.2f %5d  %s"):format(list[i].lost * 1e3, list[i].phases, list[i].name))
   end
 end

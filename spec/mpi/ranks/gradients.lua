@@ -1,5 +1,6 @@
 -- Ranks with a batch each make the steps of one process with all of their samples: every
--- parameter's gradient, and after a few clipped steps of Adam every weight.
+-- parameter's gradient, the norm of them all, and after a few clipped steps of Adam every weight
+-- and every average of weights.
 local cglow = require "cglow"
 local core = require "cglow.core"
 local mpi <close> = require "cglow.mpi"
@@ -22,6 +23,7 @@ local x, y = cglow.rand(size * batch, 3, 16, 16), cglow.rand(size * batch, 3, 16
 local own_x, own_y = x:narrow(1, rank * batch + 1, batch), y:narrow(1, rank * batch + 1, batch)
 local shared = exchange.new(mpi, mine, batch)
 local options = {lr = 1e-3, clip_norm = 1}
+local average, average_of_one = core.average(mine:parameters()), core.average(one:parameters())
 local adam, adam_of_one = cglow.optim.Adam(mine:parameters(), options), cglow.optim.Adam(one:parameters(), options)
 
 -- Largest difference of two parameters' numbers, relative to the largest of them.
@@ -49,6 +51,9 @@ local function step(number)
   if number == 1 then compare(number, "grad", 1e-5) end
   local norm, norm_of_one = assert(adam:step()), assert(adam_of_one:step())
   assert(math.abs(norm - norm_of_one) < 1e-5 * norm_of_one)
+  assert(norm > options.clip_norm, "nothing was clipped")
+  average:update(0.5)
+  average_of_one:update(0.5)
 end
 
 -- Actnorms take their start from other samples: from these their biases' gradients would
@@ -62,13 +67,19 @@ if encoder then
 end
 for number = 1, 3 do step(number) end
 -- Adam divides by the gradient's size, so what is near 0 may take a step the other way.
-compare("3", "value", 3 * 2 * options.lr)
+local MOST <const> = 3 * 2 * options.lr
+compare("3", "value", MOST)
+local averages, averages_of_one = average:tensors(), average_of_one:tensors()
+for i, p in ipairs(mine:parameters()) do
+  local d = apart(averages[i], averages_of_one[i])
+  if d > MOST or d ~= d then error(("the average of %s is %g apart"):format(p.name, d), 0) end
+end
 
 -- All ranks have the same bits.
 local numbers = {}
-for i, p in ipairs(mine:parameters()) do
-  numbers[i] = string.pack(("f"):rep(p.value:count()), table.unpack(p.value:totable()))
-end
+local function add(t) numbers[#numbers + 1] = string.pack(("f"):rep(t:count()), table.unpack(t:totable())) end
+for _, p in ipairs(mine:parameters()) do add(p.value) end
+for _, t in ipairs(averages) do add(t) end
 local all = mpi.gather(table.concat(numbers))
 for r = 2, size do assert(all[r] == all[1]) end
 print(("rank %d of %d: equal, %.0f bytes"):format(rank, size, shared:bytes()))

@@ -37,11 +37,11 @@ local HAPPENS = {
   nothing = function() end,
   resume = function() end,
   other_model = function() o.model = toy.model(3 + mpi.rank()) end,
-  -- Four samples in all, without noise; the step itself changes nothing.
+  -- Twelve samples in all, without noise; the step itself changes nothing.
   start = function()
     o.model = require "cglow".Model {x = {3, 8, 8}, y = {3, 8, 8}, levels = 1, depth = 1, coupling = {width = 8},
       encoder = {channels = {4, 8}}, rng = core.Rng(1)}
-    o.batch, o.valid, o.ema, o.optimizer = 4 // mpi.size(), nil, nil, {lr = 0}
+    o.batch, o.valid, o.ema, o.optimizer = 12 // mpi.size(), nil, nil, {lr = 0}
     local batch = data.batch
     local no_noise = {fill_uniform = function(_, t) return t:fill(0) end}
     function data.batch(self, indices, x, y) return batch(self, indices, x, y, no_noise) end
