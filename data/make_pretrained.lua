@@ -42,6 +42,6 @@ local run = RUN .. "/held-out"
 assert(runfolder.make_directory(run))
 assert(core.file.write(run .. "/config.json", json.encode {task = task.name, settings = settings}))
 os.remove(run .. "/best.safetensors")
-assert(lfs.link(lfs.currentdir() .. "/" .. OUT .. "/garments.safetensors", run .. "/best.safetensors"))
+assert(lfs.link(OUT .. "/garments.safetensors", run .. "/best.safetensors"))
 assert(os.execute(program .. ("score --run %s --limit 1 --quiet"):format(run)))
 assert(os.rename(run .. "/scores.json", OUT .. "/scores.json"))
