@@ -186,7 +186,7 @@ function task_with(values)
   task.predicts = "Write a refined depth map (16-bit PNG) for each raw one, in its unit."
   task.sizes, task.size = {32, 96}, 96
   task.defaults = {["cn.channels"] = 8, ["cn.width"] = 32}
-  task.recipe = {["augment.mirror"] = true}
+  task.recipe = {["augment.mirror"] = true, ["head.weight"] = 0.3}
   task.y = 1
   task.notes = ("where there is a reference: psnr: dB for a peak of %g m, averaged over the crops; error_mm: mean "
     .. "distance"):format(scale.range) .. shared.psnr_note
