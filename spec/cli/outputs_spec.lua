@@ -194,7 +194,7 @@ describe("damaged files of a set", function()
     assert.matches("p6.png: damaged", found.left_out[1])
     code, _, err = run(SCRIPT, data "evaluate --quiet --skip-damaged")
     assert.equal(0, code)
-    assert.matches("1 images are left out:\n  [^\n]*p6.png", err)
+    assert.matches("1 image is left out:\n  [^\n]*p6.png", err)
     assert.equal(0, (run(SCRIPT, data "sample --quiet --skip-damaged --count 1")))
     -- what goes on from it still leaves them out
     assert.equal(0, (run(SCRIPT, with_run "train --quiet --resume --steps 12")))

@@ -27,7 +27,7 @@ describe("cglow.image tells of misuse:", function()
     {"save", {"a.png", t, {quality = 5}}, "save: option 'quality' is for jpeg, not png"},
     {"save", {"a.jpg", t, {quality = 0}}, "save: option 'quality' must be an integer >= 1 and <= 100, got 0"},
     {"save", {"a.jpg", t, {bits = 16}}, "save: option 'bits' must be 8 for jpeg, got 16"},
-    {"save", {"a.png", t, {size = 1}}, "save: unknown option 'size' (known: bits, quality, raw)"},
+    {"save", {"a.png", t, {size = 1}}, "save: unknown option 'size' (known: bits, palette, quality, raw)"},
     {"save", {"a.ppm", t}, "a ppm holds 3 channels"},
     {"save", {"a.pgm", three}, "a pgm holds 1 channel"},
     {"encode", {t, "gif"}, "#2 to 'encode': format must be one of 'png', 'jpeg', 'jpg', 'ppm', 'pgm'"},
