@@ -146,6 +146,24 @@ describe("Dataset:read_ahead", function()
     assert.is_nil(assert(data.pairs(dir, {cache = "disk"})):read_ahead(1, 1))
   end)
 
+  it("is told to make no difference in a training where nothing can be read ahead", function()
+    local notice = require "cglow.util.notice"
+    local notify, told = notice.notify, {}
+    finally(function() notice.notify = notify end)
+    function notice.notify(text) told[#told + 1] = text end
+    local rng = core.Rng(1)
+    local set = data.Dataset {size = 2, get = function() return {y = rng:normal(1, 4, 4)} end}
+    local function train(threads)
+      cglow.train.Trainer {model = cglow.Glow {y = {1, 4, 4}, levels = 1, depth = 1, rng = rng}, train = set, steps = 1,
+        read_ahead = threads, progress = "quiet"}:run()
+    end
+    train(0)
+    assert.same({}, told)
+    train(2)
+    assert.equal(1, #told)
+    assert.matches("read_ahead makes no difference", told[1])
+  end)
+
   it("changes no number of a training, and ends with it", function()
     write(7)
     local function train(threads)

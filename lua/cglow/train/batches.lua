@@ -1,6 +1,7 @@
 --- Batches of a data set in buffers that are allocated once.
 -- @module cglow.train.batches
 local core = require "cglow.core"
+local notice = require "cglow.util.notice"
 
 local Batches = {}
 Batches.__index = Batches
@@ -63,13 +64,15 @@ function Batches:load(n, rng)
   return y, self.takes_x and x or nil, target or nil
 end
 
---- Start threads that read ahead, where the data set's samples can be.
+--- Start threads that read ahead, and tell a person where the data set's samples cannot be.
 -- @tparam integer threads 0: none
 -- @treturn ?table to be closed
 function Batches:read_ahead(threads)
   local data = self.data
-  if threads == 0 or not data.read_ahead then return nil end
-  return data:read_ahead(threads, (1 + M.AHEAD) * self.batch + threads)
+  if threads == 0 then return nil end
+  local reading = data.read_ahead and data:read_ahead(threads, (1 + M.AHEAD) * self.batch + threads)
+  if not reading then notice.notify "read_ahead makes no difference: no thread can read this data set beforehand" end
+  return reading
 end
 
 --- Announce the samples of this batch, which `self.indices` names, and those that come after it.
