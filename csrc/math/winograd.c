@@ -102,8 +102,8 @@ ALWAYS_INLINE void unpatch_axis(Vector *n, size_t step) {
   n[2 * step] = b + c - a;
 }
 
-CLONES void winograd_unpatch(size_t few, real *panel) {
-  for (size_t at = 0; at < few * PANEL; at += LANES) {
+CLONES void winograd_unpatch(size_t few, size_t count, real *panel) {
+  for (size_t at = 0; at < count * PANEL; at += LANES) {
     Vector n[16];
     for (size_t p = 0; p < POSITIONS; p++)
       n[p] = CONST_VECTOR_AT(panel + p * few * PANEL + at);
@@ -133,7 +133,7 @@ void winograd_widen(Precision how, WIDEN_ARGS) {
 }
 
 void winograd_narrow(Precision how, NARROW_ARGS) {
-  BY_PRECISION(how, narrow)(u, wide, few, h, n, v);
+  BY_PRECISION(how, narrow)(u, wide, few, count, h, n, v);
 }
 
 void winograd_sum(Precision how, const real *v, size_t few, const real *h, size_t wide,

@@ -34,8 +34,9 @@ void winograd_filter_back(const real *du, bool turned, size_t few, real *rows);
  * ld. */
 void winograd_patches(const Act *in, size_t row0, size_t rows, size_t few, real *cols,
                       size_t ld);
-/* B n B^T of a panel of [16·few] rows, in place: how patches are added. */
-void winograd_unpatch(size_t few, real *panel);
+/* B n B^T of the first `count` of `few` channels of a panel [16][few][PANEL], in place:
+ * how patches are added. */
+void winograd_unpatch(size_t few, size_t count, real *panel);
 /* dst[0 … 2n−1], a row of pixels, grows by a row of n squares' patches; p: the first
  * of four rows, ld apart, their columns. */
 void winograd_overlap(const real *p, size_t ld, size_t n, real *dst);
@@ -48,16 +49,17 @@ void winograd_overlap(const real *p, size_t ld, size_t n, real *dst);
       const real *v, size_t n, bool add, real *out
 void winograd_widen(Precision how, WIDEN_ARGS);
 PRODUCT_KERNEL(void, widen, (WIDEN_ARGS));
-/* v: [16][few][PANEL] from h, four panels of `wide` rows. */
+/* v's first `count` channels, v: [16][few][PANEL], from h, four panels of `wide` rows. */
 #define NARROW_ARGS \
-  const real *u, size_t wide, size_t few, const real *h, size_t n, real *v
+  const real *u, size_t wide, size_t few, size_t count, const real *h, size_t n, real *v
 void winograd_narrow(Precision how, NARROW_ARGS);
 PRODUCT_KERNEL(void, narrow, (NARROW_ARGS));
 /* Block b of the filters' gradient: du[16][few][PANEL] (+)= products of v, as above,
  * with h's channels of the block. */
 void winograd_sum(Precision how, const real *v, size_t few, const real *h, size_t wide,
                   size_t b, size_t n, bool add, real *du);
-/* winograd_sum for a block that lies by itself, squares as rows: four panels [n][PANEL]. */
+/* winograd_sum for a block that lies by itself: four panels [n][PANEL], a row for each
+ * square. */
 #define SUM_ARGS const real *v, size_t few, const real *h, size_t n, bool add, real *du
 PRODUCT_KERNEL(void, sum, (SUM_ARGS));
 

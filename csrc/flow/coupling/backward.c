@@ -4,8 +4,7 @@
  * passes through the hidden layers, panel by panel, and while the wave is in
  * cache its products with the layers' inputs are added to the weight gradients,
  * by panels of their columns.  Last, by rows, the input's gradient.  Sums run in
- * the order of tiles, however many make a wave.  A panel that is all is a wave of its
- * own, whose hidden channels the threads share out. */
+ * the order of tiles, however many make a wave. */
 #include <string.h>
 
 #include "base/threads.h"
@@ -25,7 +24,7 @@
 typedef struct BackwardScratch {
   CouplingConv conv1, conv3;
   real *scale1, *scale2;
-  real *turned2;          /* conv2's weight, its transpose in panels; none if split */
+  real *turned2;          /* conv2's weight, its transpose in panels; not for one tile */
   real *dv;               /* [n, out, h, w] */
   real *planes;           /* dh's planes, tiled */
   real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
@@ -34,7 +33,7 @@ typedef struct BackwardScratch {
   real *largest2;         /* in each piece of conv2's gradient */
   real *threads;
   size_t wave;                 /* tiles */
-  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns or filters */
+  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns */
   size_t total;
 } BackwardScratch;
 
@@ -55,17 +54,14 @@ static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p
   real *filters1, *filters3, *dfilters1, *dfilters3, *largest1, *largest3;
   s.panel = in_rows * PANEL;
   s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
-  if (p->split)
-    s.thread_stride = s.panel + max_size(coupling_part_filters(&s.conv1, p),
-                                         coupling_part_filters(&s.conv3, p));
 #define TAKE(to, count) to = base + at, at += round_up(count)
-  TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, w));
-  TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, w));
+  TAKE(filters1, coupling_filter_count(p, in, w));
+  TAKE(filters3, coupling_filter_count(p, out, w));
   TAKE(dfilters1, coupling_sum_room(&s.conv1, p));
   TAKE(dfilters3, coupling_sum_room(&s.conv3, p));
   TAKE(s.scale1, w);
   TAKE(s.scale2, w);
-  TAKE(s.turned2, p->split ? 0 : panel_offset(coupling_blocks(c), w));
+  TAKE(s.turned2, p->tiles == 1 ? 0 : panel_offset(coupling_blocks(c), w));
   TAKE(s.dv, out * p->pixels);
   TAKE(s.planes, in_rows * all_cells(p));
   TAKE(s.sums, 4 * w * p->tiles);
@@ -103,28 +99,16 @@ static real *own_panel(const BackwardScratch *s) {
   return s->threads + (size_t)omp_get_thread_num() * s->thread_stride;
 }
 
-/* A tile's columns, as panels; `first` is its first panel in the wave. */
-static void keep_columns(const CouplingPlan *p, const real *cols, size_t rows, size_t t,
-                         size_t first, real *kept) {
-  size_t n = tile_cells(p, t);
-  for (size_t q = 0; q < tile_panels(p, t); q++)
-    panel_pack(cols + q * p->width, n, rows, panel_cells(p, n, q),
-               kept + panel_offset(first + q, rows));
-}
-
-static void dv_columns(const CouplingPlan *p, const Act *dv, const BackwardScratch *s,
-                       size_t t, size_t first) {
+/* A tile's columns of dv, or of h; `first` is its first panel in the wave. */
+static void tile_columns(const CouplingPlan *p, const BackwardInput *in,
+                         const BackwardScratch *s, bool of_dv, size_t t, size_t first) {
   real *cols = own_panel(s) + s->panel;
-  coupling_dv_columns(p, dv, t, (Channels){0, dv->c}, cols, tile_cells(p, t));
-  keep_columns(p, cols, column_rows(p, dv->c), t, first, s->dv_cols);
-}
-
-static void input_columns(const CouplingPlan *p, const BackwardInput *in,
-                          const BackwardScratch *s, size_t t, size_t first) {
-  real *cols = own_panel(s) + s->panel;
-  size_t few = s->conv1.few;
-  coupling_columns(p, in->hx, in->y1, t, (Channels){0, few}, cols, tile_cells(p, t));
-  keep_columns(p, cols, column_rows(p, few), t, first, s->h_cols);
+  size_t few = of_dv ? s->conv3.few : s->conv1.few, n = tile_cells(p, t);
+  if (of_dv)
+    coupling_dv_columns(p, in->dv, t, (Channels){0, few}, cols, n);
+  else
+    coupling_columns(p, in->hx, in->y1, t, (Channels){0, few}, cols, n);
+  coupling_pack(p, cols, column_rows(p, few), t, first, of_dv ? s->dv_cols : s->h_cols);
 }
 
 /* One panel of a hidden layer, a pixel of its cells: d2, the gradient of the second,
@@ -140,7 +124,7 @@ static void norm2_backward(const Coupling *c, const CouplingPlan *p,
 /* Channels of the first hidden layer, from `first` on, as rows of conv2's transpose. */
 static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
                        size_t first) {
-  if (p->split) return left_columns(c->conv2->value + first, c->width);
+  if (p->tiles == 1) return left_columns(c->conv2->value + first, c->width);
   return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, c->width)};
 }
 
@@ -175,10 +159,10 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
   real *sums = tile_sums(c, s, t);
   memset(sums, 0, 4 * c->width * sizeof *sums);
-  dv_columns(p, in->dv, s, t, first);
+  tile_columns(p, in, s, true, t, first);
   for (size_t q = 0; q < tile_panels(p, t); q++) {
     size_t at = hidden_offset(c, p, q), kept = hidden_offset(c, p, first + q);
-    coupling_widen(&s->conv3, p, all, s->conv3.filters, 0,
+    coupling_widen(&s->conv3, p, all, 0,
                    s->dv_cols + panel_offset(first + q, column_rows(p, s->conv3.few)),
                    false, s->da2 + kept);
     for (size_t i = 0; i < cell_pixels(p); i++) {
@@ -190,9 +174,10 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
     }
     coupling_pre_backward(c, p, in->dpre, all, t * full_tile(p) + q * p->width,
                           panel_cells(p, tile_cells(p, t), q), s->da1 + kept);
-    coupling_narrow(&s->conv1, p, t, q, s->da1 + kept, own_panel(s), s->planes);
+    coupling_narrow(&s->conv1, p, (Channels){0, s->conv1.few}, t, q, s->da1 + kept,
+                    own_panel(s), s->planes);
   }
-  input_columns(p, in, s, t, first);
+  tile_columns(p, in, s, false, t, first);
 }
 
 /* ---- weight gradients ---- */
@@ -235,28 +220,23 @@ static void wave_gradient(const Coupling *c, const CouplingPlan *p,
 
 /* ---- the gradient of the network's input ---- */
 
-/* Image row r of channels first, first + 1, … from conv's planes: hx's, then y1's. */
+/* Image row r from conv1's planes: hx's channels, then y1's. */
 static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardInput *in,
-                      const CouplingConv *conv, const real *planes, size_t first,
-                      size_t r) {
+                      const BackwardScratch *s, size_t r) {
   size_t n = r / p->h, row = r % p->h * p->w;
-  for (size_t f = 0, ch = first; f < conv->few; f++, ch++) {
+  for (size_t ch = 0; ch < s->conv1.few; ch++) {
     if (ch < c->cond) {
-      coupling_gather(conv, p, planes, f, r, act_plane(in->dhx, n, ch) + row);
+      coupling_gather(&s->conv1, p, s->planes, ch, r, act_plane(in->dhx, n, ch) + row);
       continue;
     }
     real *dst = act_plane(in->dy1, n, ch - c->cond) + row;
     const real *src = act_plane(in->dz1, n, ch - c->cond) + row;
-    coupling_gather(conv, p, planes, f, r, dst);
+    coupling_gather(&s->conv1, p, s->planes, ch, r, dst);
     for (size_t x = 0; x < p->w; x++) dst[x] += src[x];
   }
 }
 
-static real largest_of(const real *blocks, size_t n) {
-  return gradient_largest(blocks, 1, n, 0);
-}
-
-/* ---- by all threads: waves of tiles, or the only panel ---- */
+/* ---- by all threads: waves of tiles, or some channels of them ---- */
 
 static size_t sum_pieces(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s) {
@@ -267,6 +247,7 @@ static size_t sum_pieces(const Coupling *c, const CouplingPlan *p,
 static void make_filters(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s, size_t i) {
   size_t b = i / 3;
+  if (i % 3 == 2 && p->tiles == 1) return;
   if (i % 3 == 2)
     panel_transpose(c->conv2->value + b * PANEL * c->width, c->width, c->width,
                     panel_columns(c->width, b), s->turned2 + panel_offset(b, c->width));
@@ -289,60 +270,82 @@ static void waves_backward(const Coupling *c, const CouplingPlan *p,
     for (size_t i = 0; i < sum_pieces(c, p, s); i++)
       wave_gradient(c, p, in, s, i, (Panels){first, panels});
   }
-#pragma omp for schedule(static) nowait
-  for (size_t r = 0; r < p->n * p->h; r++)
-    input_row(c, p, in, &s->conv1, s->planes, 0, r);
 }
 
-/* Hidden layers go by blocks, planes and the input by a few channels; a thread makes
- * the filters that it reads. */
-static void split_backward(const Coupling *c, const CouplingPlan *p,
-                           const BackwardInput *in, const BackwardScratch *s) {
-  const real *h1 = in->hidden, *h2 = h1 + hidden_offset(c, p, 1);
-  size_t blocks = coupling_blocks(c), some = coupling_narrow_channels(p);
-  real *filters = own_panel(s) + s->panel; /* no tile's columns here */
-#pragma omp for schedule(static) nowait
-  for (size_t ch = 0; ch < s->conv1.few; ch++)
-    coupling_columns(p, in->hx, in->y1, 0, (Channels){ch, 1}, s->h_cols, PANEL);
-#pragma omp for schedule(static)
-  for (size_t ch = 0; ch < s->conv3.few; ch++)
-    coupling_dv_columns(p, in->dv, 0, (Channels){ch, 1}, s->dv_cols, PANEL);
-#pragma omp for schedule(static)
-  for (size_t b = 0; b < blocks; b++) {
-    Channels which = channels_part(c->width, PANEL, b);
-    for (size_t i = 0; i < 4; i++)
-      memset(s->sums + i * c->width + which.first, 0, which.count * sizeof *s->sums);
-    coupling_filters_to(&s->conv3, p, b, filters);
-    coupling_widen(&s->conv3, p, which, filters, 0, s->dv_cols, false, s->da2);
-    for (size_t i = 0; i < cell_pixels(p); i++) {
-      size_t pixel = panel_offset(i, c->width);
-      norm2_backward(c, p, s, which, h2 + pixel, s->da2 + pixel, s->sums);
-    }
+/* Piece i of what all others wait for: the weights, then columns of dv and of h. */
+static void begin_channels(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s, size_t i) {
+  size_t weights = 3 * coupling_blocks(c), of_dv = s->conv3.few, of_h = s->conv1.few;
+  size_t t = (i - weights) % p->tiles, part = (i - weights) / p->tiles;
+  size_t parts = parts_of(of_dv, COLUMN_CHANNELS);
+  if (i < weights)
+    make_filters(c, p, s, i);
+  else if (part < parts)
+    coupling_dv_columns(p, in->dv, t, channels_part(of_dv, COLUMN_CHANNELS, part),
+                        s->dv_cols + panel_offset(t, column_rows(p, of_dv)), PANEL);
+  else
+    coupling_columns(p, in->hx, in->y1, t,
+                     channels_part(of_h, COLUMN_CHANNELS, part - parts),
+                     s->h_cols + panel_offset(t, column_rows(p, of_h)), PANEL);
+}
+
+/* Some channels of tile t's gradient: of conv2's output; then of conv1's. */
+static void second_backward(const Coupling *c, const CouplingPlan *p,
+                            const BackwardInput *in, const BackwardScratch *s,
+                            Channels which, size_t t) {
+  size_t at = hidden_offset(c, p, t);
+  const real *h2 = in->hidden + hidden_offset(c, p, all_panels(p)) + at;
+  real *sums = tile_sums(c, s, t);
+  for (size_t i = 0; i < 4; i++)
+    memset(sums + i * c->width + which.first, 0, which.count * sizeof *sums);
+  coupling_widen(&s->conv3, p, which, 0,
+                 s->dv_cols + panel_offset(t, column_rows(p, s->conv3.few)), false,
+                 s->da2 + at);
+  for (size_t i = 0; i < cell_pixels(p); i++) {
+    size_t pixel = panel_offset(i, c->width);
+    norm2_backward(c, p, s, which, h2 + pixel, s->da2 + at + pixel, sums);
   }
-#pragma omp for schedule(static)
-  for (size_t b = 0; b < blocks; b++) {
-    Channels which = channels_part(c->width, PANEL, b);
-    for (size_t i = 0; i < cell_pixels(p); i++) {
-      size_t pixel = panel_offset(i, c->width);
-      conv2_backward(c, p, s, which, h1 + pixel, s->da2 + pixel, s->da1 + pixel, s->sums,
-                     NULL);
-    }
-    coupling_pre_backward(c, p, in->dpre, which, 0, all_cells(p), s->da1);
+}
+
+static void first_backward(const Coupling *c, const CouplingPlan *p,
+                           const BackwardInput *in, const BackwardScratch *s,
+                           Channels which, size_t t) {
+  size_t at = hidden_offset(c, p, t);
+  for (size_t i = 0; i < cell_pixels(p); i++) {
+    size_t pixel = at + panel_offset(i, c->width);
+    conv2_backward(c, p, s, which, in->hidden + pixel, s->da2 + pixel, s->da1 + pixel,
+                   tile_sums(c, s, t), NULL);
   }
-  size_t parts = parts_of(in_channels(c), some);
+  coupling_pre_backward(c, p, in->dpre, which, t * full_tile(p), tile_cells(p, t),
+                        s->da1 + at);
+}
+
+static void channels_backward(const Coupling *c, const CouplingPlan *p,
+                              const BackwardInput *in, const BackwardScratch *s) {
+  int threads = omp_get_num_threads();
+  size_t tiles = p->tiles, few = s->conv1.few, sums = sum_pieces(c, p, s);
+  size_t columns =
+      parts_of(few, COLUMN_CHANNELS) + parts_of(s->conv3.few, COLUMN_CHANNELS);
 #pragma omp for schedule(dynamic)
-  for (size_t i = 0; i < parts + sum_pieces(c, p, s); i++) {
-    if (i >= parts) {
-      wave_gradient(c, p, in, s, i - parts, (Panels){0, 1});
+  for (size_t i = 0; i < 3 * coupling_blocks(c) + tiles * columns; i++)
+    begin_channels(c, p, in, s, i);
+  size_t some = coupling_piece(c->width, tiles, PANEL, 8, threads);
+#pragma omp for schedule(static)
+  for (size_t i = 0; i < tiles * parts_of(c->width, some); i++)
+    second_backward(c, p, in, s, channels_part(c->width, some, i / tiles), i % tiles);
+#pragma omp for schedule(static)
+  for (size_t i = 0; i < tiles * parts_of(c->width, some); i++)
+    first_backward(c, p, in, s, channels_part(c->width, some, i / tiles), i % tiles);
+  some = coupling_piece(few, tiles, 16, 4, threads);
+#pragma omp for schedule(dynamic)
+  for (size_t i = 0; i < sums + tiles * parts_of(few, some); i++) {
+    if (i < sums) {
+      wave_gradient(c, p, in, s, i, (Panels){0, all_panels(p)});
       continue;
     }
-    Channels which = channels_part(in_channels(c), some, i);
-    CouplingConv part = coupling_conv_part(&s->conv1, which, filters);
-    real *planes = s->planes + which.first * column_rows(p, 1) * all_cells(p);
-    for (size_t b = 0; b < blocks; b++) coupling_filters(&part, p, b);
-    coupling_narrow(&part, p, 0, 0, s->da1, own_panel(s), planes);
-    for (size_t r = 0; r < p->n * p->h; r++)
-      input_row(c, p, in, &part, planes, which.first, r);
+    size_t t = (i - sums) % tiles, part = (i - sums) / tiles;
+    coupling_narrow(&s->conv1, p, channels_part(few, some, part), t, 0,
+                    s->da1 + hidden_offset(c, p, t), own_panel(s), s->planes);
   }
 }
 
@@ -352,7 +355,6 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        const Act *dpre, real *scratch, int threads) {
   BackwardScratch s = backward_scratch(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
-  size_t blocks = coupling_blocks(c);
   Act y2 = act_channels(y, keep, change);
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
   Act dz1 = act_channels(dz, 0, keep), dz2 = act_channels(dz, keep, change);
@@ -372,12 +374,14 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
 #pragma omp for schedule(static)
     for (size_t i = 0; i < p->n * sample_runs(p); i++)
       coupling_run_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, run_at(p, i));
-    if (p->split)
-      split_backward(c, p, &in, &s);
+    if (coupling_by_channels(p, omp_get_num_threads()))
+      channels_backward(c, p, &in, &s);
     else
       waves_backward(c, p, &in, &s);
 #pragma omp for schedule(static) nowait
-    for (size_t i = 0; i < 3 * blocks; i++) {
+    for (size_t r = 0; r < p->n * p->h; r++) input_row(c, p, &in, &s, r);
+#pragma omp for schedule(static) nowait
+    for (size_t i = 0; i < 3 * coupling_blocks(c); i++) {
       if (i % 3 == 2)
         coupling_norm_gradients(c, p, s.sums, i / 3, norms);
       else
@@ -387,7 +391,9 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
     for (size_t o = 0; o < out_channels(c); o++)
       coupling_conv3_gradients(c, p, v, s.dv, o, dbias3, dlogs3);
   }
-  c->conv1->largest = largest_of(s.conv1.largest, coupling_sum_blocks(&s.conv1, p));
-  c->conv2->largest = largest_of(s.largest2, conv2_pieces(c));
-  c->conv3->largest = largest_of(s.conv3.largest, coupling_sum_blocks(&s.conv3, p));
+  c->conv1->largest =
+      gradient_largest(s.conv1.largest, 1, coupling_sum_blocks(&s.conv1, p), 0);
+  c->conv2->largest = gradient_largest(s.largest2, 1, conv2_pieces(c), 0);
+  c->conv3->largest =
+      gradient_largest(s.conv3.largest, 1, coupling_sum_blocks(&s.conv3, p), 0);
 }

@@ -37,22 +37,8 @@ CouplingConv coupling_conv3(const Coupling *c, real *filters, real *dfilters) {
                         .dfilters = dfilters};
 }
 
-CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *filters) {
-  CouplingConv part = *c;
-  part.few = which.count;
-  part.weight += which.first * c->few_step;
-  part.filters = filters;
-  return part;
-}
-
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide) {
   return (wide + PANEL - 1) / PANEL * PANEL * column_rows(p, few);
-}
-
-size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p) {
-  size_t some = coupling_filter_count(p, coupling_narrow_channels(p), c->wide);
-  size_t block = panel_offset(1, column_rows(p, c->few));
-  return some > block ? some : block;
 }
 
 /* With pixels for cells conv1's weight will do as it is; all other filters are kept
@@ -61,9 +47,8 @@ static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
   return !in_squares(p) && !c->last;
 }
 
-void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
-                         real *to) {
-  real rows[FILTERS_ROOM];
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+  real rows[FILTERS_ROOM], *to = c->filters + panel_offset(b, column_rows(p, c->few));
   const real *g = c->weight + b * PANEL * c->wide_step;
   size_t count = panel_columns(c->wide, b);
   if (as_it_is(c, p)) return;
@@ -75,10 +60,6 @@ void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
     else
       memcpy(to + f * FILTER_SIZE * PANEL, rows, FILTER_SIZE * PANEL * sizeof *to);
   }
-}
-
-void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
-  coupling_filters_to(c, p, b, c->filters + panel_offset(b, column_rows(p, c->few)));
 }
 
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
@@ -153,6 +134,14 @@ void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channel
   fill_up(cols, which.count * FILTER_SIZE, tile_cells(p, t), ld);
 }
 
+void coupling_pack(const CouplingPlan *p, const real *cols, size_t rows, size_t t,
+                   size_t first, real *panels) {
+  size_t n = tile_cells(p, t);
+  for (size_t q = 0; q < tile_panels(p, t); q++)
+    panel_pack(cols + q * p->width, n, rows, panel_cells(p, n, q),
+               panels + panel_offset(first + q, rows));
+}
+
 /* Row r of pixels from rows of squares: its own, and the next on the other side. */
 static void gather_squares(const CouplingConv *c, const CouplingPlan *p,
                            const real *planes, size_t f, size_t r, real *dst) {
@@ -195,15 +184,18 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
 
 /* ---- products ---- */
 
-/* conv3's filters as the left factor, hidden channels as columns. */
-static Left block_columns(const CouplingConv *c) {
-  return (Left){c->filters, PANEL, 1, PANEL, panel_offset(1, c->few * FILTER_SIZE)};
+/* conv3's filters as the left factor, hidden channels as columns; from one of the few
+ * channels on. */
+static Left block_columns(const CouplingConv *c, size_t first) {
+  return (Left){c->filters + first * FILTER_SIZE * PANEL, PANEL, 1, PANEL,
+                panel_offset(1, c->few * FILTER_SIZE)};
 }
 
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
-                    const real *filters, size_t first, const real *panel, bool add,
-                    real *out) {
-  size_t k = c->few * FILTER_SIZE;
+                    size_t first, const real *panel, bool add, real *out) {
+  size_t k = c->few * FILTER_SIZE, rows = column_rows(p, c->few);
+  const real *filters =
+      c->filters + panel_offset(which.first / PANEL, rows) + which.first % PANEL;
   out += which.first * PANEL;
   if (in_squares(p)) {
     winograd_widen(c->precision, filters, c->wide, which.count, c->few, first,
@@ -221,20 +213,25 @@ void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which
   }
 }
 
-void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
-                     const real *h, real *panel, real *planes) {
+void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, Channels which,
+                     size_t t, size_t q, const real *h, real *panel, real *planes) {
   size_t rows = column_rows(p, c->few), n = tile_cells(p, t),
-         count = panel_cells(p, n, q);
+         count = panel_cells(p, n, q), first = which.first * PANEL;
   planes += tile_offset(p, t, rows) + q * p->width;
   if (in_squares(p)) {
-    winograd_narrow(c->precision, c->filters, c->wide, c->few, h, p->width, panel);
-    winograd_unpatch(c->few, panel);
-    for (size_t k = 0; k < rows; k++)
-      memcpy(planes + k * n, panel + k * PANEL, count * sizeof *planes);
+    winograd_narrow(c->precision, c->filters + first, c->wide, c->few, which.count, h,
+                    p->width, panel + first);
+    winograd_unpatch(c->few, which.count, panel + first);
+    for (size_t at = which.first; at < rows; at += c->few)
+      for (size_t k = at; k < at + which.count; k++)
+        memcpy(planes + k * n, panel + k * PANEL, count * sizeof *planes);
     return;
   }
-  Left left = c->last ? block_columns(c) : left_columns(c->weight, c->wide_step);
-  panel_product(c->precision, rows, count, c->wide, left, h, PANEL, NULL, planes, n);
+  size_t row = which.first * FILTER_SIZE;
+  Left left = c->last ? block_columns(c, which.first)
+                      : left_columns(c->weight + row, c->wide_step);
+  panel_product(c->precision, which.count * FILTER_SIZE, count, c->wide, left, h, PANEL,
+                NULL, planes + row * n, n);
 }
 
 /* ---- sums over cells ---- */

@@ -43,15 +43,8 @@ static inline size_t column_rows(const CouplingPlan *p, size_t few) {
 /* Numbers of a convolution's filters, and of their gradient. */
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide);
 
-/* The convolution of some of the few channels alone, with filters of its own; not for
- * gradients of the weight. */
-CouplingConv coupling_conv_part(const CouplingConv *c, Channels which, real *filters);
-
-/* Make the filters of block b, 32 channels of the hidden layer: in c->filters, or in
- * `to`. */
+/* Make the filters of block b, 32 channels of the hidden layer. */
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b);
-void coupling_filters_to(const CouplingConv *c, const CouplingPlan *p, size_t b,
-                         real *to);
 /* The weight's gradient from the filters', for block b, and what is the largest in it. */
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
 
@@ -62,22 +55,18 @@ void coupling_columns(const CouplingPlan *p, const Act *hx, const Act *y1, size_
                       Channels which, real *cols, size_t ld);
 void coupling_dv_columns(const CouplingPlan *p, const Act *dv, size_t t, Channels which,
                          real *cols, size_t ld);
+/* A tile's columns as panels, `first` and those behind it. */
+void coupling_pack(const CouplingPlan *p, const real *cols, size_t rows, size_t t,
+                   size_t first, real *panels);
 
-/* Some channels of a hidden layer's panel of cells from a panel of columns, those of
- * channels first, first + 1, …; filters: theirs; `add`: to what `out` holds. */
+/* Some channels of a hidden layer's panel of cells, whole blocks or part of one, from a
+ * panel of columns, those of channels first, first + 1, …; `add`: to what `out` holds. */
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
-                    const real *filters, size_t first, const real *panel, bool add,
-                    real *out);
-/* Panel q of tile t of the planes from its hidden layer; `panel` is scratch. */
-void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, size_t t, size_t q,
-                     const real *h, real *panel, real *planes);
-/* Channels on the side of the few planes that coupling_narrow takes at a time: enough to
- * keep its registers busy. */
-static inline size_t coupling_narrow_channels(const CouplingPlan *p) {
-  return p->side == 1 ? 4 : 12;
-}
-/* Room for the filters of so many channels, or of a block of them. */
-size_t coupling_part_filters(const CouplingConv *c, const CouplingPlan *p);
+                    size_t first, const real *panel, bool add, real *out);
+/* Panel q of tile t of the planes of some channels from its hidden layer; `panel` is
+ * scratch for all of them. */
+void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, Channels which,
+                     size_t t, size_t q, const real *h, real *panel, real *planes);
 /* dst, pixel row r of few channel f, from the planes. */
 void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *planes,
                      size_t f, size_t r, real *dst);

@@ -1,4 +1,4 @@
-/* The coupling's network, forward: tile by tile, or one panel shared by all threads. */
+/* The coupling's network, forward: tile by tile, or channels of a few tiles at a time. */
 #include "flow/coupling/coupling.h"
 
 #include <math.h>
@@ -43,12 +43,12 @@ CouplingPlan coupling_plan(const Coupling *c, size_t n, size_t h, size_t w) {
   p.side = h % 2 == 0 && w % 2 == 0 && squares_pay(c, n, h, w) ? 2 : 1;
   p.high = h / p.side;
   p.wide = w / p.side;
-  p.split = all_cells(&p) <= PANEL;
-  size_t cells = p.split ? all_cells(&p) : all_cells(&p) / TILES_WANTED;
+  bool one = all_cells(&p) <= PANEL; /* panel is all */
+  size_t cells = one ? all_cells(&p) : all_cells(&p) / TILES_WANTED;
   size_t most = TILE_PIXELS / cell_pixels(&p);
   if (cells > most) cells = most;
   /* A half-empty register costs less than an idle thread. */
-  p.width = cells < (p.split ? PANEL / 2 + 1 : PANEL) ? PANEL / 2 : PANEL;
+  p.width = cells < (one ? PANEL / 2 + 1 : PANEL) ? PANEL / 2 : PANEL;
   if (cells < p.width) cells = p.width;
   p.rows = rows_of_tile(cells / p.wide, p.wide, p.width);
   p.tiles = parts_of(n * p.high, p.rows);
@@ -68,16 +68,16 @@ void coupling_scales(const real *logs, size_t n, real *out) {
 
 /* Scratch of the network: filters, two rows of scales, the planes of conv3, and for
  * each thread a tile's columns, a panel of them, and the hidden layers of a panel.  If
- * threads share the only panel, each has filters of its own, and columns and hidden
- * layers are the first thread's. */
+ * threads share out the channels of tiles, columns and hidden layers of tile t lie with
+ * thread t's. */
 typedef struct NetworkScratch {
   CouplingConv conv1, conv3;
   real *scale1, *scale2, *planes, *threads;
-  size_t cols, panel, filters, thread_stride, total;
+  size_t cols, panel, thread_stride, total;
 } NetworkScratch;
 
 typedef struct ThreadScratch {
-  real *cols, *panel, *filters, *h1, *h2;
+  real *cols, *panel, *h1, *h2;
 } ThreadScratch;
 
 static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
@@ -86,15 +86,14 @@ static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
   size_t at = 0, in = in_channels(c), out = out_channels(c);
   real *filters1, *filters3;
 #define TAKE(to, count) to = base + at, at += round_up(count)
-  TAKE(filters1, p->split ? 0 : coupling_filter_count(p, in, c->width));
-  TAKE(filters3, p->split ? 0 : coupling_filter_count(p, out, c->width));
+  TAKE(filters1, coupling_filter_count(p, in, c->width));
+  TAKE(filters3, coupling_filter_count(p, out, c->width));
   TAKE(s.scale1, c->width);
   TAKE(s.scale2, c->width);
   TAKE(s.planes, column_rows(p, out) * all_cells(p));
   s.cols = round_up(column_rows(p, in) * full_tile(p));
   s.panel = column_rows(p, in > out ? in : out) * PANEL;
-  s.filters = p->split ? coupling_part_filters(&s.conv1, p) : 0;
-  s.thread_stride = s.cols + s.panel + s.filters + 2 * hidden_offset(c, p, 1);
+  s.thread_stride = s.cols + s.panel + 2 * hidden_offset(c, p, 1);
   TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.conv1 = coupling_conv1(c, filters1, NULL);
@@ -108,8 +107,7 @@ static ThreadScratch thread_scratch(const Coupling *c, const CouplingPlan *p,
   ThreadScratch own;
   own.cols = s->threads + (size_t)thread * s->thread_stride;
   own.panel = own.cols + s->cols;
-  own.filters = own.panel + s->panel;
-  own.h1 = own.filters + s->filters;
+  own.h1 = own.panel + s->panel;
   own.h2 = own.h1 + hidden_offset(c, p, 1);
   return own;
 }
@@ -127,14 +125,13 @@ static size_t read_channels(const Coupling *c, const CouplingInput *in) {
 
 /* Panel q of tile t through conv1 without its norm. */
 static void conv1_panel(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                        const CouplingConv *conv, Channels which, const real *filters,
-                        size_t t, size_t q, const real *panel, real *h1) {
+                        const CouplingConv *conv, Channels which, size_t t, size_t q,
+                        const real *panel, real *h1) {
   size_t count = panel_cells(p, tile_cells(p, t), q);
   if (has_pre(in))
     coupling_panels_of_pre(c, p, &in->pre, in->repeat, which,
                            t * full_tile(p) + q * p->width, count, h1);
-  coupling_widen(conv, p, which, filters, has_pre(in) ? c->cond : 0, panel, has_pre(in),
-                 h1);
+  coupling_widen(conv, p, which, has_pre(in) ? c->cond : 0, panel, has_pre(in), h1);
 }
 
 /* One panel of a hidden layer, a pixel of its cells: the first's norm and ReLU. */
@@ -167,29 +164,30 @@ static void network_tile(const Coupling *c, const CouplingPlan *p,
     real *h2 = hidden2 ? hidden2 + hidden_offset(c, p, q) : own->h2;
     panel_pack(own->cols + q * p->width, n, column_rows(p, few), panel_cells(p, n, q),
                own->panel);
-    conv1_panel(c, p, in, &s->conv1, all, s->conv1.filters, t, q, own->panel, h1);
+    conv1_panel(c, p, in, &s->conv1, all, t, q, own->panel, h1);
     for (size_t i = 0; i < cell_pixels(p); i++) {
       size_t pixel = panel_offset(i, c->width);
       norm1_panel(c, p, s, all, h1 + pixel);
       conv2_panel(c, p, s, all, h1 + pixel, h2 + pixel);
     }
-    coupling_narrow(&s->conv3, p, t, q, h2, own->panel, s->planes);
+    coupling_narrow(&s->conv3, p, (Channels){0, s->conv3.few}, t, q, h2, own->panel,
+                    s->planes);
   }
 }
 
-/* Row r of pixels of v: channels first, first + 1, … from conv's planes. */
-static void v_row(const Coupling *c, const CouplingPlan *p, const CouplingConv *conv,
-                  const real *planes, size_t first, size_t r, real *v) {
+/* Row r of pixels of v from conv3's planes. */
+static void v_row(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
+                  size_t r, real *v) {
   size_t n = r / p->h, y = r % p->h;
-  for (size_t f = 0, o = first; f < conv->few; f++, o++) {
+  for (size_t o = 0; o < out_channels(c); o++) {
     real *dst = v + ((n * out_channels(c) + o) * p->h + y) * p->w;
-    coupling_gather(conv, p, planes, f, r, dst);
+    coupling_gather(&s->conv3, p, s->planes, o, r, dst);
     real b = c->bias3->value[o];
     for (size_t x = 0; x < p->w; x++) dst[x] += b;
   }
 }
 
-/* ---- by all threads: tiles, or the only panel ---- */
+/* ---- by all threads: tiles, or some channels of them ---- */
 
 static void network_tiles(const Coupling *c, const CouplingPlan *p,
                           const CouplingInput *in, const NetworkScratch *s, real *hidden1,
@@ -203,46 +201,72 @@ static void network_tiles(const Coupling *c, const CouplingPlan *p,
   for (size_t t = 0; t < p->tiles; t++)
     network_tile(c, p, in, t, s, &own, hidden1 ? hidden1 + t * tile : NULL,
                  hidden2 ? hidden2 + t * tile : NULL);
-#pragma omp for schedule(static)
-  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, &s->conv3, s->planes, 0, r, v);
+#pragma omp for schedule(static) nowait
+  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, s, r, v);
 }
 
-/* Hidden layers go by blocks, planes and v by a few channels; a thread makes the
- * filters that it reads. */
-static void network_split(const Coupling *c, const CouplingPlan *p,
-                          const CouplingInput *in, const NetworkScratch *s, real *hidden1,
-                          real *hidden2, real *v) {
-  ThreadScratch shared = thread_scratch(c, p, s, 0),
-                own = thread_scratch(c, p, s, omp_get_thread_num());
-  real *h1 = hidden1 ? hidden1 : shared.h1, *h2 = hidden2 ? hidden2 : shared.h2;
-  size_t blocks = coupling_blocks(c), some = coupling_narrow_channels(p),
-         few = read_channels(c, in);
-#pragma omp for schedule(static)
-  for (size_t ch = 0; ch < few; ch++)
-    coupling_columns(p, &in->hx, &in->y1, 0, (Channels){ch, 1}, shared.panel, PANEL);
-#pragma omp for schedule(static)
-  for (size_t b = 0; b < blocks; b++) {
-    Channels which = channels_part(c->width, PANEL, b);
-    coupling_filters_to(&s->conv1, p, b, own.filters);
-    conv1_panel(c, p, in, &s->conv1, which, own.filters, 0, 0, shared.panel, h1);
-    for (size_t i = 0; i < cell_pixels(p); i++)
-      norm1_panel(c, p, s, which, h1 + panel_offset(i, c->width));
+/* Piece i of what all others wait for: filters, then columns. */
+static void begin_channels(const Coupling *c, const CouplingPlan *p,
+                           const CouplingInput *in, const NetworkScratch *s, size_t i) {
+  size_t filters = 2 * coupling_blocks(c), few = read_channels(c, in);
+  if (i < filters) {
+    coupling_filters(i % 2 == 0 ? &s->conv1 : &s->conv3, p, i / 2);
+    return;
   }
-#pragma omp for schedule(static)
-  for (size_t k = 0; k < blocks * cell_pixels(p); k++) {
-    size_t b = k / cell_pixels(p), pixel = panel_offset(k % cell_pixels(p), c->width);
-    conv2_panel(c, p, s, channels_part(c->width, PANEL, b), h1 + pixel, h2 + pixel);
+  size_t t = (i - filters) % p->tiles, part = (i - filters) / p->tiles;
+  coupling_columns(p, &in->hx, &in->y1, t, channels_part(few, COLUMN_CHANNELS, part),
+                   thread_scratch(c, p, s, (int)t).panel, PANEL);
+}
+
+/* Where tile t's hidden layers lie. */
+static ThreadScratch hidden_of_tile(const Coupling *c, const CouplingPlan *p,
+                                    const NetworkScratch *s, size_t t, real *hidden1,
+                                    real *hidden2) {
+  ThreadScratch of = thread_scratch(c, p, s, (int)t);
+  if (hidden1 != NULL) {
+    of.h1 = hidden1 + hidden_offset(c, p, t);
+    of.h2 = hidden2 + hidden_offset(c, p, t);
   }
+  return of;
+}
+
+static void network_channels(const Coupling *c, const CouplingPlan *p,
+                             const CouplingInput *in, const NetworkScratch *s,
+                             real *hidden1, real *hidden2, real *v) {
+  int threads = omp_get_num_threads();
+  size_t pixels = cell_pixels(p),
+         columns = parts_of(read_channels(c, in), COLUMN_CHANNELS);
+  real *own = thread_scratch(c, p, s, omp_get_thread_num()).panel; /* in the end */
+#pragma omp for schedule(dynamic)
+  for (size_t i = 0; i < 2 * coupling_blocks(c) + p->tiles * columns; i++)
+    begin_channels(c, p, in, s, i);
+  size_t some = coupling_piece(c->width, p->tiles, PANEL, 8, threads);
 #pragma omp for schedule(static)
-  for (size_t i = 0; i < parts_of(out_channels(c), some); i++) {
-    Channels which = channels_part(out_channels(c), some, i);
-    CouplingConv part = coupling_conv_part(&s->conv3, which, own.filters);
-    real *planes = s->planes + which.first * column_rows(p, 1) * all_cells(p);
-    for (size_t b = 0; b < blocks; b++) coupling_filters(&part, p, b);
-    coupling_narrow(&part, p, 0, 0, h2, own.panel, planes);
-    for (size_t r = 0; r < p->n * p->h; r++)
-      v_row(c, p, &part, planes, which.first, r, v);
+  for (size_t i = 0; i < p->tiles * parts_of(c->width, some); i++) {
+    size_t t = i % p->tiles;
+    ThreadScratch of = hidden_of_tile(c, p, s, t, hidden1, hidden2);
+    Channels which = channels_part(c->width, some, i / p->tiles);
+    conv1_panel(c, p, in, &s->conv1, which, t, 0, of.panel, of.h1);
+    for (size_t k = 0; k < pixels; k++)
+      norm1_panel(c, p, s, which, of.h1 + panel_offset(k, c->width));
   }
+  some = coupling_piece(c->width, p->tiles * pixels, PANEL, 8, threads);
+#pragma omp for schedule(static)
+  for (size_t i = 0; i < p->tiles * pixels * parts_of(c->width, some); i++) {
+    ThreadScratch of = hidden_of_tile(c, p, s, i % p->tiles, hidden1, hidden2);
+    size_t pixel = panel_offset(i / p->tiles % pixels, c->width);
+    conv2_panel(c, p, s, channels_part(c->width, some, i / p->tiles / pixels),
+                of.h1 + pixel, of.h2 + pixel);
+  }
+  some = coupling_piece(out_channels(c), p->tiles, 16, 4, threads);
+#pragma omp for schedule(static)
+  for (size_t i = 0; i < p->tiles * parts_of(out_channels(c), some); i++) {
+    size_t t = i % p->tiles;
+    coupling_narrow(&s->conv3, p, channels_part(out_channels(c), some, i / p->tiles), t,
+                    0, hidden_of_tile(c, p, s, t, hidden1, hidden2).h2, own, s->planes);
+  }
+#pragma omp for schedule(static) nowait
+  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, s, r, v);
 }
 
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
@@ -252,8 +276,8 @@ void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingIn
   coupling_scales(c->logs1->value, c->width, s.scale1);
   coupling_scales(c->logs2->value, c->width, s.scale2);
 #pragma omp parallel num_threads(threads)
-  if (p->split)
-    network_split(c, p, in, &s, hidden, second, v);
+  if (coupling_by_channels(p, omp_get_num_threads()))
+    network_channels(c, p, in, &s, hidden, second, v);
   else
     network_tiles(c, p, in, &s, hidden, second, v);
 }

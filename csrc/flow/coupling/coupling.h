@@ -18,10 +18,10 @@
  * the whole batch, counted row by row, are cut into tiles of whole rows, and each
  * tile into panels of 32 cells; the hidden layers of a panel of cells are one panel
  * (math/gemm.h) for each pixel of a cell, and pass through products and norms while they
- * are in cache.  Tiles are shared out to threads; a single panel is, by blocks of 32
- * hidden channels, so that no thread reads all weights.  Hidden layers are stored panel
- * by panel.  How the two 3×3 convolutions lead from few planes to the hidden layers and
- * back is said in flow/coupling/conv3x3.h.  The backward passes mirror all this. */
+ * are in cache.  Tiles are shared out to threads; where they are fewer than threads, some
+ * channels of each are, layer by layer, which cuts no sum.  Hidden layers are stored
+ * panel by panel.  How the two 3×3 convolutions lead from few planes to the hidden layers
+ * and back is said in flow/coupling/conv3x3.h.  The backward passes mirror all this. */
 #ifndef CGLOW_FLOW_COUPLING_COUPLING_H
 #define CGLOW_FLOW_COUPLING_COUPLING_H
 

@@ -27,11 +27,16 @@ typedef struct CouplingPlan {
   size_t tiles;
   size_t width;  /* cells in a panel; the last of a tile may have fewer */
   size_t panels; /* of cells, in a tile but the last */
-  bool split;    /* one panel is all: threads share its hidden layers */
   size_t pixels; /* n·h·w */
 } CouplingPlan;
 
 CouplingPlan coupling_plan(const Coupling *c, size_t n, size_t h, size_t w);
+
+/* Are there fewer tiles than threads?  Then these share out each tile's channels, too,
+ * and wait for each other between the layers. */
+static inline bool coupling_by_channels(const CouplingPlan *p, int threads) {
+  return p->panels == 1 && p->tiles < (size_t)threads;
+}
 
 static inline size_t coupling_keep1(const Coupling *c) { return c->flow.channels / 2; }
 static inline size_t coupling_change(const Coupling *c) {
@@ -57,6 +62,18 @@ typedef struct Channels {
 static inline Channels channels_part(size_t all, size_t part, size_t b) {
   size_t left = all - b * part;
   return (Channels){b * part, left < part ? left : part};
+}
+
+/* Channels on the side of the few planes whose columns are a piece of work. */
+#define COLUMN_CHANNELS ((size_t)8)
+
+/* Channels of a piece of work: as many as `most`, a power of 2, or a half, a quarter …
+ * so that there are two pieces for each thread, but no fewer than `least`. */
+static inline size_t coupling_piece(size_t all, size_t tiles, size_t most, size_t least,
+                                    int threads) {
+  while (most > least && tiles * ((all + most - 1) / most) < 2 * (size_t)threads)
+    most /= 2;
+  return most;
 }
 
 static inline size_t parts_of(size_t all, size_t part) { return (all + part - 1) / part; }

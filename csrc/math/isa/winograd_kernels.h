@@ -103,8 +103,8 @@ void FOR_ISA(narrow)(NARROW_ARGS) {
   KERNEL_BEGINS;
   for (size_t k = 0; k < wide; k += SOME_ROWS) {
     const real *left = u + k / PANEL * POSITIONS * few * PANEL + k % PANEL;
-    size_t count = wide - k < SOME_ROWS ? wide - k : SOME_ROWS;
-    all_products(few, n, count, left_rows(left, PANEL), h + k * PANEL, wide * PANEL,
+    size_t rows = wide - k < SOME_ROWS ? wide - k : SOME_ROWS;
+    all_products(count, n, rows, left_rows(left, PANEL), h + k * PANEL, wide * PANEL,
                  k > 0, v, few * PANEL);
   }
 }
