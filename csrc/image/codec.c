@@ -21,6 +21,38 @@ bool image_fail(ImageError *e, int code, const char *format, ...) {
   return false;
 }
 
+/* Pictures of other formats, by the bytes that begin them or that stand at `at`. */
+static const char *name_foreign(const uint8_t *bytes, size_t n) {
+  static const struct {
+    size_t at;
+    const char *begin, *name;
+  } foreign[] = {
+      {0, "GIF8", "GIF"},
+      {0, "BM", "BMP"},
+      {4, "ftypavif", "AVIF"},
+      {4, "ftypavis", "AVIF"},
+      {4, "ftyphei", "HEIC"},
+      {4, "ftyphev", "HEIC"},
+      {4, "ftypmif1", "HEIF"},
+      {4, "ftypmsf1", "HEIF"},
+      {4, "jP  \r\n", "JPEG 2000"},
+      {0, "\xff\x4f\xff\x51", "JPEG 2000"},
+      {4, "JXL \r\n", "JPEG XL"},
+      {0, "\xff\x0a", "JPEG XL"},
+      {0, "8BPS", "Photoshop"},
+      {0, "v/1\x01", "OpenEXR"},
+      {0, "#?RADIANCE", "Radiance HDR"},
+      {0, "%PDF", "PDF"},
+  };
+  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+    size_t length = strlen(foreign[i].begin);
+    if (n >= foreign[i].at + length &&
+        memcmp(bytes + foreign[i].at, foreign[i].begin, length) == 0)
+      return foreign[i].name;
+  }
+  return NULL;
+}
+
 static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *e) {
   for (size_t i = 0; codecs[i] != NULL; i++) {
     const ImageCodec *codec = codecs[i];
@@ -29,9 +61,14 @@ static const ImageCodec *find_codec(const uint8_t *bytes, size_t n, ImageError *
     image_fail(e, ENOTSUP, "%s", codec->absent);
     return NULL;
   }
-  image_fail(e, EBADMSG,
-             n == 0 ? "the file is empty"
-                    : "neither PNG, JPEG, TIFF, WebP, PNM (P1 to P7) nor PFM");
+  static const char known[] = "PNG, JPEG, TIFF, WebP, PNM (P1 to P7)";
+  const char *name = name_foreign(bytes, n);
+  if (name != NULL)
+    image_fail(e, ENOTSUP, "%s is not supported; %s and PFM are", name, known);
+  else if (n == 0)
+    image_fail(e, EBADMSG, "the file is empty");
+  else
+    image_fail(e, EBADMSG, "neither %s nor PFM", known);
   return NULL;
 }
 

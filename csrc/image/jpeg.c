@@ -2,9 +2,10 @@
  *
  * libjpeg goes on after damage with a warning and a grey or torn picture; here
  * every warning that touches a pixel is an error, so that a truncated file is
- * never trained on.  Arithmetic coding is refused.  Pictures are turned as Exif's
- * orientation says; colour profiles are not applied, so CMYK becomes RGB as it does
- * without them: red is what is left of white after cyan and after black. */
+ * never trained on.  What a sound file may hold and is not read (arithmetic, lossless
+ * and hierarchical coding, 12 bits) is refused by its name, not as damage.  Pictures are
+ * turned as Exif's orientation says; colour profiles are not applied, so CMYK becomes RGB
+ * as it does without them: red is what is left of white after cyan and after black. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -46,11 +47,67 @@ static bool matches(const uint8_t *bytes, size_t n) {
   return n >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
 }
 
+/* What a frame is that libjpeg does not read, by its marker; NULL when it is none. */
+static const char *kind_of_frame(int marker) {
+  switch (marker) {
+    case 0xc3:
+      return "lossless coding";
+    case 0xc5:
+    case 0xc6:
+    case 0xc7:
+    case 0xde:
+      return "hierarchical coding";
+    case 0xcb:
+    case 0xcd:
+    case 0xce:
+    case 0xcf:
+      return "arithmetic coding";
+    case 0xf7:
+      return "JPEG-LS's coding";
+    default:
+      return NULL;
+  }
+}
+
+/* What a sound file may hold that makes libjpeg give up; NULL when it is damage. */
+static const char *unsupported(const JpegReader *r) {
+  int value = r->manager.msg_parm.i[0];
+  switch (r->manager.msg_code) {
+    case JERR_SOF_UNSUPPORTED:
+    case JERR_UNKNOWN_MARKER:
+      return kind_of_frame(value);
+    case JERR_BAD_PRECISION:
+      return value == 12 ? "12 bits a sample" : NULL;
+    case JERR_EMPTY_IMAGE: /* of no height */
+      return r->info.image_width > 0 && r->info.num_components > 0
+                 ? "a height that is said after its pixels"
+                 : NULL;
+    case JERR_COMPONENT_COUNT:
+      return "so many components";
+    case JERR_CCIR601_NOTIMPL:
+    case JERR_CONVERSION_NOTIMPL:
+    case JERR_FRACT_SAMPLE_NOTIMPL:
+      return "components sampled in such proportions";
+    default:
+      return NULL;
+  }
+}
+
 static void on_error(j_common_ptr info) {
   JpegReader *r = info->client_data;
+  const char *what = unsupported(r);
   char message[JMSG_LENGTH_MAX];
   info->err->format_message(info, message);
-  image_fail(r->error, EBADMSG, "damaged JPEG: %s", message);
+  if (what != NULL)
+    image_fail(r->error, ENOTSUP, "JPEG with %s is not supported", what);
+  else if (r->manager.msg_code == JERR_OUT_OF_MEMORY)
+    image_fail(r->error, ENOMEM, "not enough memory");
+  else if (r->manager.msg_code == JERR_IMAGE_TOO_BIG)
+    image_fail(r->error, EFBIG, "JPEG of %ux%u pixels; at most %d a side",
+               (unsigned)r->info.image_width, (unsigned)r->info.image_height,
+               r->manager.msg_parm.i[0]);
+  else
+    image_fail(r->error, EBADMSG, "damaged JPEG: %s", message);
   longjmp(r->jump, 1);
 }
 

@@ -46,7 +46,13 @@ static bool matches(const uint8_t *bytes, size_t n) {
 
 static void on_error(png_structp png, png_const_charp message) {
   PngReader *r = png_get_error_ptr(png);
-  image_fail(r->error, EBADMSG, "damaged PNG: %s", message);
+  if (strstr(message, "emory") != NULL) /* in different words and cases */
+    image_fail(r->error, ENOMEM, "not enough memory");
+  else if (strstr(message, "unhandled critical chunk") != NULL)
+    image_fail(r->error, ENOTSUP, "PNG with an additional kind of chunk is not supported: %s",
+               message);
+  else
+    image_fail(r->error, EBADMSG, "damaged PNG: %s", message);
   png_longjmp(png, 1);
 }
 

@@ -64,12 +64,26 @@ static toff_t on_size(thandle_t handle) { return ((TiffReader *)handle)->n; }
 
 /* --- what libtiff has to say --- */
 
+/* Is it the machine that lacks something?  The limits above are no such case. */
+static bool lacks_memory(const char *format) {
+  static const char *const words[] = {"emory", "No space", "llocate"};
+  if (strstr(format, "limit") != NULL || strstr(format, "threshold") != NULL)
+    return false;
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (strstr(format, words[i]) != NULL) return true;
+  return false;
+}
+
 /* The first complaint is the reason; it may hold bytes of the file. */
 static void keep_reason(TiffReader *r, const char *format, va_list args) {
   char text[160];
   if (r->failed) return;
   r->failed = true;
   vsnprintf(text, sizeof text, format, args);
+  if (lacks_memory(format)) {
+    image_fail(r->error, ENOMEM, "not enough memory");
+    return;
+  }
   for (char *c = text; *c != '\0'; c++)
     if (*c < ' ' || *c > '~') *c = '?';
   image_fail(r->error, EBADMSG, "damaged TIFF: %s", text);
@@ -152,6 +166,7 @@ static bool start(TiffReader *r, const uint8_t *bytes, size_t n, bool raw,
   if (ifd_value(&ifd, page, TIFFTAG_PHOTOMETRIC, 0) == PHOTOMETRIC_PALETTE &&
       !TIFFGetField(r->tiff, TIFFTAG_COLORMAP, &map, &map, &map))
     return give_reason(r, "it has no palette");
+  r->extra_unsaid = ifd_value(&ifd, page, TIFFTAG_EXTRASAMPLES, UINT32_MAX) == UINT32_MAX;
   return tiff_describe(r);
 }
 

@@ -21,6 +21,7 @@ typedef struct TiffReader {
   uint16_t bits, stored; /* of a sample; samples a pixel in the file */
   uint16_t photometric, compression;
   bool separate;      /* a plane for each sample */
+  bool extra_unsaid;  /* the file does not say what samples beyond the colours are */
   bool premultiplied; /* colours are times alpha in the file */
   bool by_libtiff;    /* its own conversion to 8-bit RGB is used */
   uint16_t *map[3];   /* a palette */

@@ -51,14 +51,21 @@ static bool check_samples(TiffReader *r, uint16_t format) {
   return true;
 }
 
-/* Samples beyond the colours: one may be alpha; one of unknown meaning beside RGB is
- * passed over. */
-static bool check_extras(TiffReader *r, unsigned colours) {
+/* What the first sample beyond the colours is.  Beside RGB, viewers take one that the
+ * file says nothing of for alpha; libtiff says then that its meaning is unknown. */
+static uint16_t kind_of_extra(const TiffReader *r) {
   uint16_t count = 0, *kinds = NULL;
+  if (r->extra_unsaid && r->photometric == PHOTOMETRIC_RGB) return EXTRASAMPLE_UNASSALPHA;
   TIFFGetFieldDefaulted(r->tiff, TIFFTAG_EXTRASAMPLES, &count, &kinds);
+  return count > 0 ? kinds[0] : EXTRASAMPLE_UNSPECIFIED;
+}
+
+/* Samples beyond the colours: one may be alpha; one beside RGB whose meaning is said to
+ * be unknown is passed over. */
+static bool check_extras(TiffReader *r, unsigned colours) {
+  uint16_t kind = kind_of_extra(r);
   if (r->stored == colours) return true;
   if (r->stored < colours) return refuse(r, "too few samples a pixel for its colours");
-  uint16_t kind = count > 0 ? kinds[0] : EXTRASAMPLE_UNSPECIFIED;
   bool alpha = kind == EXTRASAMPLE_ASSOCALPHA || kind == EXTRASAMPLE_UNASSALPHA;
   if (r->stored > colours + 1 || r->header.floating || r->by_libtiff || colours == 4 ||
       r->photometric == PHOTOMETRIC_PALETTE || (!alpha && colours == 1))

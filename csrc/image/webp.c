@@ -92,14 +92,27 @@ static void take_row(const WebpReader *r, const uint8_t *rgba, size_t row,
       samples[(from + i) * channels + c] = rgba[(line * (size_t)f->width + i) * 4 + c];
 }
 
+static bool decode_frame(const WebpReader *r, uint8_t *rgba, size_t bytes) {
+  const WebPIterator *f = &r->frame;
+  WebPDecoderConfig config;
+  VP8StatusCode status = VP8_STATUS_INVALID_PARAM;
+  if (WebPInitDecoderConfig(&config)) {
+    config.output.colorspace = MODE_RGBA;
+    config.output.is_external_memory = 1;
+    config.output.u.RGBA = (WebPRGBABuffer){rgba, 4 * f->width, bytes};
+    status = WebPDecode(f->fragment.bytes, f->fragment.size, &config);
+  }
+  if (status == VP8_STATUS_OUT_OF_MEMORY)
+    return image_fail(r->error, ENOMEM, "not enough memory");
+  return status == VP8_STATUS_OK ||
+         image_fail(r->error, EBADMSG, "damaged WebP: its pixels do not decode");
+}
+
 static bool read_rows(const WebpReader *r, const ImageSink *sink, uint8_t *rgba,
                       size_t bytes, uint16_t *samples) {
-  const WebPIterator *f = &r->frame;
   if (rgba == NULL || samples == NULL)
     return image_fail(r->error, ENOMEM, "not enough memory");
-  if (WebPDecodeRGBAInto(f->fragment.bytes, f->fragment.size, rgba, bytes,
-                         4 * f->width) == NULL)
-    return image_fail(r->error, EBADMSG, "damaged WebP: its pixels do not decode");
+  if (!decode_frame(r, rgba, bytes)) return false;
   for (size_t row = 0; row < r->header.height; row++) {
     take_row(r, rgba, row, samples);
     image_put_row(sink, &r->header, samples, (ImageSpan){row, 0, 1, r->header.width});
