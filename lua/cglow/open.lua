@@ -91,11 +91,6 @@ local function read(self, name, what, args)
   return self.task.read(source, args)
 end
 
-local function drawer(self, changes)
-  local way = changes and setmetatable(changes, {__index = self.way}) or self.way
-  return function(x) return (ways.draw(self.model, core.stack {x}, way)) end
-end
-
 --- The answer for a picture of any size.
 -- @tparam string|Tensor picture a path, the bytes of a file that `cglow.image` reads, or C×H×W numbers
 -- in [0, 1]
@@ -110,14 +105,14 @@ function Pipeline:predict(picture, opts)
   local o = options.check("Pipeline:predict", opts, READING)
   local given, message = read(self, "Pipeline:predict", picture, {mask = o.mask, noise = o.sigma})
   if not given then return nil, message end
-  return pipeline.look(self.task, given, self.view, drawer(self), self.way)
+  return pipeline.look(self.task, given, self.view, ways.drawer(self.model, self.way), self.way)
 end
 
 --- Samples of the answer.
 -- @tparam string|Tensor picture as for `predict`
 -- @tparam[opt] table opts `n` = 4; `temperature`; `mask` and `sigma`, as for `predict`
 -- @treturn[1] {Tensor,...} K×H×W each, of the picture's height and width
--- @treturn[2] nil when it cannot be read
+-- @treturn[2] nil when it cannot be read, or when the model sees it by tiles that do not fit together
 -- @treturn[2] string message
 function Pipeline:sample(picture, opts)
   local o = options.check("Pipeline:sample", opts, {
@@ -126,8 +121,13 @@ function Pipeline:sample(picture, opts)
   })
   local given, message = read(self, "Pipeline:sample", picture, {mask = o.mask, noise = o.sigma})
   if not given then return nil, message end
-  local way = {samples = o.n, temperature = o.temperature, centre = false, mirror = false, pairs = false}
-  return pipeline.look(self.task, given, self.view, drawer(self, way), {samples = true}).samples
+  local ok
+  ok, message = pipeline.has_samples(self.task, given, self.view)
+  if not ok then return nil, message end
+  local way = setmetatable({
+    samples = o.n, temperature = o.temperature, centre = false, mirror = false, pairs = false,
+  }, {__index = self.way})
+  return pipeline.look(self.task, given, self.view, ways.drawer(self.model, way, true), {samples = true}).samples
 end
 
 --- How likely an answer is.

@@ -55,7 +55,14 @@ local colour = K.tensor({ 3, 6, 8 }, { { 6 }, { 6, 8 }, { 2, 6, 8 }, { 1, 3, 6, 
 local side = K.int(4, 1, (1 << 31) - 1)
 local border = K.optional(K.int(1, 0, 65535))
 local options_read = K.opts { channels = K.int(3, 1, 4), raw = K.object(true, "boolean") }
+local palette = K.optional(K.list(function() return { { 0, 0, 0 }, { 255, 255, 255 } } end, {
+  { "empty", function() return {} end }, { "numbers", function() return { 1 } end },
+  { "two numbers", function() return { { 1, 2 } } end }, { "beyond a byte", function() return { { 0, 0, 256 } } end },
+  { "257 colours", function() local list = {} for i = 1, 257 do list[i] = { 0, 0, 0 } end return list end } }))
 local options_write = K.opts { bits = K.int(8, 8, 16), quality = K.int(95, 1, 100), raw = K.object(false, "boolean") }
+local indices = K.tensor({ 1, 2, 2 }, {})
+local options_palette = K.also(K.optional(K.opts { ["raw!"] = K.optional(K.object(true, "boolean")),
+  ["palette!"] = palette }), "table")
 local png = image.encode(core.full(3, 2, 2, 0.5), "png")
 
 local depth = K.tensor({ 6, 8 }, { { 6 }, { 1, 6, 8 } })
@@ -161,9 +168,16 @@ return {
   { "cglow.image.encode", picture, K.word "png", options_write, wrong = {
     { label = "quality of a png", args = { core.ones(3, 2, 2), "png", { quality = 3 } } },
     { label = "16 bits of a jpeg", args = { core.ones(3, 2, 2), "jpeg", { bits = 16 } } },
+    { label = "a palette without raw", args = { core.ones(1, 2, 2), "png", { palette = { { 1, 2, 3 } } } },
+      says = "'palette' is for raw samples in png" },
+    { label = "a palette of a ppm", args = { core.ones(1, 2, 2), "pgm", { raw = true, palette = { { 1, 2, 3 } } } },
+      says = "'palette' is for raw samples in png" },
     { label = "NaN", args = { core.full(3, 2, 2, 0 / 0), "png" }, says = "NaN" } } },
   { "cglow.image.save", K.str(function() return os.tmpname() .. ".png" end, { "a.gif", "a", "a\0.png" }, true), picture,
     options_write, good = false },
+  { "cglow.image.encode", indices, K.word "png", options_palette },
+  { "cglow.image.save", K.str(function() return os.tmpname() .. ".png" end, {}, true), indices, options_palette,
+    good = false },
   { "cglow.image.resize", planes, side, side, K.opts { method = K.word "area" } },
   { "cglow.image.pad", planes, K.opts { top = border, bottom = border, left = border, right = border,
     mode = K.word "edge", value = K.num(1) } },

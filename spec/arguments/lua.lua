@@ -228,6 +228,17 @@ local rows = {
   { "Model:sample", K.also(x, "table"), K.opts { n = many, temperature = temperature,
     pairs = boolean, rng = rng }, self = same,
     wrong = {
+    { label = "two numbers in the noise", args = function() return core.zeros(1, 1, 8, 8), { noise = { 1, 2 } } end,
+      says = "noise: 1 tensors expected, got 2" },
+    { label = "noise of another shape", args = function()
+      return core.zeros(1, 1, 8, 8), { noise = { core.zeros(2, 4, 2, 2) } }
+    end, says = "noise[1]" },
+    { label = "noise and a generator", args = function()
+      return core.zeros(1, 1, 8, 8), { noise = { core.zeros(1, 4, 2, 2) }, rng = core.Rng(1) }
+    end, says = "options 'noise' and 'rng' exclude each other" },
+    { label = "noise and pairs", args = function()
+      return core.zeros(1, 1, 8, 8), { n = 2, noise = { core.zeros(2, 4, 2, 2) }, pairs = true }
+    end, says = "options 'noise' and 'pairs' exclude each other" },
     { label = "another model's condition", args = function() return model():condition(core.zeros(1, 1, 8, 8)) end } } },
   { "Model:predict", x, K.opts { samples = many, temperature = temperature, pairs = boolean, mirror = boolean,
     rng = rng }, self = same },

@@ -36,6 +36,19 @@ describe("prediction", function()
     end
   end)
 
+  it("makes samples of the numbers that it is given, level by level, as of those that it draws", function()
+    local encoded = lively {x = {3, 8, 8}, y = {1, 8, 8}, levels = 2, depth = 2, encoder = {channels = {4, 4, 4}},
+      coupling = {width = 8}}
+    for _, m in ipairs {model, encoded} do
+      local rng = core.Rng(5)
+      local last = rng:normal(6, 8, 2, 2) -- the last level is drawn first
+      local noise = {rng:normal(6, 2, 4, 4), last}
+      local given = m:sample(x, {n = 3, temperature = 0.8, noise = noise})
+      assert.is_true(given == m:sample(x, {n = 3, temperature = 0.8, rng = core.Rng(5)}))
+      assert.is_true(given == m:sample(m:condition(x), {n = 3, temperature = 0.8, noise = noise})) -- which is unchanged
+    end
+  end)
+
   it("averages pairs by default, and what is asked for otherwise", function()
     local function mean(n, o)
       local ys = model:sample(x, {n = n, pairs = o.pairs, rng = core.Rng(5), temperature = o.temperature})

@@ -177,7 +177,7 @@ local function add_predict(parser, task)
   model_choice(c, task)
   prediction(c, task)
   c:option("--what"):argname "WHAT":choices {"answer", "probability", "std", "samples"}
-    :description "answer, probability, std or samples (answer)."
+    :description "answer, probability, std (how much samples differ) or samples (answer)."
   count(c, "--n", "N", "How many samples to write (4).", 9999)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions; of -: none)."
   may_replace(c)

@@ -3,9 +3,7 @@
 -- @module cglow.cli.pictures
 local command = require "cglow.cli.command"
 local pipeline = require "cglow.tasks.pipeline"
-local view_of = require "cglow.tasks.view"
 local ways = require "cglow.tasks.ways"
-local core = require "cglow.core"
 
 local M = {}
 
@@ -80,15 +78,6 @@ function make.samples(said, task, picture)
   return list
 end
 
--- Tiles that are drawn one by one do not make a sample together.
-local function check_tiles(session, picture)
-  local x, view = picture.x, session.view
-  if not (session.task.tiled and x and view_of.by_tiles(view, x:size(2), x:size(3))) then return true end
-  return nil, ("%s: %d×%d pixels are seen by tiles, whose samples do not fit together: %s"):format(
-    picture.name or "the picture", x:size(3), x:size(2), view.unit and ("take %d pixels at most"):format(view_of.WHOLE)
-      or ("take %d×%d, or a model with an encoder"):format(view.size, view.size))
-end
-
 --- The pictures to write.
 -- @tparam table args
 -- @tparam table session with `view`
@@ -98,13 +87,13 @@ end
 -- @treturn[2] string message
 function M.make(args, session, picture)
   local what, task, way = args.what or "answer", session.task, session.way
-  if what == "samples" then
-    local ok, message = check_tiles(session, picture)
+  local samples = what == "samples"
+  if samples then
+    local ok, message = pipeline.has_samples(task, picture, session.view)
     if not ok then return nil, message end
   end
-  local said = pipeline.look(task, picture, session.view, function(x)
-    return (ways.draw(session.model, core.stack {x}, way))
-  end, {consensus = way.consensus, samples = what == "samples"})
+  local said = pipeline.look(task, picture, session.view, ways.drawer(session.model, way, samples),
+    {consensus = way.consensus, samples = samples})
   return make[what](said, task, picture)
 end
 

@@ -37,7 +37,8 @@ end
 -- @tparam Tensor t C×H×W; a side shorter than `size` is continued by its last row or column
 -- @tparam table opts `size`: height and width of a tile; `overlap` = size/4: how
 -- far neighbours overlap
--- @tparam function f from a tile C×size×size to K×size×size
+-- @tparam function f from a tile C×size×size to K×size×size; its second argument is the tile's place: `top` and
+-- `left` (from 1), and `height` and `width` of all that tiles cover
 -- @treturn Tensor K×H×W
 function M.apply(t, opts, f)
   options.arg("tiles.apply", 1, "t", t, "tensor")
@@ -60,7 +61,8 @@ function M.apply(t, opts, f)
   local sum, weights, weight
   for _, top in ipairs(starts(height, size, size - overlap)) do
     for _, left in ipairs(starts(width, size, size - overlap)) do
-      local y = f(image.crop(padded, top, left, size, size))
+      local place = {top = top, left = left, height = height, width = width}
+      local y = f(image.crop(padded, top, left, size, size), place)
       check.shape("tiles.apply", "what f returns", y, { sum and sum:size(1) or "K", size, size })
       if not sum then
         weight = fade(y:size(1), size, overlap)

@@ -68,16 +68,10 @@ end
 -- @param latents
 function M.latents(self, fname, x, latents)
   options.arg(fname, 2, "latents", latents, "table", 1)
-  if #latents ~= #self.levels then
-    error(("%s: latents: %d tensors expected, got %d"):format(fname, #self.levels, #latents), 3)
-  end
   M.x(self, fname, x, 1)
   local first = core.type(latents[1]) == "cglow.Tensor" and latents[1]
   local n = x and x:size(1) or first and first:size(1) or "N"
-  local shapes = sample.latent_shapes(self, x)
-  for l, z in ipairs(latents) do
-    check.shape(fname, ("latents[%d]"):format(l), z, { n, table.unpack(shapes[l]) }, 1)
-  end
+  sample.check_latents(fname, "latents", latents, n, sample.latent_shapes(self, x), 1)
 end
 
 local LOSS = {

@@ -295,7 +295,8 @@ end
 -- @param cond from `condition` (or x itself)
 -- @tparam[opt] table opts `n` (1) samples for each x, `temperature` (1) of the
 -- latents, `pairs` (false): every second sample is made of the negative of the latents
--- of the one before, so that means have less noise; `rng`
+-- of the one before, so that means have less noise; `rng`; or `noise`, what would be drawn: standard normal
+-- numbers for each latent, level 1 first, N·n × C×H×W of its shape
 -- @treturn Tensor N·n × C×H×W: the n samples of the first x, then of the second, …
 function Model:sample(cond, opts)
   if not sample.is_condition(cond) then

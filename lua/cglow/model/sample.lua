@@ -77,6 +77,7 @@ end
 -- Standard normal numbers for a latent, in a buffer that the model keeps; `s.fill` is the
 -- generator's method that makes them.
 local function latent(layer, s)
+  if s.noise then return s.noise[layer.level] end
   local l, n, buffers = layer.level, s.total, s.model.noise or {}
   s.model.noise = buffers
   if not fits(buffers[l], n, s.shapes[l]) then buffers[l] = core.empty(n, table.unpack(s.shapes[l])) end
@@ -99,7 +100,7 @@ local drawing = {
 local function draw(model, cond, n, o)
   local ys = walk.down(model.layers, nil, drawing, {
     model = model, prepared = cond.prepared, shapes = cond.shapes, total = cond.n * n, temperature = o.temperature,
-    rng = o.rng or core.rng(), fill = o.pairs and "fill_pairs" or "fill_normal",
+    rng = o.rng or core.rng(), fill = o.pairs and "fill_pairs" or "fill_normal", noise = o.noise,
   })
   if cond.offset then ys:reshape(cond.n, n, -1):add(cond.offset:reshape(cond.n, 1, -1)) end
   return ys
@@ -116,7 +117,34 @@ local function check_pairs(fname, name, o)
   end
 end
 
-local SAMPLE = { n = count(1), pairs = { type = "boolean", default = false }, temperature = TEMPERATURE, rng = RNG }
+--- Are these tensors of the latents' shapes? Raises when they are not.
+-- @string fname the public function
+-- @string name of the list
+-- @param list
+-- @param n how many samples, or "N"
+-- @tparam {table,...} shapes {C, H, W} of each level
+-- @int[opt=0] up how many functions lie between the public one and this call
+function M.check_latents(fname, name, list, n, shapes, up)
+  if #list ~= #shapes then
+    error(("%s: %s: %d tensors expected, got %d"):format(fname, name, #shapes, #list), 3 + (up or 0))
+  end
+  for l, shape in ipairs(shapes) do
+    check.shape(fname, ("%s[%d]"):format(name, l), list[l], { n, table.unpack(shape) }, 1 + (up or 0))
+  end
+end
+
+local function check_noise(cond, o)
+  if not o.noise then return end
+  for _, name in ipairs { "rng", "pairs" } do
+    if o[name] then error(("Model:sample: options 'noise' and '%s' exclude each other"):format(name), 3) end
+  end
+  M.check_latents("Model:sample", "noise", o.noise, cond.n * o.n, cond.shapes, 1)
+end
+
+local SAMPLE = {
+  n = count(1), pairs = { type = "boolean", default = false }, temperature = TEMPERATURE, rng = RNG,
+  noise = { type = "table" },
+}
 
 --- See `Model:sample`, which this and the next ones stand for: methods end in a call of them, so that they
 -- are no level more for errors.
@@ -129,6 +157,7 @@ function M.sample(model, cond, opts)
   end
   local o = options.check("Model:sample", opts, SAMPLE)
   check_pairs("Model:sample", "n", o)
+  check_noise(cond, o)
   local _ <close> = lock.hold(model, "Model:sample")
   return draw(model, cond, o.n, o):clone()
 end

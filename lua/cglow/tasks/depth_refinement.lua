@@ -170,7 +170,7 @@ local function functions_of(scale)
     pair = function(raw, clean, size) return pair(raw, clean, size, scale) end,
     read = function(source) return read_depth(source, scale) end,
     map = function(f, picture, view)
-      return view_of.apply(view, picture.x, function(t) return f(with_detail(t, scale)) end)
+      return view_of.apply(view, picture.x, function(t, place) return f(with_detail(t, scale), place) end)
     end,
     finish = function(refined, picture) return finish(refined, picture, scale) end,
   }

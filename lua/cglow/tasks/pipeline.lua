@@ -46,17 +46,37 @@ local function said(task, ys, sample, o)
   return core.cat({decided, mean, spread_of(each), table.unpack(each, 1, o.samples and #each or 0)}, 1)
 end
 
+--- Does a model give samples of all of a picture? One that takes its own size alone, and so sees others by tiles,
+-- does not: what its layers do with a tile depends on all of the tile, so tiles are no parts of one sample.
+-- (Denoising, the same latents, where two tiles overlap: they differ by 0.6 of a sample's own size; with an encoder by
+-- 0.06.)
+-- @tparam table task
+-- @tparam table picture what the task's `read` gave
+-- @tparam table view of the model
+-- @treturn[1] boolean true
+-- @treturn[2] nil
+-- @treturn[2] string message
+function M.has_samples(task, picture, view)
+  local x = picture.x
+  if view.unit or not (task.tiled and x and view_of.by_tiles(view, x:size(2), x:size(3))) then return true end
+  return nil, ("%s: %d×%d pixels are seen by tiles, whose samples do not fit together: take %d×%d, or a model with "
+    .. "an encoder"):format(picture.name or "the picture", x:size(3), x:size(2), view.size, view.size)
+end
+
 --- All that a model says of a picture.
 -- @tparam table task
 -- @tparam table picture what the task's `read` gave
 -- @tparam table view of the model, see `cglow.tasks.view`
--- @tparam function draw from x, C×h×w, to samples of y, M×C×H×W
+-- @tparam function draw from x, C×h×w, to samples of y, M×C×H×W (`cglow.tasks.ways.drawer`); of a tile, its place is
+-- the second argument
 -- @tparam[opt] table o `consensus`: decide by all samples; `samples`: give each of them, too
 -- @treturn table all of the picture's height and width: `answer`; `mean` and `std` of what the samples
 -- say, K×H×W; `samples`, a list of K×H×W; `picture` for a file, and its `form`, options of `image.save`
 function M.look(task, picture, view, draw, o)
   o = o or {}
-  local all = task.map(function(x) return said(task, draw(x), {x = x, picture = picture}, o) end, picture, view)
+  local all = task.map(function(x, place)
+    return said(task, draw(x, place), {x = x, picture = picture}, o)
+  end, picture, view)
   local channels = task.channels
   local function part(i) return all:narrow(1, (i - 1) * channels + 1, channels):clone() end
   local result = {mean = part(2), std = part(3), samples = o.samples and {} or nil}

@@ -3,7 +3,8 @@
 -- A model with an encoder takes pictures of any size: the sides are continued by reflection to
 -- multiples of its `unit` and the answer is cut back. Very large ones it sees by overlapping
 -- tiles, because a prediction takes 3 kB of memory for each pixel; this does not depend on the machine,
--- so that answers do not. A model without sees tiles of its own `size`.
+-- so that answers do not. They begin at multiples of the unit, so that a pixel of a latent is the same one
+-- in all tiles that see it. A model without sees tiles of its own `size`.
 -- @module cglow.tasks.view
 local image = require "cglow.image"
 local tiles = require "cglow.image.tiling"
@@ -13,9 +14,9 @@ local M = {}
 --- Pixels of the largest picture that is seen whole: 1.5 GB.
 M.WHOLE = 1 << 19
 
--- Sides of the tiles that larger pictures are seen in, and how far they overlap: a pixel's answer
+--- Sides of the tiles that larger pictures are seen in, and how far they overlap at least: a pixel's answer
 -- depends on a few hundred pixels each way, and mostly on much nearer ones.
-local TILE <const>, OVERLAP <const> = 512, 64
+M.TILE, M.OVERLAP = 512, 64
 
 --- The view of a model.
 -- @param model
@@ -28,8 +29,8 @@ end
 
 local function up(n, unit) return (n + unit - 1) // unit * unit end
 
--- f of all of x; as many rows and columns are added on either side.
-local function whole(x, unit, f)
+-- f of x with sides that are multiples of the unit; as many rows and columns are added on either side.
+local function padded_for(x, unit, f)
   local h, w = x:size(2), x:size(3)
   local rows, columns = up(h, unit) - h, up(w, unit) - w
   if rows == 0 and columns == 0 then return f(x) end
@@ -53,13 +54,15 @@ end
 --- Apply f to a picture, whole or by tiles.
 -- @tparam table view
 -- @tparam Tensor x C×H×W
--- @tparam function f from C×h×w to K×h×w
+-- @tparam function f from C×h×w to K×h×w; of a tile, its place is the second argument (see `image.tiling`)
 -- @treturn Tensor K×H×W
 function M.apply(view, x, f)
-  if not view.unit then return tiles.apply(x, {size = view.size}, f) end
-  if not M.by_tiles(view, x:size(2), x:size(3)) then return whole(x, view.unit, f) end
-  local size = up(TILE, view.unit)
-  return tiles.apply(x, {size = size, overlap = OVERLAP}, f)
+  local unit = view.unit
+  if not unit then return tiles.apply(x, {size = view.size}, f) end
+  if not M.by_tiles(view, x:size(2), x:size(3)) then return padded_for(x, unit, f) end
+  local size = up(M.TILE, unit)
+  local step = (size - M.OVERLAP) // unit * unit
+  return padded_for(x, unit, function(padded) return tiles.apply(padded, {size = size, overlap = size - step}, f) end)
 end
 
 return M
