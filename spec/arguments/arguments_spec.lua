@@ -164,6 +164,8 @@ describe("The tables of arguments", function()
     assert.same({}, missing)
   end)
 
+  it("name every option", function() assert.same({}, K.options_left_out(roots, rows)) end)
+
   it("know every class", function()
     local unknown = {}
     for _, path in ipairs(lines "find lua/cglow -name '*.lua'") do

@@ -54,7 +54,8 @@ local planes = K.tensor({ 3, 6, 8 }, { { 6 } })
 local colour = K.tensor({ 3, 6, 8 }, { { 6 }, { 6, 8 }, { 2, 6, 8 }, { 1, 3, 6, 8 } })
 local side = K.int(4, 1, (1 << 31) - 1)
 local border = K.optional(K.int(1, 0, 65535))
-local options_read = K.opts { channels = K.int(3, 1, 4), raw = K.object(true, "boolean") }
+local options_read = K.opts { channels = K.int(3, 1, 4), raw = K.object(true, "boolean"),
+  as_stored = K.object(true, "boolean") }
 local palette = K.optional(K.list(function() return { { 0, 0, 0 }, { 255, 255, 255 } } end, {
   { "empty", function() return {} end }, { "numbers", function() return { 1 } end },
   { "two numbers", function() return { { 1, 2 } } end }, { "beyond a byte", function() return { { 0, 0, 256 } } end },

@@ -131,6 +131,14 @@ local samples = K.object(function() return core.ones(3, 1, 4, 4) end, "cglow.Ten
 local size = K.int(4, 1, 65535)
 local dir = K.str("/nonexistent", { "a\0b" }, true)
 local seed = K.int(1)
+local function cache() return K.word "disk" end
+local colours = K.list(function() return { { 0, 0, 0 }, { 255, 0, 0 } } end, {
+  { "numbers", function() return { 1, 2 } end },
+  { "beyond a byte", function() return { { 0, 0, 256 }, { 0, 0, 0 } } end } })
+local unet = K.list(function() return { 2, 2 } end, { { "{}", function() return {} end },
+  { "words", function() return { "two" } end }, { "17 scales", function()
+    return { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 }
+  end } })
 local function splits() return K.word "train" end
 local logits = K.tensor({ 2, 3, 4, 4 }, { { 3 }, { 3, 4, 4 } })
 
@@ -201,8 +209,16 @@ local rows = {
       args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 }, levels = 1, encoder = { make = function()
         return { forward = function(_, v) return { v } end, backward = print, parameters = function() return {} end }
       end } } } } } },
-  { "cglow.Model.new", K.opts(with { x = shape { 1, 8, 8 }, ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model" },
-  { "cglow.Glow", K.opts(with { ["y!"] = shape { 1, 8, 8 } }), as = "cglow.Model", wrong = {
+  { "cglow.Model.new", K.opts(with { x = shape { 1, 8, 8 }, ["y!"] = shape { 1, 8, 8 }, encoder = K.list(),
+    condition = K.list(), head = K.list() }), as = "cglow.Model" },
+  { "cglow.Glow", K.opts(with { ["y!"] = shape { 1, 8, 8 }, encoder = K.list(), condition = K.list(),
+    head = K.list() }), as = "cglow.Model", refuses = { x = true }, wrong = {
+    { label = "an encoder", args = { { y = { 1, 8, 8 }, encoder = { channels = { 2, 2, 2, 2 } } } },
+      says = "option 'x' must be a table with an encoder" },
+    { label = "a condition", args = { { y = { 1, 8, 8 }, condition = { prior = true } } },
+      says = "must be absent without an encoder" },
+    { label = "a head", args = { { y = { 1, 8, 8 }, head = { outputs = 1 } } },
+      says = "must be absent without an encoder" },
     { label = "x", args = { { x = { 1, 8, 8 }, y = { 1, 8, 8 } } }, says = "option 'x' is not for plain Glow" } } },
   { "Model:parameters", self = same }, { "Model:gradient_parts", self = same },
   { "Model:parameter_count", self = same },
@@ -216,7 +232,7 @@ local rows = {
   { "Model:log_prob", x_for_y, y, self = same, wrong = { { label = "x for plain Glow",
     self = function() return plain end,
     args = { core.zeros(2, 1, 8, 8), core.zeros(2, 1, 4, 4) } } } },
-  { "Model:loss_and_grad", x_for_y, y, K.opts { cell_width = K.num(1, { 0, -1 }) }, self = same },
+  { "Model:loss_and_grad", x_for_y, y, K.opts { cell_width = K.num(1, { 0, -1 }), done = K.fn(print) }, self = same },
   { "Model:loss_and_grad", x_for_y, y, K.opts { cell_width = K.num(1, { 0, -1 }),
     head = K.tensor({ 2, 4, 4 }, { { 2, 8, 8 }, { 2, 2, 4, 4 } }), head_weight = K.num(1, { -1, 1e10 }) },
     self = function() return enc end },
@@ -226,7 +242,7 @@ local rows = {
   { "Model:decode", x_for_y, latents, self = same }, { "Model:decode_error", x_for_y, latents, self = same },
   { "Model:condition", x, self = same },
   { "Model:sample", K.also(x, "table"), K.opts { n = many, temperature = temperature,
-    pairs = boolean, rng = rng }, self = same,
+    pairs = boolean, rng = rng, noise = K.list() }, self = same,
     wrong = {
     { label = "two numbers in the noise", args = function() return core.zeros(1, 1, 8, 8), { noise = { 1, 2 } } end,
       says = "noise: 1 tensors expected, got 2" },
@@ -271,10 +287,13 @@ local rows = {
   { "feedforward.Segmenter", K.opts { precision = K.word "fp32",
     ["x!"] = shape { 1, 8, 8 }, ["classes!"] = K.int(2, 2, 4096),
     channels = K.int(2, 1, 4096),
-    depth = K.int(1, 1, 8), rng = rng, y = shape { 2, 8, 8 } } },
+    depth = K.int(1, 1, 8), rng = rng, y = shape { 2, 8, 8 }, unet = unet },
+    wrong = { { label = "a depth beside a U-Net",
+      args = { { x = { 1, 8, 8 }, classes = 2, unet = { 2, 2 }, depth = 1 } },
+      says = "'depth' makes no difference beside 'unet'" } } },
   { "feedforward.Residual", K.opts { precision = K.word "fp32",
     ["x!"] = shape { 1, 8, 8 }, y = shape { 1, 8, 8 }, channels = K.int(2, 1, 4096),
-    depth = K.int(2, 2, 64), target = K.word "clean", rng = rng } },
+    depth = K.int(2, 2, 64), target = K.word "clean", rng = rng, unet = unet } },
   { "feedforward.load", dir },
   { "Network:loss", seg_x, seg_y, seg_loss, self = function() return seg end },
   { "Network:loss_and_grad", seg_x, seg_y, seg_loss, self = function() return seg end },
@@ -290,9 +309,9 @@ local rows = {
     { "class 1.5", function() return core.full(2, 4, 4, 1.5) end }, { "NaN", function() return core.full(2, 4, 4,
       0 / 0) end },
     { "another shape", function() return core.ones(2, 4, 5) end } }), K.opts { mask = K.tensor({ 2, 4, 4 }, { { 4,
-      4 } }) } },
+      4 } }), gradient = K.tensor({ 2, 3, 4, 4 }, { { 2, 3, 4, 5 } }) } },
   { "losses.squared_error", logits, K.tensor({ 2, 3, 4, 4 }, { { 2, 3, 4, 5 } }), K.opts { mask = K.tensor({ 2, 4, 4 },
-    { { 4, 4 } }) } },
+    { { 4, 4 } }), gradient = K.tensor({ 2, 3, 4, 4 }, { { 2, 3, 4, 5 } }) } },
 
   { "cglow.data.Dataset", K.opts { ["size!"] = K.int(1, 0), ["get!"] = K.fn(print), name = K.str("n", nil, true),
     random = boolean,
@@ -308,8 +327,8 @@ local rows = {
     K.optional(K.tensor({ 2, 1, 8, 8 }, { { 2 }, { 3, 1, 8, 8 } })), K.optional(K.tensor({ 2, 1, 4, 4 }, { { 2 } })),
     K.optional(rng), self = four, as = "Dataset" },
   { "Dataset:map", K.object(function() return function(s) return s end end, "function", { { "no transform",
-    function() return { apply = 1 } end } }), K.opts { random = boolean, recipe = K.str("r", nil, true) },
-      self = four },
+    function() return { apply = 1 } end } }), K.opts { random = boolean, dequantised = boolean,
+      recipe = K.str("r", nil, true) }, self = four },
   { "Dataset:dequantise", self = four }, { "Dataset:left_out", self = four }, { "Dataset:skip_damaged", self = four },
   { "Dataset:usable", self = four },
   { "Dataset:read_ahead", K.int(1, 1, 64), K.int(1, 1, 65536), self = four },
@@ -337,21 +356,28 @@ local rows = {
   { "cglow.data.transform.undo", K.tensor { 2 }, K.optional(K.num(0.5, { 0, -1, 2 })) },
   { "cglow.data.transform.quantise", K.opts { levels = K.int(2, 2) } },
   { "cglow.data.transform.gaussian_noise", K.opts { sigma = K.num(0.1, { -1 }) } },
-  { "cglow.data.horses", dir, K.opts { split = splits(), size = K.int(32, 1, 4096) }, good = false },
+  { "cglow.data.horses", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), cache = cache() }, good = false },
   { "cglow.data.lfw", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), superpixels = boolean,
-    segments = K.int(9, 1, 1 << 20) }, good = false },
+    segments = K.int(9, 1, 1 << 20), cache = cache() }, good = false },
   { "cglow.data.bsds", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), shrink = K.int(1, 1, 16),
-    sigma = K.num(0.1, { -1 }), seed = seed, flip = boolean }, good = false },
+    sigma = K.num(0.1, { -1 }), seed = seed, flip = boolean, cache = cache() }, good = false },
   { "cglow.data.celeba", dir, K.opts { split = splits(), size = K.int(32, 2, 4096), crop = K.int(9, 1, 4096),
-    held_out = K.int(1, 1), seed = seed }, good = false, wrong = { { label = "an odd size", args = { "/x",
+    held_out = K.int(1, 1), seed = seed, cache = cache() }, good = false,
+    wrong = { { label = "an odd size", args = { "/x",
       { size = 3 } } } } },
   { "cglow.data.seven_scenes", dir, K.opts { split = splits(), size = K.int(32, 1, 4096), frames = K.int(1, 1),
     range = K.num(4, { 0, 7 }), radius = K.int(1, 1, 200), valid = K.num(0.5, { -1, 2 }), holes = K.word "zero",
-    references = K.str("x", { "a\0b" }, true), seed = seed }, good = false },
+    references = K.str("x", { "a\0b" }, true), seed = seed, cache = cache(), unit = K.num(1, { 0, -1 }) },
+    good = false },
   { "cglow.data.pairs", dir, K.opts { split = splits(), x = K.str("x", { "a\0b" }, true),
     y = K.str("y", { "a\0b" }, true), size = K.object(32, "number table"),
     y_size = K.object(32, "number table"), kind = K.word "image", classes = K.int(2, 2, 256),
-    held_out = K.num(0.2, { 0, 1 }), seed = seed }, good = false },
+    held_out = K.num(0.2, { 0, 1 }), seed = seed, cache = cache(), colours = colours, ignore = K.object(255,
+      "number table"), known = boolean, partial = boolean, valid = dir, test = dir, test_share = K.num(0.1, { -1, 1 }),
+    x_channels = K.int(3, 1, 3), y_channels = K.int(3, 1, 3) }, good = false, wrong = {
+    { label = "labels without their number", args = { "/x", { kind = "labels" } }, says = "'classes' (or 'colours')" },
+    { label = "ignore for masks", args = { "/x", { kind = "mask", ignore = 255 } }, says = "'ignore' is for kind" },
+    { label = "two channels", args = { "/x", { x_channels = 2 } }, says = "'x_channels' must be" } } },
 
   { "cglow.metrics.argmax", K.tensor({ 2, 4, 4 }, { { 4 }, { 4, 4 } }) },
   { "cglow.metrics.binarise", K.tensor({ 2, 4, 4 }, { { 4 }, { 4, 4 } }) },
@@ -396,7 +422,9 @@ local rows = {
     run = K.str("/nonexistent/x", { "a\0b" }, true),
     keep = K.int(1, 1), resume = K.object(false, "boolean"), recover_after = K.int(1, 1), max_refused = K.int(1, 1),
       config = K.list {},
-    progress = K.word "quiet" }, wrong = { { label = "an optimizer's unknown option", says = "unknown option 'speed'",
+    progress = K.word "quiet", head = K.list(), metadata = K.list(), read_ahead = K.int(0, 0, 64),
+    reduce = K.fn(print), world = K.list() }, wrong = {
+      { label = "an optimizer's unknown option", says = "unknown option 'speed'",
       args = function() return { model = model(), train = dataset(), optimizer = { speed = 1 } } end },
       { label = "resume without run", says = "needs 'run'", args = function()
         return { model = model(), train = dataset(), resume = true }

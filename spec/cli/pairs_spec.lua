@@ -156,6 +156,25 @@ describe("cglow pairs", function()
     assert.matches("psnr", must(("evaluate --run %s/run"):format(folder)))
   end)
 
+  it("says once which pairs there are and how they are dealt, and what has changed since", function()
+    write(mask)
+    local _, err = train()
+    for _, text in ipairs {"10 pairs (partners named NAME-gt)", "8 are taken for train, 2 for valid"} do
+      assert.matches(text, err, 1, true)
+    end
+    for _, command in ipairs {"evaluate --samples 2", "score", "score --split train", "sample --count 1"} do
+      _, err = must(("pairs %s --run %s/run"):format(command, folder))
+      assert.is_nil(err:find("pairs", 1, true), err)
+    end
+    -- others, as far as their name tells
+    _, err = must(("pairs evaluate --samples 2 --run %s/run --x %s/photos --y %s/answers/../answers"):format(folder,
+      folder, folder))
+    assert.matches("10 pairs (partners named NAME-gt)", err, 1, true)
+    for i = 1, 2 do os.remove(("%s/photos/p%02d.png"):format(folder, i)) end
+    _, err = must(("pairs score --split train --run %s/run"):format(folder))
+    assert.matches("cglow: 6 images for 'train' now, 8 when the run was begun", err, 1, true)
+  end)
+
   it("goes on without being told again, with the same parts", function()
     write(mask)
     train()

@@ -1,7 +1,9 @@
 -- A trainer in several processes: what happens to one of them happens to all.
 local scratch = require "spec.fixtures.scratch"
+local core = require "cglow.core"
 local json = require "cglow.util.json"
 local ranks = require "spec.support.ranks"
+local sets = require "spec.support.sets"
 local safetensors = require "cglow.util.safetensors"
 local toy = require "spec.support.toy"
 
@@ -102,6 +104,20 @@ describe("Trainers of several ranks", function()
   it("let a model start from all their samples, as one process does from its own", function()
     local one = together(1, "a", 1, "start").weights
     for n = 2, 4 do assert.equal(one, together(n, "of" .. n, 1, "start").weights) end
+  end)
+
+  it("learn the same from files that threads of each of them read ahead", function()
+    for i = 1, 13 do
+      sets.save(("%s/x/%02d.png"):format(folder, i), core.Rng(i):uniform(3, 8, 8))
+      sets.save(("%s/y/%02d.png"):format(folder, i), core.Rng(i + 99):uniform(1, 8, 8):gt(0.5))
+    end
+    local without, logs = together(2, "a", 15, "files", 0), log_of "a"
+    for threads = 1, 3 do
+      local name = "ahead" .. threads
+      assert.same(without, together(2, name, 15, "files", threads))
+      assert.equal(logs, log_of(name))
+    end
+    assert.not_equal(without.weights, together(2, "more", 16, "files", 0).weights) -- weights do tell
   end)
 
   it("refuse a step together", function()

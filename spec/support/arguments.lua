@@ -95,7 +95,7 @@ function M.also(k, accepted)
   for _, b in ipairs(k.bad) do
     if not label[b[1]] then bad[#bad + 1] = b end
   end
-  return { good = k.good, bad = bad }
+  return { good = k.good, bad = bad, names = k.names }
 end
 
 --- Nil, or a value of this kind.
@@ -132,7 +132,9 @@ function M.opts(fields)
   end
   local needed = false
   for _, r in pairs(required) do needed = needed or r end
-  return kind(function() return given() end, needed and "" or "table nil", bad)
+  local result = kind(function() return given() end, needed and "" or "table nil", bad)
+  result.names = kinds
+  return result
 end
 
 -- Calls by name, so that the error can tell the function's: a tail call or a
@@ -190,7 +192,8 @@ local function own(row) return row.self and row.self() end
 --- Try one row of the table.
 -- @tparam table root what names start from
 -- @tparam table row {name, kind, …, self = maker, as = the name that errors use, wrong = {{says = …, …}}, good = false,
--- inside = true: what is wrong is seen by what the function calls, and errors point there}
+-- refuses = {name = true}: options that it names and never takes, inside = true: what is wrong is seen by what the
+-- function calls, and errors point there}
 -- @treturn {string,...} what went wrong
 function M.try(root, row)
   local name = row[1]
@@ -226,6 +229,36 @@ function M.try(root, row)
     if not ok then faults[#faults + 1] = ("%s: good arguments refused: %s"):format(name, tostring(message)) end
   end
   return faults
+end
+
+--- The names of options that functions know and no row of theirs has: what they say to an unknown one is
+-- compared with the tables.
+-- @tparam table root what names start from
+-- @tparam {table,...} rows as for `try`
+-- @treturn {string,...}
+function M.options_left_out(root, rows)
+  local left_out, known = {}, {}
+  for _, row in ipairs(rows) do
+    known[row[1]] = known[row[1]] or {}
+    for name in pairs(row.refuses or {}) do known[row[1]][name] = true end
+    for i = 2, #row do
+      for name in pairs(row[i].names or {}) do known[row[1]][name] = true end
+    end
+  end
+  for _, row in ipairs(rows) do
+    for i = 2, #row do
+      local values = goods(row)
+      values[i - 1] = row[i].names and { ["no such option"] = 1 }
+      local ok, message = pcall(caller(row[1]), root, own(row), table.unpack(values, 1, values.n))
+      local list = row[i].names and not ok and tostring(message):match "%(.-known: (.-)%)" or ""
+      for name in list:gmatch "'?([%w_]+)'?" do
+        if not known[row[1]][name] then left_out[#left_out + 1] = ("%s: %s"):format(row[1], name) end
+        known[row[1]][name] = true
+      end
+    end
+  end
+  table.sort(left_out)
+  return left_out
 end
 
 --- A method called on anything else.

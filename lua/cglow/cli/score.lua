@@ -71,7 +71,7 @@ local function held_out(session, way)
   local known = kept.read(session.path:match "^(.*)/[^/]*$" or ".", session.path, way)
   if known then return known end
   local o = {directory = session.settings.data, split = "valid", size = session.size,
-    seed = session.settings.seed or 1}
+    seed = session.settings.seed or 1, known = true}
   for name, value in pairs(session.trained_on) do o[name] = value end
   local data, source = task_of.data(session.task, o)
   if not data then

@@ -1,9 +1,11 @@
 --- A trained model, found from the command line, and what it was trained on.
 -- @module cglow.cli.session
 local core = require "cglow.core"
+local count_of = require "cglow.util.count"
 local identity = require "cglow.tasks.identity"
 local Model = require "cglow.model"
 local command = require "cglow.cli.command"
+local notice = require "cglow.util.notice"
 local outputs = require "cglow.cli.outputs"
 local paths = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
@@ -63,7 +65,7 @@ end
 -- @tparam table args parsed command line
 -- @treturn table `task` (as the run's own options have it), `own` (their values), `trained_on` (those
 -- that the run was started with), `model`,
--- `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by
+-- `counts` of its images (`train`, `valid`, as far as it says), `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by
 -- default), `own_folder` (is that a run's?), `settings` of the run (or {})
 function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
@@ -79,6 +81,7 @@ function M.load(task, args)
   local results = results_of(args, path, folder)
   return {
     task = configured, own = own, trained_on = task_of.own_options(task, saved),
+    counts = type(config.data) == "table" and config.data or {},
     model = model, path = path, settings = saved, size = size_of(configured, model, path),
     way = {
       samples = args.samples or saved.samples or DEFAULT_SAMPLES, temperature = args.temperature,
@@ -99,6 +102,21 @@ local function part_of(args, session, split)
   return args.split or "all", own
 end
 
+-- Is this part the run's own, as it was when the run was begun? Then all was told of it.
+local function is_known(args, session, part, own)
+  if args.data or part == "all" then return false end
+  for _, name in ipairs {"x", "y", "valid", "test"} do
+    if own[name] ~= session.trained_on[name] then return false end
+  end
+  return true
+end
+
+local function check_count(session, part, data)
+  local before = session.counts[part]
+  if math.type(before) ~= "integer" or before == data:size() then return end
+  notice.notify(("%s for '%s' now, %d when the run was begun"):format(count_of(data:size(), "image"), part, before))
+end
+
 --- Data for a session: from `--data`, else what the run was trained on.
 -- @tparam string split
 -- @tparam[opt] integer size by default the model's
@@ -110,10 +128,12 @@ function M.data(args, session, split, size)
   local part, own = part_of(args, session, split)
   local o = {
     directory = directory, split = part, size = size or session.size, seed = session.settings.seed or 1,
-    skip_damaged = args.skip_damaged,
+    skip_damaged = args.skip_damaged, known = is_known(args, session, part, own),
   }
   for name, value in pairs(own) do o[name] = value end
-  return command.must(task_of.data(session.task, o))
+  local data, source = command.must(task_of.data(session.task, o))
+  if o.known then check_count(session, part, data) end
+  return data, source
 end
 
 --- Where a contact sheet goes. Nothing is replaced but an earlier sheet in a run's own

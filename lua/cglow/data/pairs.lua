@@ -31,6 +31,7 @@ local OPTIONS = source.options {
   test_share = {type = "number", min = 0, below = 1},
   ignore = {type = "integer|table"},
   partial = {type = "boolean", default = false},
+  known = {type = "boolean", default = false},
   seed = {type = "integer", default = 0},
 }
 
@@ -115,6 +116,7 @@ local function about_single(dir, items, missing, single, form, o)
       #items + #missing)
     if not ok then return nil, message end
   end
+  if o.known then return items end
   if o.partial then partners.tell(path_of(dir, o.x), path_of(dir, o.y), #items, form, missing, single)
   else files.passed_over(("images (%s) in %s have no partner (%s)"):format(o.y, dir, o.x), single) end
   return items
@@ -212,7 +214,7 @@ local function dealt(dir, items, o)
     return nil, ("%s names all pairs: none is left to learn from"):format(o.valid)
   end
   if #part == 0 then return nil, ("%d pairs are too few for a part '%s'"):format(#items, o.split) end
-  if by_names > 0 then say_dealt(dir, items, part_of, o) end
+  if by_names > 0 and not o.known then say_dealt(dir, items, part_of, o) end
   return part
 end
 
@@ -304,6 +306,7 @@ end
 --   underscore; in two folders a partner's name may have a word more, as in NAME_mask (`cglow.data.partners`)
 -- * `partial` = false: pass over pictures without a partner (told once) instead of refusing; lists in DIR
 --   are not looked for then
+-- * `known` = false: do not tell which pictures are passed over, and how many pairs are dealt to each part
 -- * `size`: height and width of x and y, an integer or {height, width}; by default as in the
 --   files, which then must all be alike
 -- * `y_size`: of y, when it is another; unless both sizes say otherwise, the files of a pair

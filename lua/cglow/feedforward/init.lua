@@ -40,10 +40,10 @@ local UNET <const> = {type = "table", each = {type = "integer", min = 1, max = 4
 local function check_unet(fname, given, o)
   if not o.unet then return end
   for _, name in ipairs {"channels", "depth"} do
-    if given[name] then error(("%s: option '%s' makes no difference beside 'unet'"):format(fname, name), 4) end
+    if given[name] then error(("%s: option '%s' makes no difference beside 'unet'"):format(fname, name), 3) end
   end
   if #o.unet < 1 or #o.unet > 16 then
-    error(("%s: option 'unet' must be a list of 1 to 16 numbers of channels, got %d"):format(fname, #o.unet), 4)
+    error(("%s: option 'unet' must be a list of 1 to 16 numbers of channels, got %d"):format(fname, #o.unet), 3)
   end
   o.channels, o.depth, o.unet = nil, nil, table.move(o.unet, 1, #o.unet, 1, {})
 end

@@ -80,8 +80,9 @@ end
 -- @tparam table definition
 --
 -- * `name`: for help and for the run folder
--- * `data`: function(directory, {split =, size =, seed =}) that gives a data set, or nil
---   and a message; "train" may be random, the others not; y is not dequantised
+-- * `data`: function(directory, {split =, size =, seed =, known =}) that gives a data set, or nil
+--   and a message; "train" may be random, the others not; y is not dequantised; `known`: the run's own set is asked
+--   for again, so that nothing need be told of it
 -- * `kind` = what y is: "image" (numbers in [0, 1]), "mask" (0 or 1) or "labels" (one-hot; with
 --   `classes`, how many there are, and `colours`, {{red, green, blue},…} from 0 to 255 to show them in)
 -- * `ignore`: the number in label files, or the colour, of pixels that have no label
@@ -177,7 +178,7 @@ function M.configured(task, values) return task.configure and task.configure(val
 
 --- A part of a task's data.
 -- @tparam table task
--- @tparam table o `directory` (the embedded samples when absent), `split`, `size`, `seed`, values
+-- @tparam table o `directory` (the embedded samples when absent), `split`, `size`, `seed`, `known`, values
 -- of the task's own options; `skip_damaged` = true: leave out what cannot be read
 -- @treturn[1] Dataset
 -- @treturn[1] string where it comes from, in words

@@ -81,8 +81,9 @@ local function check_words(values)
   return true
 end
 
-local function options_of(values, split, size)
+local function options_of(values, split, size, known)
   return {
+    known = known,
     x = values.x, y = values.y, split = split, size = size, kind = values.kind, partial = true, valid = values.valid,
     x_channels = 3, y_channels = values.kind == "image" and (values.grey and 1 or 3) or nil,
     classes = values.kind == "labels" and values.classes or nil,
@@ -100,7 +101,7 @@ local function load_data(values, o)
   end
   local merged = {x = o.x, y = o.y, valid = o.valid, test = o.test}
   for _, name in ipairs {"kind", "classes", "colours", "grey", "ignore"} do merged[name] = values[name] end
-  return set_of(options_of(merged, o.split, o.size))
+  return set_of(options_of(merged, o.split, o.size, o.known))
 end
 
 -- The files of the partners.

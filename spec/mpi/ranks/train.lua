@@ -46,6 +46,14 @@ local HAPPENS = {
     local no_noise = {fill_uniform = function(_, t) return t:fill(0) end}
     function data.batch(self, indices, x, y) return batch(self, indices, x, y, no_noise) end
   end,
+  -- Pairs of files beside FOLDER, which RANK threads of each process read ahead.
+  files = function()
+    o.train = assert(require "cglow.data".pairs(folder:match "^(.*)/", {x = "x", y = "y", kind = "mask"}))
+    o.model = require "cglow".Model {x = {3, 8, 8}, y = {1, 8, 8}, levels = 1, depth = 1, coupling = {width = 4},
+      encoder = {channels = {2, 4}}, rng = core.Rng(1)}
+    o.valid, o.optimizer, o.read_ahead = nil, {lr = 1e-2}, who
+    o.on_step = function() assert((o.train.ahead[1].readers ~= nil) == (who > 0)) end
+  end,
   nan = function() spoil(function(y) y:fill(0 / 0) return true end) end,
   missing = function() spoil(function() return nil, "the sample is gone" end) end,
   error = function() at(5, function() error("a callback's mistake") end) end,
