@@ -6,7 +6,7 @@ local cglow = require "cglow"
 local core = require "cglow.core"
 local K = require "spec.support.arguments"
 
-local TABLES = { "core", "tensor", "layers", "files", "lua" }
+local TABLES = { "core", "tensor", "layers", "files", "data", "lua" }
 
 -- Modules that people call, besides what `cglow` itself holds: name in the tables → module.
 local MODULES = {

@@ -64,9 +64,9 @@ end
 -- @tparam table task
 -- @tparam table args parsed command line
 -- @treturn table `task` (as the run's own options have it), `own` (their values), `trained_on` (those
--- that the run was started with), `model`,
--- `counts` of its images (`train`, `valid`, as far as it says), `path`, `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by
--- default), `own_folder` (is that a run's?), `settings` of the run (or {})
+-- that the run was started with), `counts` of its images (`train`, `valid`, as far as it says), `model`, `path`,
+-- `size`, `way` to predict (see `cglow.tasks.ways`), `folder` (where results go by default),
+-- `own_folder` (is that a run's?), `settings` of the run (or {})
 function M.load(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config = run_config(task, args, folder)
