@@ -306,7 +306,7 @@ stress: packages-stress ## the specs under an aggressive collector, long runs, v
 	$(AGAIN) all double runners
 	@$(CHECKS) --suites float,double --helper spec/tools/stress.lua --seconds 1800 $(TEST)
 	@$(CHECKS) --suites soak --seconds 3600
-	$(HERE) $(LUA) spec/stress/random_calls.lua
+	ulimit -v 3000000 && $(HERE) $(LUA) spec/stress/random_calls.lua
 	$(HERE) $(LUA) spec/stress/kills.lua
 	$(BUILD)/runners/alloc_runner --all
 	@$(CHECKS) --suites float --seconds 3600 --wrap "$(VALGRIND)" $(VALGRIND_SPECS)

@@ -5,29 +5,12 @@
 local cglow = require "cglow"
 local core = require "cglow.core"
 local K = require "spec.support.arguments"
+local public = require "spec.support.public"
 
 local TABLES = { "core", "tensor", "layers", "files", "data", "lua" }
 
--- Modules that people call, besides what `cglow` itself holds: name in the tables → module.
-local MODULES = {
-  safetensors = "util.safetensors", json = "util.json", tiles = "image.tiling", options = "util.options",
-  vision = "image.vision", losses = "nn.losses", feedforward = "feedforward", baselines = "tasks.baselines",
-}
-
--- Parts of `cglow` whose misuse is that of a command line, which spec/cli/cli_spec.lua holds.
-local OF_COMMANDS = { task = true }
-
--- The parts that `cglow` loads when they are first asked for.
-local function parts_of_cglow()
-  local index = getmetatable(cglow).__index
-  for i = 1, 10 do
-    local name, value = debug.getupvalue(index, i)
-    if name == "parts" then return value end
-  end
-end
-
 local roots = { core = core, cglow = cglow }
-for name, module in pairs(MODULES) do roots[name] = require("cglow." .. module) end
+for name, module in pairs(public.modules) do roots[name] = require("cglow." .. module) end
 
 local rows = {}
 for _, file in ipairs(TABLES) do
@@ -128,8 +111,8 @@ describe("The tables of arguments", function()
   end)
 
   it("name every function of cglow", function()
-    for part in pairs(parts_of_cglow()) do
-      assert.is_truthy(OF_COMMANDS[part] or cglow[part], part) -- loads it
+    for part in pairs(public.parts()) do
+      assert.is_truthy(public.of_commands[part] or cglow[part], part) -- loads it
     end
     for _, reader in ipairs { "horses", "lfw", "bsds", "celeba", "seven_scenes", "pairs" } do
       assert.is_function(cglow.data[reader])
