@@ -1,4 +1,5 @@
 /* Tensors at the prompt: shape, range and a corner of the numbers. */
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,9 +13,20 @@
 #define WRAP 10  /* numbers per line of a 1-D tensor */
 #define CELL 32  /* room for one formatted number */
 
+/* Put a point where the locale puts something else, as a comma. */
+static void point(char *text) {
+  const char *mark = localeconv()->decimal_point;
+  char *at = strstr(text, mark);
+  if (at == NULL || *mark == '\0') return;
+  memmove(at + 1, at + strlen(mark), strlen(at + strlen(mark)) + 1);
+  *at = '.';
+}
+
 static int format(char text[CELL], double v) {
   if (v != v) v = NAN; /* printf shows NaN's sign */
-  return snprintf(text, CELL, "%.4g", v);
+  snprintf(text, CELL, "%.4g", v);
+  point(text);
+  return (int)strlen(text);
 }
 
 static void add_format(luaL_Buffer *b, const char *label, double v) {

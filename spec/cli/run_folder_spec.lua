@@ -15,6 +15,16 @@ local function run(arguments, environment) return run_script(command_line.TOY, a
 local function file(name) return folder .. "/run/" .. name end
 local function link(to, name) assert(lfs.link(to, file(name), true)) end
 
+it("a run that cannot be gone on with is not said to be saved", function()
+  assert.equal(0, (train ""))
+  assert(os.rename(file "checkpoints/step-00000012.safetensors", file "checkpoints/step-00000020.safetensors"))
+  for _, how in ipairs {"", "--resume"} do
+    local code, _, err = train(how .. " --steps 30")
+    assert.equal(2, code)
+    assert.matches(how == "" and "resume it, or choose another folder\n$" or "it is of step 12, not 20\n$", err)
+  end
+end)
+
 describe("a file system", function()
   local library
   before_each(function()

@@ -133,6 +133,23 @@ describe("CelebA's list", function()
   end)
 end)
 
+it("lists hold a name in each line, spaces and all, with any line ends", function()
+  for _, ends in ipairs {"\n", "\r\n", "\r"} do
+    sets.write(dir .. "/list.txt", table.concat({"\xef\xbb\xbfa b (1).png", "", "  c\t", "ä.jpg "}, ends))
+    assert.same({"a b (1).png", "c", "ä.jpg"}, files.read_names(dir .. "/list.txt"))
+    sets.write(dir .. "/list.txt", table.concat({"1 2", "", "3 4", ""}, ends))
+    assert.same({{"1", "2"}, {"3", "4"}}, files.read_list(dir .. "/list.txt", 2))
+  end
+  sets.write(dir .. "/list.txt", "a\r\nb\0\r\n")
+  assert.same({nil, dir .. "/list.txt:2: that is no file name"}, {files.read_names(dir .. "/list.txt")})
+  for _, half in ipairs {"x", "y"} do
+    for _, name in ipairs {"dog", "cat", "cow"} do sets.save(("%s/%s/my %s.png"):format(dir, half, name), picture) end
+  end
+  sets.write(dir .. "/held out.txt", "my cat.png\nmy dog\n")
+  local ds = assert(data.pairs(dir, {split = "valid", valid = dir .. "/held out.txt"}))
+  assert.same({"my cat", "my dog"}, {ds[1].name, ds[2].name})
+end)
+
 it("names are sorted by their bytes in every locale", function()
   local old = os.setlocale(nil)
   local function names()

@@ -108,7 +108,7 @@ describe("data.horses", function()
       {"a\\b.png", "that is no file name"},
       {"horse\0001.png", "that is no file name"},
       {("x"):rep(300), "that is no file name"},
-      {"horse001.png horse002.png", "train.txt:1: 1 words expected, got 2"},
+      {"horse001.png horse002.png", "rgb/horse001.png horse002.png, "},
       {"", "the list is empty"},
       {"\n \r\n\t", "the list is empty"},
       {"nothere.png", "2 of 2 photos and masks are missing"},

@@ -70,6 +70,8 @@ describe("a mask says by its own values what is foreground:", function()
 
   local unclear = {
     {"a trimap", {0, 128, 255, 0}, "values are 0, 128, 255 (of 255)"},
+    {"a trimap without an outside", {127, 255, 255, 127}, "values are 127, 255 (of 255)"},
+    {"a dark and a bright grey", {60, 180, 180, 60}, "values are 60, 180 (of 255)"},
     {"classes", {0, 1, 2, 3}, "values are 0, 1, 2, 3 (of 255)"},
     {"Oxford's trimap", {1, 2, 3, 1}, "values are 1, 2, 3 (of 255)"},
     {"a class and a void", {0, 1, 255, 0}, "values are 0, 1, 255 (of 255)"},

@@ -68,7 +68,8 @@ return function(args, model, make_options, bytes)
   if not args.json then
     console.say(tostring(model))
     console.say ""
-    console.say(("parameters  %.2f M; a checkpoint takes %s"):format(parameters / 1e6, format.bytes(12 * parameters)))
+    console.say(("parameters  %s; a checkpoint takes %s"):format(format.number("%.2f M", parameters / 1e6),
+      format.bytes(12 * parameters)))
     say_memory(bytes, has)
   end
   local options, step, valid, validations
@@ -82,9 +83,9 @@ return function(args, model, make_options, bytes)
   if args.json then console.say(json.encode(found)) end
   if not fits then return refuse(args, bytes, has) end
   if args.json then return 0 end
-  console.say(("step        %.3f s: median of %d, batch %d, %s"):format(step, MEASURED, options.batch,
-    count_of((core.threads()), "thread")))
-  console.say(("time        %s: %s, %s of %.2g s each"):format(format.duration(found.seconds),
-    count_of(options.steps, "step"), count_of(validations, "validation"), valid))
+  console.say(("step        %s: median of %d, batch %d, %s"):format(format.number("%.3f s", step), MEASURED,
+    options.batch, count_of((core.threads()), "thread")))
+  console.say(("time        %s: %s, %s of %s each"):format(format.duration(found.seconds),
+    count_of(options.steps, "step"), count_of(validations, "validation"), format.number("%.2g s", valid)))
   return 0
 end

@@ -1,5 +1,6 @@
 --- Files that a command is about to write, and what must not be lost by it.
 -- @module cglow.cli.outputs
+local bytes = require "cglow.util.bytes"
 local core = require "cglow.core"
 local lfs = require "lfs"
 local command = require "cglow.cli.command"
@@ -39,7 +40,7 @@ local PICTURES <const> = {png = true, jpg = true, jpeg = true, ppm = true}
 -- @string path
 function M.check_picture(option, path)
   local ending = path:match "%.(%w+)$"
-  if ending and PICTURES[ending:lower()] then return end
+  if ending and PICTURES[bytes.lower(ending)] then return end
   command.misuse(("%s: %s must end in .png, .jpg, .jpeg or .ppm"):format(option, path))
 end
 

@@ -1,6 +1,7 @@
 --- What the commands that train share, `train` and `baseline`: from the settings to
 -- the exit code.
 -- @module cglow.cli.training
+local bytes = require "cglow.util.bytes"
 local command = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local core = require "cglow.core"
@@ -13,7 +14,6 @@ local task_of = require "cglow.tasks.define"
 local train = require "cglow.train"
 local transform = require "cglow.data.transform"
 local version = require "cglow.util.version"
-local sort_by_bytes = require("cglow.util.bytes").sort
 
 local M = {}
 
@@ -147,7 +147,7 @@ local function say_left_out(name, sets)
     end
   end
   if #list == 0 then return end
-  sort_by_bytes(list)
+  bytes.sort(list)
   console.tell(("%s: %s left out:\n  %s"):format(name, count_of(#list, "image was", "images were"),
     table.concat(list, "\n  ")))
 end
@@ -164,14 +164,15 @@ function M.run(name, args, options, sets)
   command.say(args, "%s: %s to learn from, %d held out (%s)", name, count_of(sets.train:size(), "image"),
     sets.valid:size(), sets.source)
   local ranks = launch.world().size
-  command.say(args, "model: %.2f M parameters, %s%s; run folder: %s", options.model:parameter_count() / 1e6,
+  command.say(args, "model: %s parameters, %s%s; run folder: %s",
+    bytes.number("%.2f M", options.model:parameter_count() / 1e6),
     ranks > 1 and ranks .. " ranks of " or "", count_of((core.threads()), "thread"), options.run)
   local outcome = trainer:run()
   say_left_out(name, sets)
   if outcome.reason == "done" then return nil end
   if outcome.reason == "stopped" then return command.say(args, "%s", outcome.message) end
   console.tell(name .. ": " .. outcome.message)
-  if outcome.reason ~= "diverged" and outcome.checkpoint then
+  if outcome.reason ~= "diverged" and outcome.began and outcome.checkpoint then
     console.tell(("saved %s; go on with\n  %s --resume --run %s"):format(outcome.checkpoint,
       command.called() .. (args.command and " " .. args.command or " " .. args.task), command.word(options.run)))
   end

@@ -92,7 +92,7 @@ for word in ("png jpg jpeg jpe jfif tif tiff webp ppm pgm pbm pnm pam pfm"):gmat
 -- Lists and descriptions that lie beside pictures; nobody expects them to be shown.
 local IS_TEXT = {txt = true, csv = true, json = true, md = true}
 
-local function extension_of(name) return (name:match "%.(%w+)$" or ""):lower() end
+local function extension_of(name) return bytes.lower(name:match "%.(%w+)$" or "") end
 
 --- A name without its last extension.
 function M.stem(name) return (name:gsub("%.%w+$", "")) end
@@ -181,14 +181,14 @@ end
 local LARGEST <const> = 1 << 26 -- bytes of a list; the largest published one has 4 MB
 
 --- The text of a list, a pose and the like, without the mark that some editors put
--- before UTF-8.
+-- before UTF-8, each line ending in "\n".
 function M.read_whole(path)
   local text, message, code = read_file(path, LARGEST)
   if not text then return nil, message, code end
   if text:find "^\xff\xfe" or text:find "^\xfe\xff" then
     return nil, path .. ": this is UTF-16, as some shells and editors of Windows write it; save it as UTF-8", EBADMSG
   end
-  return (text:gsub("^\xef\xbb\xbf", ""))
+  return (text:gsub("^\xef\xbb\xbf", ""):gsub("\r\n?", "\n"))
 end
 
 local LIST = {commas = {type = "boolean"}, titles = {type = "string"}}
@@ -223,12 +223,26 @@ function M.read_list(path, words, opts)
   return rows
 end
 
---- First words of a list's lines.
+--- The lines of a list of names, which may hold spaces. Blank lines, white space around names and a byte
+-- order mark are passed over; any kind of line end will do.
+-- @string path
+-- @treturn[1] {string,...}
+-- @treturn[2] nil when it cannot be read or a line is no name
+-- @treturn[2] string message
 function M.read_names(path)
-  local rows, message = M.read_list(path, 1)
-  if not rows then return nil, message end
-  for i, row in ipairs(rows) do rows[i] = row[1] end
-  return rows
+  local text, message = M.read_whole(path)
+  if not text then return nil, message end
+  local names, line = {}, 0
+  for row in text:gmatch "[^\n]*" do
+    line = line + 1
+    local name = row:match "^%s*(.-)%s*$"
+    if name ~= "" then
+      if not is_safe(name) then return nil, ("%s:%d: that is no file name"):format(path, line) end
+      names[#names + 1] = name
+    end
+  end
+  if #names == 0 then return nil, ("%s: the list is empty"):format(path) end
+  return names
 end
 
 --- Complain about paths that are not there, naming the first few.

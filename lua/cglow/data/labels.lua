@@ -34,10 +34,11 @@ local function values_of(t, most) return core.vision.values(t, most) end
 
 -- ---- masks in grey ---------------------------------------------------------
 
--- The value from which on two-valued numbers are foreground; nil when that is not clear.
+-- The value from which on two-valued numbers are foreground; nil when that is not clear, as with
+-- 127 and 255, which may be "unknown" and "in".
 local function cut_of_two(low, high, peak)
   if low == 0 then return high end
-  return low <= peak / 2 and high > peak / 2 and high or nil
+  return low <= peak / 4 and high >= peak * 3 / 4 and high or nil
 end
 
 local function is_smooth(t, values, peak, lossy)

@@ -4,6 +4,7 @@
 -- `horse1-gt.png` or `mask_horse1.png`, and `horse1_img.jpg` and `horse1_label.png`. A name that is
 -- the same comes before one that is alike.
 -- @module cglow.data.partners
+local bytes = require "cglow.util.bytes"
 local count_of = require "cglow.util.count"
 local files = require "cglow.data.files"
 
@@ -25,9 +26,9 @@ local ROLE <const> = {
 -- A name without the word, and the word as it stood there; nil when there is none.
 local function stripped(name, role)
   local base, mark = name:match "^(.+)([_%-. ]%a+)$"
-  if base and ROLE[role][mark:sub(2):lower()] then return base, "NAME" .. mark end
+  if base and ROLE[role][bytes.lower(mark:sub(2))] then return base, "NAME" .. mark end
   mark, base = name:match "^(%a+[_%-. ])(.+)$"
-  if base and ROLE[role][mark:sub(1, -2):lower()] then return base, mark .. "NAME" end
+  if base and ROLE[role][bytes.lower(mark:sub(1, -2))] then return base, mark .. "NAME" end
 end
 
 -- Names under which a picture may be asked for, the best first.

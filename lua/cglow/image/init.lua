@@ -19,13 +19,15 @@
 -- library that touches a pixel count as damage. What touches none does not: faults
 -- in texts, profiles and other chunks that are passed over, a palette or
 -- transparency where the format has no use for it, bytes between JPEG's segments,
--- padding before its end. Arithmetic coded JPEG is refused. Gamma and colour profiles
+-- padding before its end. Sound files of kinds that are not read (JPEG of 12 bits or with
+-- arithmetic coding, GIF, HEIC) are refused by their kind. Gamma and colour profiles
 -- are not applied: the numbers are those in the file, and CMYK becomes RGB as light that
 -- its inks let through. Floating-point files hold any numbers, which come as they are; one
 -- that is not finite is an error unless `raw` is asked for. A file that
 -- declares more pixels than its bytes can hold is refused before memory is taken
 -- for them, and so is one of more than 65535 pixels a side or 2^27 in all.
 -- @module cglow.image
+local lower = require("cglow.util.bytes").lower
 local core = require "cglow.core"
 local notice = require "cglow.util.notice"
 local options = require "cglow.util.options"
@@ -212,7 +214,7 @@ end
 function M.save(path, t, opts)
   check_path("save", path)
   local o = options.check("save", opts, WRITE)
-  local format = FORMATS[(path:match("%.(%w+)$") or ""):lower()]
+  local format = FORMATS[lower(path:match("%.(%w+)$") or "")]
   if not format then
     error(("bad argument #1 to 'save': path must end in .png, .jpg, .jpeg, .ppm, .pgm or .pfm, got '%s'"):format(
       path), 2)

@@ -3,6 +3,7 @@
 -- Every layer is judged on its own: where one makes numbers that are not
 -- finite, the next one is given what that one was given. See `Model:diagnose`.
 -- @module cglow.model.diagnose
+local bytes = require "cglow.util.bytes"
 local core = require "cglow.core"
 local kinds = require "cglow.model.kinds"
 local likelihood = require "cglow.model.likelihood"
@@ -157,6 +158,8 @@ end
 
 -- ---- the verdict ---------------------------------------------------------------
 
+local function show(format, v) return v and bytes.pointed(format:format(v)) or "-" end
+
 local function within(v, least, most) return v >= least and v <= most end -- NaN is not
 
 -- What is wrong with a row's numbers: a list of reasons, empty when it is well.
@@ -165,14 +168,14 @@ local function faults(row, limits)
   local function add(...) list[#list + 1] = string.format(...) end
   if #row.bad_parameters > 0 then add("%s is not finite", table.concat(row.bad_parameters, ", ")) end
   if row.rcond and not within(row.rcond, limits.rcond, 1) then
-    add(row.rcond == 0 and "W is singular" or "W is nearly singular (%.1e)", row.rcond)
+    add(row.rcond == 0 and "W is singular" or "W is nearly singular (%s)", show("%.1e", row.rcond))
   end
   if row.scale and not (within(row.scale.min, 1 / limits.scale, limits.scale)
     and within(row.scale.max, 1 / limits.scale, limits.scale)) then
-    add("scales from %.1e to %.1e", row.scale.min, row.scale.max)
+    add("scales from %s to %s", show("%.1e", row.scale.min), show("%.1e", row.scale.max))
   end
   if row.round_trip and not within(row.round_trip, 0, limits.round_trip) and #list == 0 then
-    add("the inverse is off by %.1e", row.round_trip)
+    add("the inverse is off by %s", show("%.1e", row.round_trip))
   end
   if row.non_finite > 0 and #list == 0 then add("%d numbers are not finite", row.non_finite) end
   return list
@@ -248,15 +251,15 @@ local function mean(list)
   return sum / #list
 end
 
-local function show(format, v) return v and format:format(v) or "-" end
-
 local COLUMNS = {
   { "layer", function(r) return r.name end },
   { "round trip", function(r) return show("%.1e", r.round_trip) end },
   { "log|det|", function(r) return show("%.4g", r.logdet and mean(r.logdet)) end },
   { "log p", function(r) return show("%.4g", r.logp and mean(r.logp)) end },
   { "rcond(W)", function(r) return show("%.1e", r.rcond) end },
-  { "scales", function(r) return r.scale and ("%.2g..%.2g"):format(r.scale.min, r.scale.max) or "-" end },
+  { "scales", function(r)
+    return r.scale and show("%.2g", r.scale.min) .. ".." .. show("%.2g", r.scale.max) or "-"
+  end },
   { "zero grad", function(r) return show("%.0f%%", r.zero_gradient and 100 * r.zero_gradient) end },
   { "non-finite", function(r) return show("%d", r.non_finite) end },
 }
@@ -299,9 +302,9 @@ function Diagnosis:__tostring()
   for i, row in ipairs(self.rows) do
     if #row.faults > 0 then lines[i + 1] = lines[i + 1] .. "  <- faulty" end
   end
-  lines[#lines + 1] = self.loss and ("loss %.4g bits per dim"):format(self.loss) or "no gradients: " .. self.message
+  lines[#lines + 1] = self.loss and show("loss %.4g bits per dim", self.loss) or "no gradients: " .. self.message
   if self.decode_error then
-    lines[#lines + 1] = ("decode may be off by %.1e%s"):format(self.decode_error,
+    lines[#lines + 1] = ("decode may be off by %s%s"):format(show("%.1e", self.decode_error),
       self.decode_error > precision.LIMIT
         and ": " .. (self.why or "the layers together magnify rounding errors too much") or "")
   end

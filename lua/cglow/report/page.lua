@@ -4,7 +4,7 @@ local html = require "cglow.report.html"
 local assets = require "cglow.report.assets"
 local chart = require "cglow.report.chart"
 local format = require "cglow.run.format"
-local sort_by_bytes = require("cglow.util.bytes").sort
+local bytes = require "cglow.util.bytes"
 
 local M = {}
 
@@ -35,6 +35,7 @@ local function number(value)
 end
 
 local function short(value)
+  if type(value) == "number" then return bytes.pointed(tostring(value)) end
   if type(value) ~= "table" then return tostring(value) end
   local parts = {}
   for i, each in ipairs(value) do parts[i] = short(each) end
@@ -81,7 +82,7 @@ local function facts_of(run)
   for _, name in ipairs(metrics_of {run}) do
     if name ~= "nll" and last then fact(title_of(name), number(last.metrics[name]), "at the end") end
   end
-  fact("parameters", run.config.parameters and ("%.2f M"):format(run.config.parameters / 1e6))
+  fact("parameters", run.config.parameters and format.number("%.2f M", run.config.parameters / 1e6))
   return h("dl", {class = "facts"}, list)
 end
 
@@ -286,7 +287,7 @@ local function setting_rows(runs)
       end
     end
   end
-  sort_by_bytes(names)
+  bytes.sort(names)
   local rows = {}
   for k, name in ipairs(names) do
     local differs = false

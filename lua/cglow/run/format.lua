@@ -4,6 +4,10 @@ local bytes = require "cglow.util.bytes"
 
 local M = {}
 
+--- A number, or – where there is none.
+-- @function number
+M.number = bytes.number
+
 local MOST_SECONDS <const> = 1e12
 
 --- Seconds as people read them: 9 s, 3:07, 2:03:59.
@@ -17,13 +21,9 @@ end
 
 --- Bytes as people read them: 812 MB, 1.4 GB.
 function M.bytes(n)
-  if n >= 1e9 then return ("%.1f GB"):format(n / 1e9) end
+  if n >= 1e9 then return M.number("%.1f GB", n / 1e9) end
   return ("%.0f MB"):format(n / 1e6)
 end
-
---- A number, or – where there is none.
--- @function number
-M.number = bytes.number
 
 --- Names of all metrics in some tables, in one order: the NLL first, then by bytes.
 -- @tparam {table,...} list of name → number

@@ -336,6 +336,7 @@ local function outcome(self, reason, message)
   return {
     reason = reason, message = message, signal = self.signal, step = at.step, steps = self.options.steps,
     nll = smoothed(at), valid = at.valid, best = best_of(at), checkpoint = self.store:newest(),
+    began = self.spent.start ~= nil,
   }
 end
 
@@ -344,7 +345,8 @@ end
 -- @treturn table what came of it: `reason` ("done", "stopped", "interrupted", "diverged",
 -- "failed"), `message` (unless done), `signal` ("INT" or "TERM", if one came),
 -- `step`, `nll` (smoothed), `valid` (the last validation), `best` (`step`, `nll` and
--- `value` of the best one), `checkpoint` (path of the newest one)
+-- `value` of the best one), `checkpoint` (path of the newest one), `began` (false where it could not even be
+-- opened: then nothing in the run's folder is of this call)
 -- @raise an error of the model's, the data set's or a callback's
 function Trainer:run()
   local catch <close> = system.catch_interrupt(self.world.rank == 0 and NOTICE or "")

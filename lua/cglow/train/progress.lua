@@ -17,8 +17,8 @@ local LINE_EVERY = 10    -- seconds between two plain lines
 
 local function rate(per_second)
   if per_second >= 10 then return ("%.0f steps/s"):format(per_second) end
-  if per_second >= 1 then return ("%.1f steps/s"):format(per_second) end
-  return ("%.2f s/step"):format(1 / per_second)
+  if per_second >= 1 then return format.number("%.1f steps/s", per_second) end
+  return format.number("%.2f s/step", 1 / per_second)
 end
 
 -- The facts of a line, most important first; of the last validation `valid`.

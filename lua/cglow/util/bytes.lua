@@ -40,13 +40,30 @@ end
 --- A byte as a person can read it: \xe9.
 function M.show(byte) return ("\\x%02x"):format(byte:byte()) end
 
+--- A text with small letters for A to Z and all other bytes as they are: string.lower takes the
+-- I of .TIF for another letter where Turkish is spoken.
+-- @string text
+-- @treturn string
+function M.lower(text)
+  return (text:gsub("[A-Z]", function(letter) return string.char(letter:byte() + 32) end))
+end
+
+--- A number that was written, with a point whatever the locale puts there.
+-- @string text that holds one number
+-- @treturn string
+function M.pointed(text)
+  local mark = ("%.1f"):format(0.5):sub(2, -2)
+  local from, to = text:find(mark, 1, true)
+  return mark ~= "." and from and text:sub(1, from - 1) .. "." .. text:sub(to + 1) or text
+end
+
 --- A number under a format of string.format, with a point; – where it is none: C writes NaN as nan,
 -- -nan or otherwise.
 -- @tparam string format for one number, with at most a width before the precision
 -- @tparam number value
 -- @treturn string as wide as the format says
 function M.number(format, value)
-  if value == value then return (format:format(value):gsub(",", ".")) end
+  if value == value then return M.pointed(format:format(value)) end
   return (" "):rep((tonumber(format:match "%%(%d+)") or 1) - 1) .. "–"
 end
 

@@ -22,7 +22,7 @@ local TENSOR = "cglow.Tensor"
 local MAX_SHOWN = 100 -- bytes of a string in a message
 
 local type_name = require("cglow.core").type
-local sort_by_bytes = require("cglow.util.bytes").sort
+local bytes = require "cglow.util.bytes"
 
 -- Kinds that are more than a `type` of Lua: the value as it is passed on, or nil.
 local kinds = {
@@ -53,7 +53,8 @@ end
 -- @treturn string
 function M.show(value)
   if value ~= value then return "NaN" end
-  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  if type(value) == "number" then return bytes.pointed(tostring(value)) end
+  if type(value) == "boolean" then return tostring(value) end
   if type(value) ~= "string" then return type_name(value) end
   if #value > MAX_SHOWN then
     value = value:sub(1, MAX_SHOWN - 3):gsub("[\xC0-\xFF][\x80-\xBF]*$", "") .. "..."
@@ -121,7 +122,7 @@ local function names_of(spec)
   for name, rule in pairs(spec) do
     if not rule.renamed then names[#names + 1] = name end
   end
-  sort_by_bytes(names)
+  bytes.sort(names)
   return names
 end
 
