@@ -8,83 +8,13 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "flow/coupling/backward_scratch.h"
 #include "flow/coupling/conv3x3.h"
 #include "flow/coupling/coupling.h"
 #include "flow/coupling/pre.h"
 #include "flow/coupling/scale_grads.h"
 #include "flow/coupling/transform.h"
 #include "math/panel_ops.h"
-
-/* Tiles of a wave, and of it for each thread, at least: threads wait for each other
- * twice in each. */
-#define WAVE_TILES ((size_t)32)
-#define THREAD_TILES ((size_t)2)
-
-/* Panels are numbered from the first of the wave on where they lie in it. */
-typedef struct BackwardScratch {
-  CouplingConv conv1, conv3;
-  real *scale1, *scale2;
-  real *turned2;          /* conv2's weight, its transpose in panels; not for one tile */
-  real *dv;               /* [n, out, h, w] */
-  real *planes;           /* dh's planes, tiled */
-  real *sums;             /* for each tile: dbias1, dlogs1, dbias2, dlogs2 */
-  real *dv_cols, *h_cols; /* the wave: columns of dv and of h, panels */
-  real *da1, *da2;        /* the wave: gradients of conv1's, conv2's output, panels */
-  real *largest2;         /* in each piece of conv2's gradient */
-  real *threads;
-  size_t wave;                 /* tiles */
-  size_t panel, thread_stride; /* of a thread: a panel, and a tile's columns */
-  size_t total;
-} BackwardScratch;
-
-/* Conv2's gradient is made in pieces of 32 columns by half of the rows. */
-#define ROW_PARTS ((size_t)2)
-
-static size_t conv2_pieces(const Coupling *c) { return ROW_PARTS * coupling_blocks(c); }
-
-static BackwardScratch backward_scratch(const Coupling *c, const CouplingPlan *p,
-                                        real *base, int threads) {
-  BackwardScratch s = {.conv1 = coupling_conv1(c, NULL, NULL),
-                       .conv3 = coupling_conv3(c, NULL, NULL)};
-  size_t at = 0, in = in_channels(c), out = out_channels(c), w = c->width;
-  size_t in_rows = column_rows(p, in), out_rows = column_rows(p, out);
-  s.wave = max_size(WAVE_TILES, THREAD_TILES * (size_t)threads);
-  if (s.wave > p->tiles) s.wave = p->tiles;
-  size_t panels = s.wave * p->panels;
-  real *filters1, *filters3, *dfilters1, *dfilters3, *largest1, *largest3;
-  s.panel = in_rows * PANEL;
-  s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
-#define TAKE(to, count) to = base + at, at += round_up(count)
-  TAKE(filters1, coupling_filter_count(p, in, w));
-  TAKE(filters3, coupling_filter_count(p, out, w));
-  TAKE(dfilters1, coupling_sum_room(&s.conv1, p));
-  TAKE(dfilters3, coupling_sum_room(&s.conv3, p));
-  TAKE(s.scale1, w);
-  TAKE(s.scale2, w);
-  TAKE(s.turned2, p->tiles == 1 ? 0 : panel_offset(coupling_blocks(c), w));
-  TAKE(s.dv, out * p->pixels);
-  TAKE(s.planes, in_rows * all_cells(p));
-  TAKE(s.sums, 4 * w * p->tiles);
-  TAKE(s.dv_cols, panel_offset(panels, out_rows));
-  TAKE(s.h_cols, panel_offset(panels, in_rows));
-  TAKE(s.da1, hidden_offset(c, p, panels));
-  TAKE(s.da2, hidden_offset(c, p, panels));
-  TAKE(largest1, coupling_sum_blocks(&s.conv1, p));
-  TAKE(s.largest2, conv2_pieces(c));
-  TAKE(largest3, coupling_sum_blocks(&s.conv3, p));
-  TAKE(s.threads, s.thread_stride * (size_t)threads);
-#undef TAKE
-  s.conv1 = coupling_conv1(c, filters1, dfilters1);
-  s.conv3 = coupling_conv3(c, filters3, dfilters3);
-  s.conv1.largest = largest1;
-  s.conv3.largest = largest3;
-  s.total = at;
-  return s;
-}
-
-size_t coupling_backward_scratch(const Coupling *c, const CouplingPlan *p, int threads) {
-  return backward_scratch(c, p, NULL, threads).total;
-}
 
 /* What the passes through the hidden layers read and where they lead. */
 typedef struct BackwardInput {
@@ -185,8 +115,8 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
 static void conv2_gradient(const Coupling *c, const CouplingPlan *p,
                            const BackwardInput *in, const BackwardScratch *s, size_t i,
                            const real *h1, Panels wave) {
-  size_t w = c->width, b = i / ROW_PARTS;
-  Channels rows = channels_part(w, parts_of(w, ROW_PARTS), i % ROW_PARTS);
+  size_t w = c->width, b = i / s->row_parts;
+  Channels rows = channels_part(w, parts_of(w, s->row_parts), i % s->row_parts);
   real *g = in->dw2.g + b * PANEL;
   coupling_sum(c->precision, p, s->da2, w, rows, h1, w, b, wave.count * cell_pixels(p),
                wave.first > 0 || in->dw2.beta != 0, g, w);
@@ -206,11 +136,11 @@ static void wave_gradient(const Coupling *c, const CouplingPlan *p,
                           Panels wave) {
   const real *h1 = in->hidden + hidden_offset(c, p, wave.first);
   const real *h2 = h1 + hidden_offset(c, p, all_panels(p));
-  if (i < conv2_pieces(c)) {
+  if (i < conv2_pieces(c, s)) {
     conv2_gradient(c, p, in, s, i, h1, wave);
     return;
   }
-  i -= conv2_pieces(c);
+  i -= conv2_pieces(c, s);
   if (i < conv_pieces(&s->conv3, p))
     coupling_conv_sum(&s->conv3, p, s->dv_cols, h2, i, wave);
   else
@@ -240,25 +170,35 @@ static void input_row(const Coupling *c, const CouplingPlan *p, const BackwardIn
 
 static size_t sum_pieces(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s) {
-  return conv2_pieces(c) + conv_pieces(&s->conv1, p) + conv_pieces(&s->conv3, p);
+  return conv2_pieces(c, s) + conv_pieces(&s->conv1, p) + conv_pieces(&s->conv3, p);
 }
 
-/* The weights as the products want them: piece i of three for each block. */
+/* The weights as the products want them, piece by piece: conv2's, unless one panel reads
+ * them once, conv1's and conv3's. */
+static size_t turned_pieces(const Coupling *c, const CouplingPlan *p) {
+  return p->tiles == 1 ? 0 : coupling_blocks(c);
+}
+
+static size_t weight_pieces(const Coupling *c, const CouplingPlan *p,
+                            const BackwardScratch *s) {
+  return turned_pieces(c, p) + coupling_filter_pieces(c, &s->conv1) +
+         coupling_filter_pieces(c, &s->conv3);
+}
+
 static void make_filters(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s, size_t i) {
-  size_t b = i / 3;
-  if (i % 3 == 2 && p->tiles == 1) return;
-  if (i % 3 == 2)
-    panel_transpose(c->conv2->value + b * PANEL * c->width, c->width, c->width,
-                    panel_columns(c->width, b), s->turned2 + panel_offset(b, c->width));
+  size_t turned = turned_pieces(c, p), first = coupling_filter_pieces(c, &s->conv1);
+  if (i < turned)
+    panel_transpose(c->conv2->value + i * PANEL * c->width, c->width, c->width,
+                    panel_columns(c->width, i), s->turned2 + panel_offset(i, c->width));
+  else if (i - turned < first)
+    coupling_filters(&s->conv1, p, i - turned);
   else
-    coupling_filters(i % 3 == 0 ? &s->conv1 : &s->conv3, p, b);
+    coupling_filters(&s->conv3, p, i - turned - first);
 }
 
 static void waves_backward(const Coupling *c, const CouplingPlan *p,
                            const BackwardInput *in, const BackwardScratch *s) {
-#pragma omp for schedule(static)
-  for (size_t i = 0; i < 3 * coupling_blocks(c); i++) make_filters(c, p, s, i);
   for (size_t t0 = 0; t0 < p->tiles; t0 += s->wave) {
     size_t end = t0 + s->wave < p->tiles ? t0 + s->wave : p->tiles,
            first = t0 * p->panels;
@@ -272,20 +212,17 @@ static void waves_backward(const Coupling *c, const CouplingPlan *p,
   }
 }
 
-/* Piece i of what all others wait for: the weights, then columns of dv and of h. */
-static void begin_channels(const Coupling *c, const CouplingPlan *p,
-                           const BackwardInput *in, const BackwardScratch *s, size_t i) {
-  size_t weights = 3 * coupling_blocks(c), of_dv = s->conv3.few, of_h = s->conv1.few;
-  size_t t = (i - weights) % p->tiles, part = (i - weights) / p->tiles;
-  size_t parts = parts_of(of_dv, COLUMN_CHANNELS);
-  if (i < weights)
-    make_filters(c, p, s, i);
-  else if (part < parts)
-    coupling_dv_columns(p, in->dv, t, channels_part(of_dv, COLUMN_CHANNELS, part),
+/* Piece i of the columns of dv and of h. */
+static void columns_piece(const CouplingPlan *p, const BackwardInput *in,
+                          const BackwardScratch *s, size_t i) {
+  size_t of_dv = s->conv3.few, of_h = s->conv1.few, t = i % p->tiles, part = i / p->tiles;
+  size_t parts = parts_of(of_dv, FEW_CHANNELS);
+  if (part < parts)
+    coupling_dv_columns(p, in->dv, t, channels_part(of_dv, FEW_CHANNELS, part),
                         s->dv_cols + panel_offset(t, column_rows(p, of_dv)), PANEL);
   else
     coupling_columns(p, in->hx, in->y1, t,
-                     channels_part(of_h, COLUMN_CHANNELS, part - parts),
+                     channels_part(of_h, FEW_CHANNELS, part - parts),
                      s->h_cols + panel_offset(t, column_rows(p, of_h)), PANEL);
 }
 
@@ -324,11 +261,9 @@ static void channels_backward(const Coupling *c, const CouplingPlan *p,
                               const BackwardInput *in, const BackwardScratch *s) {
   int threads = omp_get_num_threads();
   size_t tiles = p->tiles, few = s->conv1.few, sums = sum_pieces(c, p, s);
-  size_t columns =
-      parts_of(few, COLUMN_CHANNELS) + parts_of(s->conv3.few, COLUMN_CHANNELS);
+  size_t columns = parts_of(few, FEW_CHANNELS) + parts_of(s->conv3.few, FEW_CHANNELS);
 #pragma omp for schedule(dynamic)
-  for (size_t i = 0; i < 3 * coupling_blocks(c) + tiles * columns; i++)
-    begin_channels(c, p, in, s, i);
+  for (size_t i = 0; i < tiles * columns; i++) columns_piece(p, in, s, i);
   size_t some = coupling_piece(c->width, tiles, PANEL, 8, threads);
 #pragma omp for schedule(static)
   for (size_t i = 0; i < tiles * parts_of(c->width, some); i++)
@@ -349,11 +284,21 @@ static void channels_backward(const Coupling *c, const CouplingPlan *p,
   }
 }
 
+/* What is largest in the weights' gradients. */
+static void note_largest(const Coupling *c, const CouplingPlan *p,
+                         const BackwardScratch *s) {
+  c->conv1->largest =
+      gradient_largest(s->conv1.largest, 1, coupling_sum_blocks(&s->conv1, p), 0);
+  c->conv2->largest = gradient_largest(s->largest2, 1, conv2_pieces(c, s), 0);
+  c->conv3->largest =
+      gradient_largest(s->conv3.largest, 1, coupling_sum_blocks(&s->conv3, p), 0);
+}
+
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
                        const Act *read, const Act *hx, const real *hidden, const real *v,
                        const Act *dz, const real *dlogdet, const Act *dy, const Act *dhx,
                        const Act *dpre, real *scratch, int threads) {
-  BackwardScratch s = backward_scratch(c, p, scratch, threads);
+  BackwardScratch s = coupling_backward_room(c, p, scratch, threads);
   size_t keep = coupling_keep1(c), change = coupling_change(c);
   Act y2 = act_channels(y, keep, change);
   Act dy1 = act_channels(dy, 0, keep), dy2 = act_channels(dy, keep, change);
@@ -371,7 +316,9 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
 
 #pragma omp parallel num_threads(threads)
   {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic) nowait
+    for (size_t i = 0; i < weight_pieces(c, p, &s); i++) make_filters(c, p, &s, i);
+#pragma omp for schedule(dynamic)
     for (size_t i = 0; i < p->n * sample_runs(p); i++)
       coupling_run_backward(c, p, &y2, v, &dz2, dlogdet, &dy2, s.dv, run_at(p, i));
     if (coupling_by_channels(p, omp_get_num_threads()))
@@ -391,9 +338,5 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
     for (size_t o = 0; o < out_channels(c); o++)
       coupling_conv3_gradients(c, p, v, s.dv, o, dbias3, dlogs3);
   }
-  c->conv1->largest =
-      gradient_largest(s.conv1.largest, 1, coupling_sum_blocks(&s.conv1, p), 0);
-  c->conv2->largest = gradient_largest(s.largest2, 1, conv2_pieces(c), 0);
-  c->conv3->largest =
-      gradient_largest(s.conv3.largest, 1, coupling_sum_blocks(&s.conv3, p), 0);
+  note_largest(c, p, &s);
 }

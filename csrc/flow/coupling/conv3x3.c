@@ -47,13 +47,15 @@ static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
   return !in_squares(p) && !c->last;
 }
 
-void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b) {
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i) {
+  size_t parts = parts_of(c->few, FEW_CHANNELS), b = i / parts;
+  Channels some = channels_part(c->few, FEW_CHANNELS, i % parts);
   real rows[FILTERS_ROOM], *to = c->filters + panel_offset(b, column_rows(p, c->few));
-  const real *g = c->weight + b * PANEL * c->wide_step;
-  size_t count = panel_columns(c->wide, b);
+  const real *g = c->weight + b * PANEL * c->wide_step + some.first * c->few_step;
+  size_t count = panel_columns(c->wide, b), end = some.first + some.count;
   if (as_it_is(c, p)) return;
-  for (size_t f = 0; f < c->few; f++, g += c->few_step) {
-    if (f + 1 < c->few) filters_prefetch(g + c->few_step, c->wide_step, count);
+  for (size_t f = some.first; f < end; f++, g += c->few_step) {
+    if (f + 1 < end) filters_prefetch(g + c->few_step, c->wide_step, count);
     filters_gather(g, c->wide_step, count, rows);
     if (in_squares(p))
       winograd_filter(rows, c->last, c->few, to + f * PANEL);

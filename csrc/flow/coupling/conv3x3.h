@@ -43,8 +43,12 @@ static inline size_t column_rows(const CouplingPlan *p, size_t few) {
 /* Numbers of a convolution's filters, and of their gradient. */
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide);
 
-/* Make the filters of block b, 32 channels of the hidden layer. */
-void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t b);
+/* Filters are made in pieces: those of 32 channels of the hidden layer, of some of the
+ * few. */
+static inline size_t coupling_filter_pieces(const Coupling *c, const CouplingConv *conv) {
+  return coupling_blocks(c) * parts_of(conv->few, FEW_CHANNELS);
+}
+void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i);
 /* The weight's gradient from the filters', for block b, and what is the largest in it. */
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
 

@@ -189,32 +189,39 @@ static void v_row(const Coupling *c, const CouplingPlan *p, const NetworkScratch
 
 /* ---- by all threads: tiles, or some channels of them ---- */
 
+static size_t filter_pieces(const Coupling *c, const NetworkScratch *s) {
+  return coupling_filter_pieces(c, &s->conv1) + coupling_filter_pieces(c, &s->conv3);
+}
+
+static void make_filters(const Coupling *c, const CouplingPlan *p,
+                         const NetworkScratch *s, size_t i) {
+  size_t first = coupling_filter_pieces(c, &s->conv1);
+  coupling_filters(i < first ? &s->conv1 : &s->conv3, p, i < first ? i : i - first);
+}
+
 static void network_tiles(const Coupling *c, const CouplingPlan *p,
                           const CouplingInput *in, const NetworkScratch *s, real *hidden1,
-                          real *hidden2, real *v) {
+                          real *hidden2) {
   ThreadScratch own = thread_scratch(c, p, s, omp_get_thread_num());
   size_t tile = hidden_offset(c, p, p->panels);
 #pragma omp for schedule(static)
-  for (size_t i = 0; i < 2 * coupling_blocks(c); i++)
-    coupling_filters(i % 2 == 0 ? &s->conv1 : &s->conv3, p, i / 2);
+  for (size_t i = 0; i < filter_pieces(c, s); i++) make_filters(c, p, s, i);
 #pragma omp for schedule(guided)
   for (size_t t = 0; t < p->tiles; t++)
     network_tile(c, p, in, t, s, &own, hidden1 ? hidden1 + t * tile : NULL,
                  hidden2 ? hidden2 + t * tile : NULL);
-#pragma omp for schedule(static) nowait
-  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, s, r, v);
 }
 
 /* Piece i of what all others wait for: filters, then columns. */
 static void begin_channels(const Coupling *c, const CouplingPlan *p,
                            const CouplingInput *in, const NetworkScratch *s, size_t i) {
-  size_t filters = 2 * coupling_blocks(c), few = read_channels(c, in);
+  size_t filters = filter_pieces(c, s), few = read_channels(c, in);
   if (i < filters) {
-    coupling_filters(i % 2 == 0 ? &s->conv1 : &s->conv3, p, i / 2);
+    make_filters(c, p, s, i);
     return;
   }
   size_t t = (i - filters) % p->tiles, part = (i - filters) / p->tiles;
-  coupling_columns(p, &in->hx, &in->y1, t, channels_part(few, COLUMN_CHANNELS, part),
+  coupling_columns(p, &in->hx, &in->y1, t, channels_part(few, FEW_CHANNELS, part),
                    thread_scratch(c, p, s, (int)t).panel, PANEL);
 }
 
@@ -232,13 +239,12 @@ static ThreadScratch hidden_of_tile(const Coupling *c, const CouplingPlan *p,
 
 static void network_channels(const Coupling *c, const CouplingPlan *p,
                              const CouplingInput *in, const NetworkScratch *s,
-                             real *hidden1, real *hidden2, real *v) {
+                             real *hidden1, real *hidden2) {
   int threads = omp_get_num_threads();
-  size_t pixels = cell_pixels(p),
-         columns = parts_of(read_channels(c, in), COLUMN_CHANNELS);
+  size_t pixels = cell_pixels(p), columns = parts_of(read_channels(c, in), FEW_CHANNELS);
   real *own = thread_scratch(c, p, s, omp_get_thread_num()).panel; /* in the end */
 #pragma omp for schedule(dynamic)
-  for (size_t i = 0; i < 2 * coupling_blocks(c) + p->tiles * columns; i++)
+  for (size_t i = 0; i < filter_pieces(c, s) + p->tiles * columns; i++)
     begin_channels(c, p, in, s, i);
   size_t some = coupling_piece(c->width, p->tiles, PANEL, 8, threads);
 #pragma omp for schedule(static)
@@ -265,21 +271,44 @@ static void network_channels(const Coupling *c, const CouplingPlan *p,
     coupling_narrow(&s->conv3, p, channels_part(out_channels(c), some, i / p->tiles), t,
                     0, hidden_of_tile(c, p, s, t, hidden1, hidden2).h2, own, s->planes);
   }
+}
+
+/* From the planes to v, and what is done with it, by runs of rows; by rows first where
+ * there are fewer runs than threads. */
+static void finish_runs(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
+                        real *v, const CouplingUse *use) {
+  size_t runs = p->n * sample_runs(p);
+  bool rows_first = use == NULL || runs < (size_t)omp_get_num_threads();
+  if (rows_first) {
+#pragma omp for schedule(static)
+    for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, s, r, v);
+  }
+  if (use == NULL) return;
 #pragma omp for schedule(static) nowait
-  for (size_t r = 0; r < p->n * p->h; r++) v_row(c, p, s, r, v);
+  for (size_t i = 0; i < runs; i++) {
+    Run run = run_at(p, i);
+    size_t first = run.n * p->h + run.at / p->w;
+    for (size_t r = 0; !rows_first && r < run.pixels / p->w; r++)
+      v_row(c, p, s, first + r, v);
+    coupling_use(c, p, v, use, i);
+  }
 }
 
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                      real *hidden, real *v, real *scratch, int threads) {
+                      real *hidden, real *v, const CouplingUse *use, real *scratch,
+                      int threads) {
   NetworkScratch s = network_scratch(c, p, scratch, threads);
   real *second = hidden ? hidden + hidden_offset(c, p, all_panels(p)) : NULL;
   coupling_scales(c->logs1->value, c->width, s.scale1);
   coupling_scales(c->logs2->value, c->width, s.scale2);
 #pragma omp parallel num_threads(threads)
-  if (coupling_by_channels(p, omp_get_num_threads()))
-    network_channels(c, p, in, &s, hidden, second, v);
-  else
-    network_tiles(c, p, in, &s, hidden, second, v);
+  {
+    if (coupling_by_channels(p, omp_get_num_threads()))
+      network_channels(c, p, in, &s, hidden, second);
+    else
+      network_tiles(c, p, in, &s, hidden, second);
+    finish_runs(c, p, &s, v, use);
+  }
 }
 
 /* Reals of the columns of hx for a tile, in pixels whatever the cells. */

@@ -27,6 +27,7 @@
 
 #include "base/act.h"
 #include "flow/coupling/plan.h"
+#include "flow/coupling/transform.h"
 
 /* What the network of a coupling reads. */
 typedef struct CouplingInput {
@@ -46,10 +47,11 @@ size_t coupling_precompute_scratch(const Coupling *c, const CouplingPlan *p, int
 void coupling_precompute(const Coupling *c, const Act *hx, real *pre, real *scratch,
                          int threads);
 
-/* The network: v [n, 2·change, h, w] from its input.  hidden: kept for
- * backward, or NULL. */
+/* The network: v [n, 2·change, h, w] from its input, and what is done with v, unless
+ * `use` is NULL.  hidden: kept for backward, or NULL. */
 void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingInput *in,
-                      real *hidden, real *v, real *scratch, int threads);
+                      real *hidden, real *v, const CouplingUse *use, real *scratch,
+                      int threads);
 
 /* From dz and dlogdet[n] to dy, dhx and dpre (data NULL where there is none);
  * parameter gradients grow.  y is forward's input, `read` what the network read of y1. */

@@ -68,7 +68,12 @@ static size_t network_scratch(const Coupling *c, const CouplingPlan *p,
                               const FlowRun *r) {
   size_t pre = pre_reals(c, r);
   if (pre > 0) pre += coupling_precompute_scratch(c, p, r->threads);
-  return coupling_forward_scratch(c, p, r->threads) + pre;
+  return round_up(coupling_forward_scratch(c, p, r->threads) + pre);
+}
+
+/* Behind it, for doubles. */
+static real *run_log_room(const Coupling *c, const CouplingPlan *p, const FlowRun *r) {
+  return other_scratch(c, r) + network_scratch(c, p, r);
 }
 
 static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
@@ -77,7 +82,7 @@ static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
       pass == PASS_PREPARE ? coupling_plan(c, 1, r->y.h, r->y.w) : plan_of(c, r);
   if (pass == PASS_PREPARE) return coupling_precompute_scratch(c, &p, r->threads);
   size_t network = network_scratch(c, &p, r), other = 0;
-  if (pass == PASS_FORWARD) other = p.n * p.h * (sizeof(double) / sizeof(real));
+  if (pass == PASS_FORWARD) network += p.n * p.h * (sizeof(double) / sizeof(real));
   if (pass == PASS_BACKWARD) other = coupling_backward_scratch(c, &p, r->threads);
   return read_reals(c, r) + max_size(network, other);
 }
@@ -107,10 +112,11 @@ static Act read_of(const Coupling *c, const FlowRun *r, const Act *from) {
   return steps;
 }
 
-/* v from what the network reads.  With fewer conditions than samples, hx's part of
- * the first convolution is computed once for each condition, not once for each sample. */
+/* v from what the network reads, and what is done with it.  With fewer conditions than
+ * samples, hx's part of the first convolution is computed once for each condition, not
+ * once for each sample. */
 static void run_network(const Coupling *c, const CouplingPlan *p, const FlowRun *r,
-                        const Act *read, real *keep) {
+                        const Act *read, real *keep, const CouplingUse *use) {
   CouplingInput in = {*read, {0}, {0}, r->repeat};
   real *own = other_scratch(c, r);
   real *rest = own + coupling_forward_scratch(c, p, r->threads);
@@ -123,41 +129,35 @@ static void run_network(const Coupling *c, const CouplingPlan *p, const FlowRun 
     coupling_precompute(c, &in.hx, rest, rest + pre_reals(c, r), r->threads);
     in.hx.data = NULL;
   }
-  coupling_network(c, p, &in, keep, r->saved, own, r->threads);
-}
-
-/* The channels that stay as they are. */
-static void copy_first(const Coupling *c, const Act *from, const Act *to) {
-  for (size_t n = 0; n < from->n; n++)
-    memcpy(act_plane(to, n, 0), act_plane(from, n, 0),
-           coupling_keep1(c) * from->h * from->w * sizeof(real));
+  coupling_network(c, p, &in, keep, r->saved, use, own, r->threads);
 }
 
 static void forward(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
   CouplingPlan p = plan_of(c, r);
-  Act y1 = first(c, &r->y), z1 = first(c, &r->z), read = read_of(c, r, &r->y);
-  Act y2 = second(c, &r->y), z2 = second(c, &r->z);
-  run_network(c, &p, r, &read, r->hidden);
-  if (in_steps(c))
-    steps_forward(&y1, &read, &z1, r->threads);
-  else
-    copy_first(c, &r->y, &r->z);
-  coupling_transform(c, &p, r->saved, &y2, &z2, (double *)(void *)other_scratch(c, r),
-                     r->logdet, r->threads);
+  Act read = read_of(c, r, &r->y);
+  double *run_logs = (double *)(void *)run_log_room(c, &p, r);
+  CouplingUse use = {first(c, &r->y), first(c, &r->z), second(c, &r->y), second(c, &r->z),
+                     run_logs};
+  if (in_steps(c)) {
+    steps_forward(&use.from1, &read, &use.to1, r->threads);
+    use.from1.data = NULL;
+  }
+  run_network(c, &p, r, &read, r->hidden, &use);
+  coupling_logdet(&p, run_logs, r->logdet);
 }
 
 static size_t inverse(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
   CouplingPlan p = plan_of(c, r);
-  Act y1 = first(c, &r->y), z1 = first(c, &r->z), read = read_of(c, r, &r->z);
-  Act y2 = second(c, &r->y), z2 = second(c, &r->z);
-  run_network(c, &p, r, &read, NULL);
-  if (in_steps(c))
-    steps_inverse(&z1, &read, &y1, r->threads);
-  else
-    copy_first(c, &r->z, &r->y);
-  coupling_invert(c, &p, r->saved, &z2, &y2, r->threads);
+  Act read = read_of(c, r, &r->z);
+  CouplingUse use = {first(c, &r->z), first(c, &r->y), second(c, &r->z), second(c, &r->y),
+                     NULL};
+  if (in_steps(c)) {
+    steps_inverse(&use.from1, &read, &use.to1, r->threads);
+    use.from1.data = NULL;
+  }
+  run_network(c, &p, r, &read, NULL, &use);
   return 0;
 }
 
@@ -176,7 +176,7 @@ static void recompute(Flow *f, const FlowRun *r) {
   const Coupling *c = self(f);
   CouplingPlan p = plan_of(c, r);
   Act read = read_of(c, r, &r->y);
-  run_network(c, &p, r, &read, r->hidden);
+  run_network(c, &p, r, &read, r->hidden, NULL);
 }
 
 static void backward(Flow *f, const FlowRun *r) {

@@ -58,14 +58,15 @@ typedef struct Channels {
   size_t first, count;
 } Channels;
 
-/* The b-th of parts of `all` channels. */
+/* The b-th of parts of `all` channels; none behind the last. */
 static inline Channels channels_part(size_t all, size_t part, size_t b) {
-  size_t left = all - b * part;
-  return (Channels){b * part, left < part ? left : part};
+  size_t first = b * part < all ? b * part : all, left = all - first;
+  return (Channels){first, left < part ? left : part};
 }
 
-/* Channels on the side of the few planes whose columns are a piece of work. */
-#define COLUMN_CHANNELS ((size_t)8)
+/* Channels on the side of the few planes whose filters, or columns, are a piece of work.
+ */
+#define FEW_CHANNELS ((size_t)8)
 
 /* Channels of a piece of work: as many as `most`, a power of 2, or a half, a quarter …
  * so that there are two pieces for each thread, but no fewer than `least`. */

@@ -2,8 +2,8 @@
 #include "flow/coupling/transform.h"
 
 #include <math.h>
+#include <string.h>
 
-#include "base/threads.h"
 #include "base/vmath.h"
 
 /* ---- as published: t = tanh(vt·st), r = tanh(vr·sr), σ = sigmoid(r + 2) ---- */
@@ -125,33 +125,36 @@ static double transform_run(const Coupling *c, const CouplingPlan *p, const real
   return log_sum;
 }
 
-void coupling_transform(const Coupling *c, const CouplingPlan *p, const real *v,
-                        const Act *y2, const Act *z2, double *run_logs, double *logdet,
-                        int threads) {
-  size_t runs = sample_runs(p);
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t i = 0; i < p->n * runs; i++)
-    run_logs[i] = transform_run(c, p, v, y2, z2, run_at(p, i));
-  for (size_t n = 0; n < p->n; n++) {
-    logdet[n] = 0;
-    for (size_t i = 0; i < runs; i++) logdet[n] += run_logs[n * runs + i];
+static void invert_run(const Coupling *c, const CouplingPlan *p, const real *v,
+                       const Act *z2, const Act *y2, Run run) {
+  for (size_t ch = 0; ch < coupling_change(c); ch++) {
+    VRun a = v_at(c, p, v, run, ch);
+    const real *src = act_plane(z2, run.n, ch) + run.at;
+    real *dst = act_plane(y2, run.n, ch) + run.at;
+    if (c->bound > 0)
+      bounded_inverse(a.t, a.r, a.st, a.sr, c->bound, src, dst, run.pixels);
+    else
+      published_inverse(a.t, a.r, a.st, a.sr, src, dst, run.pixels);
   }
 }
 
-void coupling_invert(const Coupling *c, const CouplingPlan *p, const real *v,
-                     const Act *z2, const Act *y2, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-  for (size_t i = 0; i < p->n * sample_runs(p); i++) {
-    Run run = run_at(p, i);
-    for (size_t ch = 0; ch < coupling_change(c); ch++) {
-      VRun a = v_at(c, p, v, run, ch);
-      const real *src = act_plane(z2, run.n, ch) + run.at;
-      real *dst = act_plane(y2, run.n, ch) + run.at;
-      if (c->bound > 0)
-        bounded_inverse(a.t, a.r, a.st, a.sr, c->bound, src, dst, run.pixels);
-      else
-        published_inverse(a.t, a.r, a.st, a.sr, src, dst, run.pixels);
-    }
+void coupling_use(const Coupling *c, const CouplingPlan *p, const real *v,
+                  const CouplingUse *use, size_t i) {
+  Run run = run_at(p, i);
+  if (use->run_logs != NULL)
+    use->run_logs[i] = transform_run(c, p, v, &use->from2, &use->to2, run);
+  else
+    invert_run(c, p, v, &use->from2, &use->to2, run);
+  if (use->from1.data == NULL) return;
+  for (size_t ch = 0; ch < use->from1.c; ch++)
+    memcpy(act_plane(&use->to1, run.n, ch) + run.at,
+           act_plane(&use->from1, run.n, ch) + run.at, run.pixels * sizeof(real));
+}
+
+void coupling_logdet(const CouplingPlan *p, const double *run_logs, double *logdet) {
+  for (size_t n = 0; n < p->n; n++) {
+    logdet[n] = 0;
+    for (size_t i = 0; i < sample_runs(p); i++) logdet[n] += *run_logs++;
   }
 }
 
