@@ -23,13 +23,13 @@ static int bytes(lua_State *L) {
   luaL_Buffer b;
   char *to = luaL_buffinitsize(L, &b, size);
   size_t done = format_encode(f, t->data, to, t->count);
-  luaL_pushresultsize(&b, size);
   if (done < t->count)
     return luaL_argerror(
         L, 2,
         lua_pushfstring(L, "a format for %f expected, which is number %I, got '%s'",
                         (LUAI_UACNUMBER)t->data[done], (LUAI_UACINT)done + 1,
                         format_names[f]));
+  luaL_pushresultsize(&b, size);
   return 1;
 }
 
