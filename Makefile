@@ -89,7 +89,7 @@ double: $(BUILD)/double/cglow/core.so $(if $(WITH_MPI),$(BUILD)/double/cglow/mpi
 # The program as it is called in a checkout.
 $(BUILD)/cglow: Makefile
 	@mkdir -p $(@D)
-	@printf '#!/bin/sh\nexec %s "%s" "$$@"\n' "$(LUA)" "$(CURDIR)/lua/cglow/cli/program.lua" >$@
+	@printf '#!/bin/sh\nCGLOW_STARTER="$$0" exec %s "%s" "$$@"\n' "$(LUA)" "$(CURDIR)/lua/cglow/cli/program.lua" >$@
 	@chmod 755 $@
 
 mpi: lua/cglow/mpi.so ## build lua/cglow/mpi.so, the module cglow.mpi, with MPICC (mpicc)

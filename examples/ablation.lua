@@ -1,3 +1,4 @@
+#!/usr/bin/env lua5.4
 -- Which parts of the model and of its training earn their time? Trains variants that each
 -- differ in one thing from the recipe "encoder", all for the same time on one thread, and
 -- evaluates them on held-out images.

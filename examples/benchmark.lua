@@ -1,6 +1,6 @@
 #!/usr/bin/env lua5.4
--- How fast: training steps and ten-sample predictions at the paper's sizes,
--- alone or in turns with the PyTorch peer; or steps on several ranks. See --help.
+-- How fast training steps and ten-sample predictions are: at the paper's sizes, alone or in
+-- turns with the PyTorch peer; or steps on several ranks. See --help.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)

@@ -1,6 +1,6 @@
 #!/usr/bin/env lua5.4
--- How fast: the 3×3 convolutions of an encoder (channels 32, 64, 96, 128, 128 at 1, 1/2,
--- … 1/16 of the picture, skip connections), forward, for the gradient of the input and for
+-- How fast the 3×3 convolutions of an encoder are: of one with channels 32, 64, 96, 128, 128 at 1, 1/2,
+-- … 1/16 of the picture, skip connections; forward, for the gradient of the input and for
 -- that of the weight, against the machine's peak of multiply-adds. See --help.
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, package.path)

@@ -46,7 +46,7 @@ describe("the pretrained model", function()
     code, out, err = cglow_command "predict --help"
     assert.equal(0, code)
     assert.equal("", err)
-    assert.matches("Usage: binary_segmentation predict", out)
+    assert.matches("Usage: cglow predict [OPTION", out, 1, true)
   end)
 
   it("scores a picture and its mask beside held-out ones, which ship with it", function()

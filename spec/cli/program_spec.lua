@@ -2,6 +2,7 @@
 -- calls it where it was installed.
 local command_line = require "spec.support.command_line"
 local json = require "cglow.util.json"
+local sets = require "spec.support.sets"
 
 describe("the program cglow", function()
   local folder, run = command_line.each(before_each, after_each)
@@ -20,11 +21,33 @@ describe("the program cglow", function()
     end
   end)
 
+  it("lists what can be run, and no parts of scripts", function()
+    for _, arguments in ipairs {"help", "--help", ""} do
+      local _, out = cglow(arguments)
+      assert.matches("How fast training steps and ten-sample predictions are\n", out, 1, true)
+      assert.is_nil(out:find("benchmark-ranks", 1, true))
+    end
+  end)
+
+  it("says how to ask for the help of what was called", function()
+    for arguments, says in pairs {
+      ["pairs train --steps x"] = "('cglow pairs train --help' shows how)",
+      ["pairs"] = "('cglow pairs --help' shows how)", ["report"] = "('cglow report --help' shows how)",
+      ["evaluate --samples 0"] = "('cglow evaluate --help' shows how)",
+      ["baseline chess"] = "denoising, depth-refinement, got 'chess' ('cglow baseline --help' shows how)",
+    } do
+      local code, _, err = cglow(arguments)
+      assert.equal(2, code)
+      assert.matches(says, err, 1, true)
+    end
+    assert.equal(0, (cglow "baseline depth-refinement --help"))
+  end)
+
   it("hands arguments on to tasks, commands and examples", function()
     for arguments, usage in pairs {
-      ["depth-refinement evaluate --help"] = "Usage: depth_refinement evaluate ",
-      ["depth_refinement train --help"] = "Usage: depth_refinement train ",
-      ["report --help"] = "Usage: report ", ["compare-inference --help"] = "Usage: compare_inference.lua ",
+      ["depth-refinement evaluate --help"] = "Usage: cglow depth-refinement evaluate ",
+      ["depth_refinement train --help"] = "Usage: cglow depth_refinement train ",
+      ["report --help"] = "Usage: cglow report ", ["compare-inference --help"] = "Usage: compare_inference.lua ",
     } do
       local code, out, err = cglow(arguments)
       assert.equal("", err)
@@ -42,6 +65,12 @@ describe("the program cglow", function()
     local called = "lua5.4 lua/cglow/cli/program.lua binary-segmentation "
     assert.matches("next: " .. called .. "evaluate --run " .. folder, out, 1, true)
     assert.equal(1, json.read(folder .. "/r/config.json").command:find(called .. "train --steps 1 ", 1, true))
+    local starter = folder .. "/a starter"
+    sets.write(starter, "#!/bin/sh\n")
+    local _, again = run("lua/cglow/cli/program.lua",
+      ("binary-segmentation train --resume --steps 2 --run '%s/r'"):format(folder),
+      ("CGLOW_STARTER='%s'"):format(starter))
+    assert.matches(("next: '%s' binary-segmentation evaluate --run %s"):format(starter, folder), again, 1, true)
     code, out, err = cglow(("report '%s/r'"):format(folder))
     assert.equal("", err)
     assert.equal(0, code)

@@ -181,6 +181,21 @@ describe("LDoc", function()
       finished '<head>\n<title/></head><li><a href="#A">At `a b` </a></li><p>`c`</p>')
   end)
 
+  it("gets pages whose code is coloured as Lua where it is Lua", function()
+    local finished = dofile "spec/tools/doc_pages.lua"
+    local function block(code) return ("<pre class=\"example\">%s</pre>"):format(code) end
+    for _, lua in ipairs {
+      'x = <span class="number">1</span> <span class="comment">-- one</span>',
+      '1 &lt; 2 <span class="keyword">and</span> f {}',
+      '&gt; a = <span class="number">1</span>\n1',
+    } do
+      assert.equal(block(lua), finished(block(lua)))
+    end
+    assert.equal(block 'cglow <a href="x">pairs</a> train --x photos &lt; and', finished(block(
+      'cglow <a href="x"><span class="global">pairs</span></a> train <span class="comment">--x photos</span> &lt; '
+      .. '<span class="keyword">and</span>')))
+  end)
+
   it("gets HTML from the Markdown that the documentation uses", function()
     local html = dofile "spec/tools/markdown.lua"
     for _, case in ipairs {

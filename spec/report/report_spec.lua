@@ -69,6 +69,25 @@ describe("report", function()
     assert.equal(2, count.img)
   end)
 
+  it("shows an evaluation with a column for each of a few predictions, or a row for each of many", function()
+    local function heads(count)
+      local rows = {}
+      for i = 1, count do rows[i] = {name = "p" .. i, metrics = {iou = i / 8, psnr = i}} end
+      write_run(folder .. "/run", {config = CONFIG})
+      assert(core.file.write(folder .. "/run/evaluation.json", json.encode {results = rows}))
+      local part = assert(report.render {folder .. "/run"}):match "<h2>Evaluation</h2>.-</section>"
+      assert.equal(2 * count, select(2, part:gsub("<td>[%d.]+</td>", "")))
+      return part:match "<thead>.-</thead>":gsub("</?thead>", ""):gsub("</?tr>", ""):gsub("<th>(.-)</th>", "%1;")
+    end
+    assert.equal("metric;p1;p2;", (heads(2)))
+    assert.equal("prediction;Mean IoU over the classes;PSNR in dB;", (heads(6)))
+  end)
+
+  it("draws a value that stays, and is never below 0, from 0 on", function()
+    local page = page_of {config = CONFIG, log = {{step = 20, seconds = 2.0, valid = {nll = 2, dice = 0}}}}
+    assert.is_nil(page:match "Dice coefficient.-</figure>":find(">-0", 1, true))
+  end)
+
   it("needs nothing from elsewhere", function()
     local page = page_of {config = CONFIG, log = LOG, sheets = {20}}
     for _, attribute in ipairs {"src", "href"} do

@@ -121,7 +121,7 @@ local function report(task, args, s, folder, train_data)
 end
 
 return function(argv)
-  local args = command.parse("baseline", parser.baseline(TASKS), argv)
+  local args = command.parse(parser.baseline(TASKS), argv)
   local task = require("cglow.tasks." .. args.task)
   local folder = runfolder.at(args.run or "runs/baseline_" .. task.name)
   local config, saved = training.saved(args, folder, "baseline", task.name)

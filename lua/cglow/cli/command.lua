@@ -12,6 +12,9 @@ local lfs = require "lfs"
 
 local M = {}
 
+-- The commands of a task.
+local OF_TASKS <const> = {train = true, evaluate = true, predict = true, sample = true, score = true}
+
 -- Exit codes of what a signal has ended, SIGINT or SIGTERM.
 M.INTERRUPTED, M.TERMINATED = 130, 143
 
@@ -56,13 +59,12 @@ end
 -- ---- running -------------------------------------------------------------
 
 --- Parse a command line, and do what all commands do with their options.
--- @tparam string name of the command
 -- @param parser from `cglow.cli.parser`
 -- @tparam {string,...} argv
 -- @treturn table the parsed options, with `argv`
-function M.parse(name, parser, argv)
+function M.parse(parser, argv)
   local ok, args = parser:pparse(argv)
-  if not ok then M.misuse(("%s ('%s --help' shows how)"):format((args:gsub("\n", ". ")), name)) end
+  if not ok then M.misuse(("%s ('%s --help' shows how)"):format((args:gsub("\n", ". ")), M.usage(argv))) end
   if args.data then M.require_path(args.data, "directory", "--data") end
   if args.checkpoint then M.require_path(args.checkpoint, "file", "--checkpoint") end
   for _, path in ipairs(args.command ~= "predict" and args.file or {}) do M.require_path(path, "file", args.command) end
@@ -133,10 +135,11 @@ local function on_path(file, name)
   return false
 end
 
--- The command that LuaRocks or make install has made for the program of this file; nil in a checkout.
-local function installed(file)
+-- The command that LuaRocks or make install has made for the program of this file, or that make has in a
+-- checkout, which tells its name; nil where Lua was called.
+local function started_by(file)
   local place = file:match "^(.*)/share/lua/5%.4/cglow/cli/[^/]*$" or file:match "^(.*)/lib/luarocks/"
-  local starter = place and place .. "/bin/" .. NAME
+  local starter = place and place .. "/bin/" .. NAME or os.getenv "CGLOW_STARTER"
   if not starter or not lfs.attributes(starter) then return nil end
   return on_path(starter, NAME) and NAME or M.word(starter)
 end
@@ -149,12 +152,25 @@ local function interpreter()
 end
 
 local prefix -- how the program's command was called; nil in a script of its own
+local short -- the same in help, where the program is called by its name
+local whole -- is that all, or does a task's command follow?
 
 --- Note how a command of the program is called, before its arguments are looked at.
 -- @string name of the command
-function M.is_called(name)
+-- @tparam ?boolean alone does no command of a task follow?
+function M.is_called(name, alone)
   local file = arg and arg[0] or ""
-  prefix = ("%s %s"):format(installed(file) or interpreter() .. " " .. M.word(file), M.word(name))
+  prefix = ("%s %s"):format(started_by(file) or interpreter() .. " " .. M.word(file), M.word(name))
+  short, whole = NAME .. " " .. M.word(name), alone
+end
+
+--- How a command is called in help: "cglow denoising train", "lua5.4 examples/denoising.lua train".
+-- @tparam[opt] {string,...} argv begins with the task's command, if that was found
+-- @treturn string
+function M.usage(argv)
+  local text, word = short or M.called(), argv and argv[1]
+  if whole or not word or not OF_TASKS[word] then return text end
+  return text .. " " .. word
 end
 
 --- How the user called the command, to be typed again: "cglow denoising", "lua5.4 examples/denoising.lua".

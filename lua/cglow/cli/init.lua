@@ -60,7 +60,7 @@ local function wants_settings(args)
 end
 
 local function execute(task, argv)
-  local args = command.parse(task.name, parser.task(task), argv)
+  local args = command.parse(parser.task(task), argv)
   if wants_settings(args) then
     console.say(settings.describe(task, args.recipe))
     return 0
@@ -99,11 +99,18 @@ local function summary(file)
   return (table.concat(text, " "):match "^[^.:?(]*")
 end
 
+-- Is this a script, and not a part of one?
+local function is_script(path_of_file)
+  local file <close> = io.open(path_of_file, "rb")
+  return file ~= nil and file:read(2) == "#!"
+end
+
 local function example_names(folder)
   local names = {}
   for _, name in ipairs(folder_names(folder) or {}) do
     name = name:match("^(.*)%.lua$")
-    if name and not member(TASKS, name) then names[#names + 1] = name end
+    local example = name and not member(TASKS, name) and is_script(("%s/%s.lua"):format(folder, name))
+    if example then names[#names + 1] = name end
   end
   sort_by_bytes(names)
   return names
@@ -157,9 +164,9 @@ end
 
 local function execute_program(argv)
   local name = table.remove(argv, 1)
-  if not name or name == "--help" or name == "-h" then return list() end
+  if not name or name == "--help" or name == "-h" or name == "help" then return list() end
   if name == "--version" then return console.say("cglow " .. version) end
-  command.is_called(name)
+  command.is_called(name, member(OF_RUNS, name))
   local module = name:gsub("-", "_")
   if member(TASKS, module) then return M.run(require("cglow.tasks." .. module), argv) end
   if member(OF_RUNS, name) then return run_of_run(name, argv) end

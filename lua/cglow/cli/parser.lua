@@ -2,6 +2,7 @@
 -- the program's baseline and report.
 -- @module cglow.cli.parser
 local argparse = require "argparse"
+local command_of = require "cglow.cli.command"
 local console = require "cglow.util.console"
 local settings = require "cglow.tasks.settings"
 
@@ -129,7 +130,7 @@ end
 
 local function add_train(parser, task)
   local c = with_help(parser:command("train")):summary "Learn from a data set; keep all in a run folder."
-  c:usage(("Usage: %s train [OPTION ...]"):format(task.name))
+  c:usage(("Usage: %s [OPTION ...]"):format(command_of.usage {"train"}))
   data_choice(c, task, TRAINING)
   count(c, "--size", "N", ("Height and width, as in %s."):format(sizes_of(task)))
   count(c, "--steps", "N", ("Training steps (%d)."):format(task.steps))
@@ -157,7 +158,7 @@ end
 
 local function add_evaluate(parser, task)
   local c = with_help(parser:command("evaluate")):summary "Measure a model on held-out data, beside baselines."
-  c:usage(("Usage: %s evaluate [OPTION ...]"):format(task.name))
+  c:usage(("Usage: %s [OPTION ...]"):format(command_of.usage {"evaluate"}))
   model_choice(c, task)
   prediction(c, task)
   data_choice(c, task)
@@ -172,12 +173,12 @@ end
 
 local function add_predict(parser, task)
   local c = with_help(parser:command("predict")):summary(task.predicts)
-  c:usage(("Usage: %s predict [OPTION ...] FILE ..."):format(task.name))
+  c:usage(("Usage: %s [OPTION ...] FILE ..."):format(command_of.usage {"predict"}))
   c:argument("file"):args "+":description "Image files, folders of them, or - for standard input."
   model_choice(c, task)
   prediction(c, task)
   c:option("--what"):argname "WHAT":choices {"answer", "probability", "std", "samples"}
-    :description "answer, probability, std (how much samples differ) or samples (answer)."
+    :description "answer, probability, std (of the samples) or samples (answer)."
   count(c, "--n", "N", "How many samples to write (4).", 9999)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions; of -: none)."
   may_replace(c)
@@ -188,7 +189,7 @@ end
 
 local function add_sample(parser, task)
   local c = with_help(parser:command("sample")):summary "Draw samples, side by side on a contact sheet."
-  c:usage(("Usage: %s sample [OPTION ...] [FILE ...]"):format(task.name))
+  c:usage(("Usage: %s [OPTION ...] [FILE ...]"):format(command_of.usage {"sample"}))
   c:argument("file"):args "*":description "Image files (held-out images)."
   model_choice(c, task)
   data_choice(c, task)
@@ -202,14 +203,14 @@ end
 
 local function add_score(parser, task)
   local c = parser:command("score"):summary "How likely pairs are, and how unusual that is."
-  c:usage(("Usage: %s score [OPTION ...] [FILE ...]"):format(task.name))
+  c:usage(("Usage: %s [OPTION ...] [FILE ...]"):format(command_of.usage {"score"}))
   c:description("The log-likelihood of answers given their pictures, and bits per dimension, beside held-out images: "
     .. "a percentile and a robust z. For bad labels and odd pictures.")
   c:argument("file"):args "*":description(task.alone and "Image files (held-out images)."
     or "Image files, with --y (held-out images).")
   model_choice(c, task)
   if not task.alone and task.samples ~= false then
-    c:option("--y"):argname "PATH":description "Answer of the one FILE, or a folder of all answers."
+    c:option("--y"):argname "PATH":description "Answer to the one FILE, or a folder of the answers to all."
   end
   data_choice(c, task)
   split_choice(c, task)
@@ -229,7 +230,7 @@ end
 --- The parser of a task's commands.
 -- @tparam table task from `cglow.tasks.define`
 function M.task(task)
-  local parser = new(task.name, task.title):command_target "command":require_command(true)
+  local parser = new(command_of.usage(), task.title):command_target "command":require_command(true)
   parser:epilog "'COMMAND --help' tells more. A quick start: 'train --steps 500', then 'evaluate'."
   add_train(parser, task)
   add_evaluate(parser, task)
@@ -242,8 +243,12 @@ end
 --- The parser of the command baseline.
 -- @tparam {string,...} tasks that it knows
 function M.baseline(tasks)
-  local p = new("baseline", "Train a feed-forward network for a task, and score it beside trivial answers.")
-  p:argument("task"):choices(tasks):description(table.concat(tasks, ", ") .. ".")
+  local p = new(command_of.usage(), "Train a feed-forward network for a task, and score it beside trivial answers.")
+  p:argument("task"):argname "TASK":convert(function(text)
+    local name = text:gsub("-", "_")
+    for _, task in ipairs(tasks) do if task == name then return name end end
+    return nil, ("TASK must be one of %s, got '%s'"):format(table.concat(tasks, ", "):gsub("_", "-"), text)
+  end):description((table.concat(tasks, ", "):gsub("_", "-")) .. ".")
   data_choice(p)
   count(p, "--size", "N", "Height and width (the task's).")
   p:option("--net"):argname "NAME":choices {"plain", "unet"}
@@ -263,7 +268,7 @@ end
 
 --- The parser of the command report.
 function M.report()
-  local p = new("report", "Write a report of a training run, or of several to compare, as one HTML page.")
+  local p = new(command_of.usage(), "Write a report of a training run, or of several to compare, as one HTML page.")
   p:argument("run"):args "+":description "Run folders."
   p:option("--out"):argname "FILE"
     :description "The page to write (RUN/report.html; report.html here for several runs)."

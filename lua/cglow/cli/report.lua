@@ -6,7 +6,7 @@ local parser = require "cglow.cli.parser"
 local report = require "cglow.report"
 
 return function(argv)
-  local args = command.parse("report", parser.report(), argv)
+  local args = command.parse(parser.report(), argv)
   local to = args.out or #args.run > 1 and "report.html" or nil
   console.say((command.must(report.save(args.run, to, {replace = args.force}))))
 end

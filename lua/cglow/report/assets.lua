@@ -15,6 +15,8 @@ h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; letter-spacing: -
 h2 { font-size: 1.15rem; margin: 2.75rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 p, figure, pre, dl { margin: 0; }
 .sub, figcaption, .note { color: var(--soft); }
+.sub { margin-top: .35rem; }
+p + .scroll, p + .sheets, pre + p, p + pre { margin-top: .6rem; }
 .facts { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; margin: 1.5rem 0 0; }
 .facts dt { color: var(--soft); font-size: .8rem; }
 .facts dd { margin: 0; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
@@ -46,16 +48,21 @@ figcaption { font-size: .9rem; }
   box-shadow: 0 2px 10px rgba(0, 0, 0, .14); }
 .readout b { font-weight: 600; }
 .readout div { display: flex; justify-content: space-between; gap: 1rem; }
-.scroll { overflow-x: auto; }
+/* What goes on to the right fades out there, and is not hidden without a sign; the last cells have room for that. */
+.scroll { overflow-x: auto; -webkit-mask-image: linear-gradient(to left, transparent, #000 1.5rem);
+  mask-image: linear-gradient(to left, transparent, #000 1.5rem); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 td.text, th.text { text-align: left; }
-thead th { color: var(--soft); font-weight: 500; }
+thead th { color: var(--soft); font-weight: 500; white-space: normal; vertical-align: bottom; }
+th:last-child, td:last-child { padding-right: 1.5rem; }
+.turned td:first-child { white-space: normal; min-width: 5.5rem; }
+@media (max-width: 40rem) { table { font-size: .82rem; } th, td { padding-right: .55rem; } }
 tr.best td { background: var(--band); font-weight: 600; }
 td.differs { background: var(--band); font-weight: 600; }
 .sheet img { display: block; max-width: 100%; min-width: 52rem; height: auto; margin-top: .4rem;
-  border-radius: 4px; background: #fff; }
+  border-radius: 4px; background: #fff content-box; box-sizing: content-box; padding-right: 1.5rem; }
 .slider { display: flex; align-items: center; gap: .8rem; margin-bottom: .6rem; font-size: .9rem; color: var(--soft); }
 .slider input { flex: 1; max-width: 22rem; accent-color: var(--c1); }
 pre { background: var(--band); border-radius: 6px; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere;

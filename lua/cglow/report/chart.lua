@@ -80,7 +80,7 @@ local function range_of(series)
   local finest = math.max(1 / MOST, FINEST * math.max(math.abs(low), math.abs(high)))
   if low == high or high - low < finest then
     local pad = math.max(0.5, finest)
-    low, high = low - pad, high + pad
+    low, high = low >= 0 and math.max(0, low - pad) or low - pad, high + pad
   end
   local margin = 0.04 * (high - low)
   return last, low - margin, high + margin

@@ -53,7 +53,7 @@ end
 
 -- ---- tables --------------------------------------------------------------
 
-local function data_table(head, rows, classes)
+local function data_table(head, rows, classes, kind)
   local body = {}
   for i, row in ipairs(rows) do
     local cells = {}
@@ -63,7 +63,7 @@ local function data_table(head, rows, classes)
   local heads = {}
   for k, text in ipairs(head) do heads[k] = h("th", nil, text) end
   return h("div", {class = "scroll"},
-    h("table", nil, h("thead", nil, h("tr", nil, heads)), h("tbody", nil, body)))
+    h("table", kind and {class = kind}, h("thead", nil, h("tr", nil, heads)), h("tbody", nil, body)))
 end
 
 local function section(title, ...) return h("section", nil, h("h2", nil, title), ...) end
@@ -209,6 +209,20 @@ local function metric_table(first, list)
   return data_table(head, rows)
 end
 
+local FEW <const> = 5 -- predictions that fit beside each other on a phone
+
+-- The same with a row for each metric: of a few predictions there are more metrics than columns that fit.
+local function turned_table(list)
+  local all, head = {}, {"metric"}
+  for i, row in ipairs(list) do all[i], head[i + 1] = row.metrics, row.name end
+  local rows = {}
+  for k, name in ipairs(format.metric_names(all)) do
+    rows[k] = {title_of(name)}
+    for i, row in ipairs(list) do rows[k][i + 1] = number(row.metrics[name]) end
+  end
+  return data_table(head, rows, nil, "turned")
+end
+
 local function evaluation(run)
   local found = run.evaluation
   if not found or #found.rows == 0 then return nil end
@@ -218,7 +232,7 @@ local function evaluation(run)
   notes[#notes + 1] = found.prediction and "prediction: " .. found.prediction
   notes[#notes + 1] = found.date and found.date:gsub("T", " "):gsub("Z", " UTC")
   return section("Evaluation", h("p", {class = "note"}, table.concat(notes, " \u{00b7} ")),
-    metric_table("prediction", found.rows),
+    #found.rows > FEW and metric_table("prediction", found.rows) or turned_table(found.rows),
     #found.images > 0 and h("details", {}, h("summary", nil, "each image, as in evaluation.csv"),
       metric_table("image", found.images)))
 end

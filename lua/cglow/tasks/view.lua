@@ -14,9 +14,12 @@ local M = {}
 --- Pixels of the largest picture that is seen whole: 1.5 GB.
 M.WHOLE = 1 << 19
 
---- Sides of the tiles that larger pictures are seen in, and how far they overlap at least: a pixel's answer
--- depends on a few hundred pixels each way, and mostly on much nearer ones.
-M.TILE, M.OVERLAP = 512, 64
+--- Sides of the tiles that larger pictures are seen in.
+M.TILE = 512
+
+--- How far they overlap at least: a pixel's answer depends on a few hundred pixels each way, and mostly on much
+-- nearer ones.
+M.OVERLAP = 64
 
 --- The view of a model.
 -- @param model
