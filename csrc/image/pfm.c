@@ -16,11 +16,12 @@ static bool matches(const uint8_t *bytes, size_t n) {
 
 /* The scale, a decimal fraction other than 0; only its sign is of use. */
 static bool read_scale(PnmReader *r, bool *little) {
+  static const char allowed[] = "+-.0123456789eE";
   bool digit = false, exponent = false;
   pnm_skip_space(r);
   *little = r->at < r->end && *r->at == '-';
   for (; r->at < r->end && !pnm_is_space(*r->at); r->at++) {
-    if (memchr("+-.0123456789eE", *r->at, 15) == NULL)
+    if (memchr(allowed, *r->at, sizeof allowed - 1) == NULL)
       return image_fail(r->error, EBADMSG, "damaged PFM: its scale is no number");
     exponent = exponent || *r->at == 'e' || *r->at == 'E';
     digit = digit || (!exponent && *r->at >= '1' && *r->at <= '9');
