@@ -82,14 +82,21 @@ static int produce(lua_State *L) {
   return 0;
 }
 
-static int pack_text(lua_State *L) { return parcel_pack(L, 1, lua_touserdata(L, 2)), 0; }
+static int pack_text(lua_State *L) {
+  Parcel *parcel = lua_touserdata(L, 2);
+  luaL_tolstring(L, 1, NULL); /* errors may be tables */
+  parcel_pack(L, -1, parcel);
+  return 0;
+}
 
-/* The message on top of the stack, which goes; nothing when there is no memory for it. */
+/* The message on top of the stack, which goes; nothing when there is no memory for it.
+ * Nobody would catch an error of this thread's, so here nothing is allocated outside of
+ * the call. */
 static void keep_message(lua_State *L, Parcel *parcel) {
   parcel_free(parcel);
   if (L == NULL) return;
   lua_pushcfunction(L, pack_text);
-  lua_pushstring(L, lua_tostring(L, -2));
+  lua_pushvalue(L, -2);
   lua_pushlightuserdata(L, parcel);
   if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1), parcel_free(parcel);
   lua_pop(L, 1);
@@ -328,15 +335,16 @@ static JobState collect(Pool *p, lua_Integer index, Parcel *to) {
 @treturn[2] nil
 @treturn[2] ?string why there is none, where a thread has failed to make it */
 static int readers_take(lua_State *L) {
-  Pool *p = open_pool(L);
   lua_Integer index = luaL_checkinteger(L, 2);
+  luaL_checkudata(L, 1, READERS_TYPE);
+  Parcel *parcel = lua_newuserdatauv(L, sizeof *parcel, 0);
+  *parcel = (Parcel){0};
+  luaL_setmetatable(L, PARCEL_TYPE);
+  Pool *p = open_pool(L); /* now that no finalizer comes any more, which might close it */
   if (p == NULL) {
     luaL_pushfail(L);
     return 1;
   }
-  Parcel *parcel = lua_newuserdatauv(L, sizeof *parcel, 0);
-  *parcel = (Parcel){0};
-  luaL_setmetatable(L, PARCEL_TYPE);
   pthread_mutex_lock(&p->lock);
   JobState state = collect(p, index, parcel);
   pthread_mutex_unlock(&p->lock);

@@ -54,6 +54,14 @@ describe("core.readers", function()
       assert.is_nil(value)
       assert.matches(why, message, 1, true)
     end
+    local odd <close> = assert(core.readers(1, 4, [[return function(i)
+      error(i == 1 and setmetatable({}, {__tostring = function() return "said by a table" end}) or nil)
+    end]]))
+    for i, why in ipairs {"said by a table", "nil"} do
+      odd:ask(i)
+      wait("an error that is no text", function() return odd:ready(i) end)
+      assert.equal(why, (select(2, odd:take(i))))
+    end
     local broken <close> = assert(core.readers(1, 4, "this is no Lua"))
     broken:ask(1)
     wait("a state that cannot be opened", function() return broken:ready(1) end)

@@ -80,6 +80,25 @@ describe("A finalizer in between", function()
     end)
   end
 
+  it("cannot close the threads whose result is taken", function()
+    local readers = assert(core.readers(1, 4, "return function(i) return i end"))
+    readers:ask(1)
+    local start = core.system.clock()
+    while not readers:ready(1) do assert.is_true(core.system.clock() - start < 60) end
+    local closed = false
+    collectgarbage "stop"
+    setmetatable({}, { __gc = function()
+      closed = true
+      readers:close()
+    end })
+    collectgarbage("incremental", 1, 1000, 40) -- a whole cycle at the next allocation
+    collectgarbage "restart"
+    local value = readers:take(1)
+    collectgarbage("incremental", 200, 100, 13)
+    assert.is_true(closed)
+    assert.is_nil(value)
+  end)
+
   it("cannot slip a NaN into a picture that is written", function()
     until_it_came(function()
       local picture = core.rand(3, 512, 512)
