@@ -30,6 +30,14 @@ local function encoded()
   }
 end
 
+-- One whose flow models what its head leaves of y.
+local function leaving()
+  return cglow.Model {
+    x = {1, 8, 8}, y = {1, 4, 4}, levels = 1, depth = 1, rng = cglow.Rng(1), encoder = {channels = {2, 3}},
+    coupling = {width = 4}, head = {outputs = 1, loss = "squared_error", residual = 2},
+  }
+end
+
 -- A model of its own, a batch, an optimizer; nothing else holds on to them.
 local function world(folder, made)
   local w = {folder = folder, model = made or model(), rng = cglow.Rng(2)}
@@ -71,6 +79,22 @@ M.stages = {
     train_step(fresh, target)
     local drawn = fresh.model:predict(fresh.x, {samples = 2, rng = cglow.Rng(6)})
     return log_prob(fresh.model, fresh) .. digest(drawn, fresh.model:head(fresh.x))
+  end},
+  {name = "train what a head leaves", prepare = function(w)
+    return world(w.folder, leaving())
+  end, run = function(_, fresh)
+    train_step(fresh, {head = fresh.y})
+    train_step(fresh, {head = fresh.y})
+    local _, latents = fresh.model:log_prob(fresh.x, fresh.y)
+    return digest(fresh.model:decode(fresh.x, latents), fresh.model:predict(fresh.x, {samples = 2, rng = cglow.Rng(6)}))
+  end},
+  {name = "read ahead", run = function()
+    local readers <close> = assert(core.readers(1, 2, "return function(i) return {i, {text = 'of ' .. i}} end"))
+    assert(readers:ask(7))
+    while not readers:ready(7) do end
+    local got, why = readers:take(7)
+    assert(got, why)
+    return got[1] .. got[2].text
   end},
   {name = "sample", run = function(w)
     local cond = w.model:condition(w.x)
