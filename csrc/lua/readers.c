@@ -83,15 +83,12 @@ static int produce(lua_State *L) {
 }
 
 static int pack_text(lua_State *L) {
-  Parcel *parcel = lua_touserdata(L, 2);
   luaL_tolstring(L, 1, NULL); /* errors may be tables */
-  parcel_pack(L, -1, parcel);
-  return 0;
+  return parcel_pack(L, -1, lua_touserdata(L, 2)), 0;
 }
 
-/* The message on top of the stack, which goes; nothing when there is no memory for it.
- * Nobody would catch an error of this thread's, so here nothing is allocated outside of
- * the call. */
+/* The message on top of the stack, which goes; nothing when there is no memory for it: of
+ * which an error outside of the call would end the process. */
 static void keep_message(lua_State *L, Parcel *parcel) {
   parcel_free(parcel);
   if (L == NULL) return;
@@ -336,15 +333,11 @@ static JobState collect(Pool *p, lua_Integer index, Parcel *to) {
 @treturn[2] ?string why there is none, where a thread has failed to make it */
 static int readers_take(lua_State *L) {
   lua_Integer index = luaL_checkinteger(L, 2);
-  luaL_checkudata(L, 1, READERS_TYPE);
   Parcel *parcel = lua_newuserdatauv(L, sizeof *parcel, 0);
   *parcel = (Parcel){0};
   luaL_setmetatable(L, PARCEL_TYPE);
   Pool *p = open_pool(L); /* now that no finalizer comes any more, which might close it */
-  if (p == NULL) {
-    luaL_pushfail(L);
-    return 1;
-  }
+  if (p == NULL) return luaL_pushfail(L), 1;
   pthread_mutex_lock(&p->lock);
   JobState state = collect(p, index, parcel);
   pthread_mutex_unlock(&p->lock);
@@ -374,8 +367,7 @@ static int readers_ready(lua_State *L) {
 }
 
 static int free_parcel(lua_State *L) {
-  parcel_free(luaL_checkudata(L, 1, PARCEL_TYPE));
-  return 0;
+  return parcel_free(luaL_checkudata(L, 1, PARCEL_TYPE)), 0;
 }
 
 /*** End the threads, once they are done with what they have begun.
