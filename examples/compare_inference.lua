@@ -9,6 +9,7 @@ package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
 local core = require "cglow.core"
+local number = require("cglow.run.format").number
 local metrics = cglow.metrics
 
 local function integers(text)
@@ -53,8 +54,8 @@ local function measure(name, predict)
     confusion:add(metrics.binarise(y), metrics.binarise(sample.y))
   end
   local seconds = (core.system.clock() - start) / count
-  print(("| %-28s | %.4f | %.4f | %7.1f |")
-    :format(name, confusion:mean_iou(), confusion:foreground_iou(), 1e3 * seconds))
+  print(("| %-28s | %s | %s | %7.1f |"):format(name, number("%.4f", confusion:mean_iou()),
+    number("%.4f", confusion:foreground_iou()), 1e3 * seconds))
 end
 
 print(("%d held-out images, %s, %d threads\n"):format(count, args.checkpoint:match("[^/]+$"), args.threads))

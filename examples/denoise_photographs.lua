@@ -7,6 +7,7 @@ package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
 local argparse = require "argparse"
 local cglow = require "cglow"
+local number = require("cglow.run.format").number
 
 local parser = argparse("denoise_photographs.lua", "PSNR of whole photographs with noise, and denoised.")
 parser:argument("run", "a run folder of the task denoising, or its model file")
@@ -30,7 +31,9 @@ for _, path in ipairs(args.photo) do
   local noisy = photo + rng:normal(photo:size()) * (args.sigma / 255)
   local clean = must(denoiser:predict(noisy)).answer
   local before, after = cglow.metrics.psnr(noisy, photo), cglow.metrics.psnr(clean, photo)
-  print(("%s  %d×%d  %.2f dB -> %.2f dB"):format(path, photo:size(2), photo:size(3), before, after))
+  print(("%s  %d×%d  %s -> %s"):format(path, photo:size(2), photo:size(3), number("%.2f dB", before),
+    number("%.2f dB", after)))
   sum_noisy, sum_clean = sum_noisy + before, sum_clean + after
 end
-print(("mean of %d: %.2f dB -> %.2f dB"):format(#args.photo, sum_noisy / #args.photo, sum_clean / #args.photo))
+print(("mean of %d: %s -> %s"):format(#args.photo, number("%.2f dB", sum_noisy / #args.photo),
+  number("%.2f dB", sum_clean / #args.photo)))

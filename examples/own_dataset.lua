@@ -11,6 +11,7 @@ package.path = ("%s/../lua/?.lua;%s/../lua/?/init.lua;%s"):format(here, here, pa
 package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 
 local cglow = require "cglow"
+local number = require("cglow.run.format").number
 
 local function pairs_of(split)
   local dir, x, y, kind = table.unpack(arg)
@@ -33,7 +34,7 @@ local outcome = cglow.train.Trainer {
   model = model, train = train:dequantise(), valid = valid:dequantise(), steps = 100,
   cell_width = train.info.cell_width or 1, optimizer = {lr = 1e-3, clip_value = 0.25},
 }:run()
-print(("%.3f bits per dimension on the held-out pairs"):format(outcome.valid.nll))
+print(number("%.3f", outcome.valid and outcome.valid.nll) .. " bits per dimension on the held-out pairs")
 
 local x, y = valid:batch {1, 2, 3, 4}
 local predicted = model:predict(x)

@@ -10,6 +10,7 @@ if not ... then
   package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 end
 local cglow = require "cglow"
+local number = require("cglow.run.format").number
 local nn = cglow.nn
 
 local Residual = {__name = "Residual"}
@@ -77,4 +78,4 @@ print(model.levels[1].steps[1].actnorm.cn)
 local trainer = cglow.train.Trainer {
   model = model, train = data:dequantise(), steps = 40, log_every = 10, optimizer = {lr = 1e-3, clip_value = 0.25},
 }
-print(("%.3f bits per dimension after %d steps"):format(trainer:run().nll, 40))
+print(number("%.3f", trainer:run().nll) .. " bits per dimension after 40 steps")

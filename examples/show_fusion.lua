@@ -8,6 +8,7 @@ package.cpath = ("%s/../lua/?.so;%s"):format(here, package.cpath)
 local cglow = require "cglow" -- first: it says which Lua it needs
 local argparse = require "argparse"
 local core = require "cglow.core"
+local number = require("cglow.run.format").number
 local image = cglow.image
 
 local parser = argparse("show_fusion.lua", "Depth frames beside what their neighbours say.")
@@ -53,8 +54,8 @@ for i = 1, math.min(args.frames, #set) do
   cells[#cells + 1] = shades(fused, low, high)
   cells[#cells + 1] = colours(difference, known)
   local error_mm = ((noisy - fused):abs() * known):sum() / known:sum() * range * 1000
-  print(("%s: %.1f mm apart in the mean; a reading for %.1f %% of the pixels, a reference for %.1f %%"):format(
-    sample.name, error_mm, 100 * noisy:gt(0):mean(), 100 * sample.valid:mean()))
+  print(("%s: %s apart in the mean; a reading for %.1f %% of the pixels, a reference for %.1f %%"):format(
+    sample.name, number("%.1f mm", error_mm), 100 * noisy:gt(0):mean(), 100 * sample.valid:mean()))
 end
 must(image.save(args.sheet, image.grid(cells, {columns = #captions, captions = captions})))
 print("picture: " .. args.sheet)

@@ -13,6 +13,7 @@ describe("a number", function()
       assert.equal("–", format.number("%.4g", nan))
       assert.equal((" "):rep(9) .. "–", format.number("%10.4f", nan))
     end
+    assert.equal("–", format.number("%.4g", nil))
     assert.equal("nll –, iou 0.5", format.metrics {iou = 0.5, nll = 0 / 0})
   end)
 end)

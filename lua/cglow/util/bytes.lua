@@ -57,13 +57,13 @@ function M.pointed(text)
   return mark ~= "." and from and text:sub(1, from - 1) .. "." .. text:sub(to + 1) or text
 end
 
---- A number under a format of string.format, with a point; – where it is none: C writes NaN as nan,
--- -nan or otherwise.
+--- A number under a format of string.format, with a point; – where it is none, NaN, which C writes as nan, -nan or
+-- otherwise, or nil.
 -- @tparam string format for one number, with at most a width before the precision
--- @tparam number value
+-- @tparam ?number value
 -- @treturn string as wide as the format says
 function M.number(format, value)
-  if value == value then return M.pointed(format:format(value)) end
+  if value and value == value then return M.pointed(format:format(value)) end
   return (" "):rep((tonumber(format:match "%%(%d+)") or 1) - 1) .. "–"
 end
 
