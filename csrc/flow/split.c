@@ -152,8 +152,9 @@ static void backward(Flow *f, const FlowRun *r) {
   }
   real wb, bb;
   real *dw = param_accumulate(s->weight, &wb), *db = param_accumulate(s->bias, &bb);
-  conv_backward(&r->z, s->weight->value, &conv3x3, &draw, &back, dw, wb, db, bb, NULL,
-                back.data + round_up(reals(&back)), r->threads);
+  s->weight->largest =
+      conv_backward(&r->z, s->weight->value, &conv3x3, &draw, &back, dw, wb, db, bb, NULL,
+                    back.data + round_up(reals(&back)), r->threads);
   for (size_t i = 0; i < reals(&back); i++) back.data[i] += r->dz.data[i];
   copy_channels(&back, &dy1);
 }

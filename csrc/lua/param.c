@@ -8,6 +8,7 @@
 #include "lua/class.h"
 #include "lua/open.h"
 #include "lua/tensor.h"
+#include "math/elementwise.h"
 #include "optim/deferred.h"
 
 /*** Trainable parameters.
@@ -132,7 +133,7 @@ static void look_away(lua_State *L, int idx) {
     lua_pop(L, 2);
     /* A gradient of zeros needs no memory; while Lua held it, zero_grad had to write
      * them. */
-    if (!p->exposed && p->dense) p->dense = gradient_largest(p->grad, 1, p->count, 0) > 0;
+    if (!p->exposed && p->dense) p->dense = largest_magnitude(p->grad, 1, p->count, 0) > 0;
   }
   if (p->lent && !p->dense && !p->exposed) {
     lua_pushnil(L);

@@ -117,12 +117,9 @@ static void push_extremes(lua_State *L, const Tensor *t, int d, Extreme *find) {
 
 /* The extreme of all numbers, and its flat index from 1 on. */
 static lua_Number overall(const Tensor *t, bool largest, size_t *at) {
-  const real *a = t->data;
-  size_t best = 0;
-  for (size_t i = 1; i < t->count && a[best] == a[best]; i++)
-    if ((largest ? a[i] > a[best] : a[i] < a[best]) || a[i] != a[i]) best = i;
+  size_t best = extreme_place(t->data, t->count, largest);
   *at = best + 1;
-  return a[best];
+  return t->data[best];
 }
 
 static int extreme(lua_State *L, bool largest) {

@@ -333,16 +333,26 @@ static void input_gradient(const real *weight, const ConvGeometry *g, const Act 
   }
 }
 
-void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
+/* The largest magnitude in a weight's gradient, which is in cache. */
+static real largest_by_threads(const real *dw, size_t rows, size_t columns, int threads) {
+  real most = 0;
+#pragma omp parallel for reduction(max : most) num_threads(threads) if (threads > 1)
+  for (size_t o = 0; o < rows; o++) {
+    real top = largest_magnitude(dw + o * columns, 1, columns, 0);
+    if (top > most) most = top;
+  }
+  return most;
+}
+
+real conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    const Act *dout, const Act *din, real *dweight, real weight_beta,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads) {
   if (cols == NULL && by_winograd(g, in, dout->c)) {
-    conv_winograd_gradient(g->precision, in, dout, dweight, weight_beta, dbias, bias_beta,
-                           scratch, threads);
-    Filters f = {weight, 9, in->c * 9, true};
-    if (din != NULL) conv_winograd(g->precision, dout, f, NULL, din, scratch, threads);
-    return;
+    Filters f = {weight, in->c * 9, 9, false};
+    FiltersTarget target = {dweight, dbias, weight_beta, bias_beta};
+    return conv_winograd_backward(g->precision, in, f, dout, target, din, scratch,
+                                  threads);
   }
   Act view = columns_act(in, g, dout, cols);
   ConvGeometry one = one_by_one(g);
@@ -352,4 +362,5 @@ void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
   else
     weight_gradient(cols ? &view : in, cols ? &one : g, dout, to, scratch, threads);
   if (din != NULL) input_gradient(weight, g, dout, din, scratch, threads);
+  return largest_by_threads(dweight, dout->c, kernel_size(g, in->c), threads);
 }

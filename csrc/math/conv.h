@@ -35,8 +35,8 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
                   int threads);
 
 /* dweight = beta·dweight + …, dbias likewise (NULL: no bias); din is
- * overwritten (NULL: not wanted). */
-void conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
+ * overwritten (NULL: not wanted).  Returns the largest magnitude in dweight. */
+real conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    const Act *dout, const Act *din, real *dweight, real weight_beta,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads);

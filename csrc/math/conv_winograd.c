@@ -4,10 +4,9 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "math/conv_winograd_gradient.h"
 #include "math/conv_winograd_squares.h"
 #include "math/filters3x3.h"
-
-typedef ptrdiff_t Index;
 
 /* Squares that are worked on at a time: enough rows for a product, few enough that what
  * belongs to them stays in the second-level cache. */
@@ -51,21 +50,44 @@ static Way way(const Act *a, int threads, Cut *t) {
   return BY_CHUNKS;
 }
 
-static size_t product_room(const Act *a, size_t in, size_t out, int threads) {
+/* A convolution: how it is cut, and where its parts lie in scratch.  With few squares
+ * every thread has filters of its own, a block's; by chunks, patches. */
+typedef struct Convolution {
+  Precision how;
+  const Act *in, *out;
+  Filters filters;
+  Way way;
   Cut t;
-  Way w = way(a, threads, &t);
-  size_t squares = t.rows * t.wide, k = blocks_of(in) * PANEL;
-  size_t own = pixel_room(&t) + room(squares * PANEL);
-  size_t shared = blocks_of(out) * PANEL;
-  if (w == BY_BLOCKS)
-    own += room(in * PANEL);
+  Positions patches; /* of all squares, channels of `in` rounded up to whole panels */
+  real *all_filters; /* block by block of output channels */
+  real *bias;        /* rounded up to whole panels */
+  real *threads;
+  size_t own; /* scratch of a thread */
+  size_t total;
+} Convolution;
+
+static Convolution convolution(Precision how, const Act *in, Filters filters,
+                               const Act *out, real *scratch, int threads) {
+  Convolution v = {.how = how, .in = in, .out = out, .filters = filters};
+  v.way = way(in, threads, &v.t);
+  size_t squares = v.t.rows * v.t.wide, k = blocks_of(in->c) * PANEL;
+  size_t shared = blocks_of(out->c) * PANEL;
+  v.bias = scratch;
+  v.own = pixel_room(&v.t) + room(squares * PANEL);
+  if (v.way == BY_BLOCKS)
+    v.own += room(in->c * PANEL);
   else
-    shared += blocks_of(out) * room(in * PANEL);
-  if (w == BY_CHUNKS)
-    own += room(squares * k);
-  else
-    shared += room(t.all * t.wide * k);
-  return shared + own * (size_t)threads;
+    v.all_filters = scratch + shared, shared += blocks_of(out->c) * room(in->c * PANEL);
+  if (v.way == BY_CHUNKS) {
+    v.own += room(squares * k);
+  } else {
+    real *at = scratch + shared;
+    v.patches = take(&at, v.t.all * v.t.wide * k);
+    shared += room(v.t.all * v.t.wide * k);
+  }
+  v.threads = scratch + shared;
+  v.total = shared + v.own * (size_t)threads;
+  return v;
 }
 
 /* ---- filters ---- */
@@ -100,130 +122,160 @@ static void make_filters(const Filters *f, size_t out, size_t b, size_t first, s
   }
 }
 
+static Positions filters_of(const Convolution *v, size_t b) {
+  real *at = v->all_filters + b * room(v->in->c * PANEL);
+  return take(&at, v->in->c * PANEL);
+}
+
+/* Piece i of all filters: a block of output channels by one of input channels. */
+static size_t filter_pieces(const Convolution *v) {
+  return blocks_of(v->out->c) * blocks_of(v->in->c);
+}
+
+static void filter_piece(const Convolution *v, size_t i) {
+  size_t ins = blocks_of(v->in->c), b = i / ins, c = i % ins * PANEL;
+  make_filters(&v->filters, v->out->c, b, c, min_size(c + PANEL, v->in->c),
+               filters_of(v, b));
+}
+
 /* ---- convolution ---- */
 
-/* Convolve few squares: patches of all, then block by block of output channels. */
-static void by_blocks(Precision how, const Cut *t, const Act *in, const Filters *f,
-                      const real *bias, const Act *out, real *scratch, int threads) {
-  size_t squares = t->rows * t->wide, k = blocks_of(in->c) * PANEL;
-  Positions v = take(&scratch, squares * k);
-  size_t own = pixel_room(t) + room(squares * PANEL) + room(in->c * PANEL);
-  const Source from = {in, true};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    real *pixels = scratch + (size_t)omp_get_thread_num() * own;
-    real *rest = pixels + pixel_room(t);
-    Positions m = take(&rest, squares * PANEL), u = take(&rest, in->c * PANEL);
+/* A thread's scratch: pixels, products, and what else its way wants. */
+typedef struct Own {
+  real *pixels;
+  Positions m, more;
+} Own;
+
+static Own own_scratch(const Convolution *v) {
+  size_t squares = v->t.rows * v->t.wide;
+  real *pixels = v->threads + (size_t)omp_get_thread_num() * v->own;
+  real *rest = pixels + pixel_room(&v->t);
+  Own own = {pixels, take(&rest, squares * PANEL), {0}};
+  if (v->way == BY_BLOCKS) own.more = take(&rest, v->in->c * PANEL);
+  if (v->way == BY_CHUNKS) own.more = take(&rest, squares * blocks_of(v->in->c) * PANEL);
+  return own;
+}
+
+/* Patches of block b of input channels, rows row … row+rows−1 of squares. */
+static void patch_piece(const Convolution *v, size_t b, size_t row, size_t rows,
+                        real *pixels) {
+  size_t k = blocks_of(v->in->c) * PANEL;
+  const Source from = {v->in, true};
+  real *at = v->patches.p + row * v->t.wide * k + b * PANEL;
+  squares_make(&v->t, &from, b, row, rows, pixels, (Positions){at, v->patches.step}, k,
+               NULL);
+}
+
+/* What all threads wait for: filters, or patches, or both. */
+static void prepare(const Convolution *v) {
+  Own own = own_scratch(v);
+  size_t blocks = blocks_of(v->in->c), filters = filter_pieces(v);
+  if (v->way == BY_CHUNKS) {
 #pragma omp for schedule(static)
-    for (Index b = 0; b < (Index)blocks_of(in->c); b++)
-      squares_make(t, &from, (size_t)b, 0, t->all, pixels,
-                   (Positions){v.p + (size_t)b * PANEL, v.step}, k, NULL);
-#pragma omp for schedule(static) nowait
-    for (Index b = 0; b < (Index)blocks_of(out->c); b++) {
-      make_filters(f, out->c, (size_t)b, 0, in->c, u);
-      BY_PRECISION(how, conv_products)(squares, in->c, v, k, u, m);
-      squares_put(t, out, (size_t)b, 0, t->all, m, bias, pixels);
-    }
-  }
-}
-
-/* All filters, block by block of output channels; for all threads together. */
-static void make_all_filters(const Filters *f, size_t in, size_t out, real *filters) {
-  size_t ins = blocks_of(in), outs = blocks_of(out);
+    for (size_t i = 0; i < filters; i++) filter_piece(v, i);
+  } else if (v->way == BY_BLOCKS) {
 #pragma omp for schedule(static)
-  for (Index i = 0; i < (Index)(outs * ins); i++) {
-    size_t b = (size_t)i / ins, c = (size_t)i % ins * PANEL;
-    real *at = filters + b * room(in * PANEL);
-    make_filters(f, out, b, c, min_size(c + PANEL, in), take(&at, in * PANEL));
+    for (size_t b = 0; b < blocks; b++) patch_piece(v, b, 0, v->t.all, own.pixels);
+  } else {
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < filters + v->t.all * blocks; i++)
+      if (i < filters)
+        filter_piece(v, i);
+      else
+        patch_piece(v, (i - filters) % blocks, (i - filters) / blocks, 1, own.pixels);
   }
 }
 
-static inline Positions filters_of(real *filters, size_t in, size_t b) {
-  real *at = filters + b * room(in * PANEL);
-  return take(&at, in * PANEL);
+/* Block b of output channels of some rows of squares, from their patches. */
+static void products(const Convolution *v, const Own *own, size_t b, size_t row,
+                     size_t rows, Positions patches, Positions filters) {
+  BY_PRECISION(v->how, conv_products)
+  (rows * v->t.wide, v->in->c, patches, blocks_of(v->in->c) * PANEL, filters, own->m);
+  squares_put(&v->t, v->out, b, row, rows, own->m, v->bias, own->pixels);
 }
 
-/* Convolve many squares: all filters, then chunk by chunk. */
-static void by_chunks(Precision how, const Cut *t, const Act *in, const Filters *f,
-                      const real *bias, const Act *out, real *scratch, int threads) {
-  size_t squares = t->rows * t->wide, blocks = blocks_of(in->c), k = blocks * PANEL;
-  size_t outs = blocks_of(out->c);
-  real *filters = scratch;
-  scratch += outs * room(in->c * PANEL);
-  size_t own = pixel_room(t) + room(squares * PANEL) + room(squares * k);
-  const Source from = {in, true};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    real *pixels = scratch + (size_t)omp_get_thread_num() * own;
-    real *rest = pixels + pixel_room(t);
-    Positions m = take(&rest, squares * PANEL), v = take(&rest, squares * k);
-    make_all_filters(f, in->c, out->c, filters);
+/* A chunk: its patches, then all output channels. */
+static void chunk(const Convolution *v, const Own *own, size_t i) {
+  size_t row = i * v->t.rows, rows = chunk_rows(&v->t, row);
+  size_t blocks = blocks_of(v->in->c);
+  const Source from = {v->in, true};
+  for (size_t b = 0; b < blocks; b++)
+    squares_make(&v->t, &from, b, row, rows, own->pixels,
+                 (Positions){own->more.p + b * PANEL, own->more.step}, blocks * PANEL,
+                 NULL);
+  for (size_t b = 0; b < blocks_of(v->out->c); b++)
+    products(v, own, b, row, rows, own->more, filters_of(v, b));
+}
+
+/* The output, from what `prepare` has made: pieces by the way. */
+static void produce(const Convolution *v) {
+  Own own = own_scratch(v);
+  size_t outs = blocks_of(v->out->c), pieces = v->t.chunks;
+  if (v->way == BY_BLOCKS) pieces = outs;
+  if (v->way == BY_PIECES) pieces = v->t.all * outs;
 #pragma omp for schedule(dynamic) nowait
-    for (Index i = 0; i < (Index)t->chunks; i++) {
-      size_t row = (size_t)i * t->rows, rows = chunk_rows(t, row);
-      for (size_t b = 0; b < blocks; b++)
-        squares_make(t, &from, b, row, rows, pixels, (Positions){v.p + b * PANEL, v.step},
-                     k, NULL);
-      for (size_t b = 0; b < outs; b++) {
-        BY_PRECISION(how, conv_products)
-        (rows * t->wide, in->c, v, k, filters_of(filters, in->c, b), m);
-        squares_put(t, out, b, row, rows, m, bias, pixels);
-      }
+  for (size_t i = 0; i < pieces; i++) {
+    if (v->way == BY_CHUNKS) {
+      chunk(v, &own, i);
+    } else if (v->way == BY_BLOCKS) {
+      make_filters(&v->filters, v->out->c, i, 0, v->in->c, own.more);
+      products(v, &own, i, 0, v->t.all, v->patches, own.more);
+    } else {
+      size_t row = i / outs, step = v->t.wide * blocks_of(v->in->c) * PANEL;
+      Positions at = {v->patches.p + row * step, v->patches.step};
+      products(v, &own, i % outs, row, 1, at, filters_of(v, i % outs));
     }
   }
 }
 
-/* A row of squares and a block of output channels at a time; patches and filters of all
- * come first. */
-static void by_pieces(Precision how, const Cut *t, const Act *in, const Filters *f,
-                      const real *bias, const Act *out, real *scratch, int threads) {
-  size_t blocks = blocks_of(in->c), outs = blocks_of(out->c), k = blocks * PANEL;
-  Positions v = take(&scratch, t->all * t->wide * k);
-  real *filters = scratch;
-  scratch += outs * room(in->c * PANEL);
-  size_t own = pixel_room(t) + room(t->wide * PANEL);
-  const Source from = {in, true};
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    real *pixels = scratch + (size_t)omp_get_thread_num() * own;
-    real *rest = pixels + pixel_room(t);
-    Positions m = take(&rest, t->wide * PANEL);
-#pragma omp for schedule(static) nowait
-    for (Index i = 0; i < (Index)(t->all * blocks); i++) {
-      size_t row = (size_t)i / blocks, b = (size_t)i % blocks;
-      squares_make(t, &from, b, row, 1, pixels,
-                   (Positions){v.p + row * t->wide * k + b * PANEL, v.step}, k, NULL);
-    }
-    make_all_filters(f, in->c, out->c, filters);
-#pragma omp for schedule(dynamic) nowait
-    for (Index i = 0; i < (Index)(t->all * outs); i++) {
-      size_t row = (size_t)i / outs, b = (size_t)i % outs;
-      Positions at = {v.p + row * t->wide * k, v.step};
-      BY_PRECISION(how, conv_products)
-      (t->wide, in->c, at, k, filters_of(filters, in->c, b), m);
-      squares_put(t, out, b, row, 1, m, bias, pixels);
-    }
-  }
+static void set_bias(const Convolution *v, const real *bias) {
+  memset(v->bias, 0, blocks_of(v->out->c) * PANEL * sizeof *v->bias);
+  if (bias != NULL) memcpy(v->bias, bias, v->out->c * sizeof *v->bias);
 }
 
 void conv_winograd(Precision how, const Act *in, Filters filters, const real *bias,
                    const Act *out, real *scratch, int threads) {
-  Cut t;
-  Way w = way(in, threads, &t);
-  size_t padded = blocks_of(out->c) * PANEL;
-  real *all = scratch;
-  memset(all, 0, padded * sizeof *all);
-  if (bias != NULL) memcpy(all, bias, out->c * sizeof *all);
-  if (w == BY_BLOCKS)
-    by_blocks(how, &t, in, &filters, all, out, scratch + padded, threads);
-  else if (w == BY_CHUNKS)
-    by_chunks(how, &t, in, &filters, all, out, scratch + padded, threads);
-  else
-    by_pieces(how, &t, in, &filters, all, out, scratch + padded, threads);
+  Convolution v = convolution(how, in, filters, out, scratch, threads);
+  set_bias(&v, bias);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    prepare(&v);
+    produce(&v);
+  }
+}
+
+/* ---- backward ---- */
+
+real conv_winograd_backward(Precision how, const Act *in, Filters filters,
+                            const Act *dout, FiltersTarget to, const Act *din,
+                            real *scratch, int threads) {
+  Filters back = {filters.p, filters.in_step, filters.out_step, true};
+  FiltersSum s = filters_sum(how, in, dout, to, scratch, threads);
+  Convolution v = {0};
+  if (din != NULL) {
+    v = convolution(how, dout, back, din, scratch + filters_sum_room(in, dout, threads),
+                    threads);
+    set_bias(&v, NULL);
+  }
+  size_t joins = filters_sum_joins(&s);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    if (din != NULL) prepare(&v);
+#pragma omp for schedule(dynamic) nowait
+    for (size_t i = 0; i < filters_sum_pieces(&s); i++) filters_sum_piece(&s, i);
+    if (din != NULL) produce(&v);
+    if (joins > 0) {
+#pragma omp barrier
+#pragma omp for schedule(static) nowait
+      for (size_t i = 0; i < joins; i++) filters_sum_join(&s, i);
+    }
+  }
+  return filters_sum_largest(&s);
 }
 
 size_t conv_winograd_scratch(const Act *in, const Act *out, int threads) {
-  size_t product = max_size(product_room(in, in->c, out->c, threads),
-                            product_room(in, out->c, in->c, threads));
-  return max_size(product, conv_winograd_gradient_room(in, out, threads)) + 64;
+  Filters none = {0};
+  size_t there = convolution(PRECISION_FP32, in, none, out, NULL, threads).total;
+  size_t back = convolution(PRECISION_FP32, out, none, in, NULL, threads).total;
+  return max_size(there, filters_sum_room(in, out, threads) + back) + 64;
 }

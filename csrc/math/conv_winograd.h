@@ -24,6 +24,7 @@
 
 #include "base/act.h"
 #include "base/isa.h"
+#include "math/filters3x3.h"
 
 /* Is it faster than the plain convolution of 3×3 kernels, for so many channels?  Of
  * rounded factors either way makes another number, and a sample is to be the same among
@@ -38,16 +39,18 @@ typedef struct Filters {
   bool turned;
 } Filters;
 
-/* Reals of scratch for any of the two calls below, in and out exchanged or not. */
+/* Reals of scratch for the two calls below. */
 size_t conv_winograd_scratch(const Act *in, const Act *out, int threads);
 
 /* out = bias + filters * in; bias may be NULL. */
 void conv_winograd(Precision how, const Act *in, Filters filters, const real *bias,
                    const Act *out, real *scratch, int threads);
 
-/* dw[out][in][9] = beta·dw + …; db = bias_beta·db + … (NULL: not wanted). */
-void conv_winograd_gradient(Precision how, const Act *in, const Act *dout, real *dw,
-                            real beta, real *db, real bias_beta, real *scratch,
-                            int threads);
+/* The gradients of the filters and, unless din is NULL, of the input, by one team of
+ * threads: who has no piece of the one left goes on with the other.  Returns the largest
+ * magnitude in dw, as largest_magnitude does.  filters: of the forward pass. */
+real conv_winograd_backward(Precision how, const Act *in, Filters filters,
+                            const Act *dout, FiltersTarget to, const Act *din,
+                            real *scratch, int threads);
 
 #endif

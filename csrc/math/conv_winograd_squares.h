@@ -64,7 +64,4 @@ void squares_make(const Cut *t, const Source *from, size_t b, size_t row, size_t
 void squares_put(const Cut *t, const Act *out, size_t b, size_t row, size_t rows,
                  Positions m, const real *bias, real *pixels);
 
-/* The gradient's scratch. */
-size_t conv_winograd_gradient_room(const Act *in, const Act *dout, int threads);
-
 #endif

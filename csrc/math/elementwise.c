@@ -100,8 +100,8 @@ CLONES void axpy_range(real *y, const real *x, real scale, size_t n) {
   for (size_t i = 0; i < n; i++) y[i] += scale * x[i];
 }
 
-CLONES static void join_some(const real *parts, size_t stride, size_t count,
-                             size_t nparts, real beta, real *restrict out) {
+CLONES void join_range(const real *parts, size_t stride, size_t count, size_t nparts,
+                       real beta, real *restrict out) {
   for (size_t i = 0; i < count; i++) out[i] = (beta == 0 ? 0 : out[i]) + parts[i];
   for (size_t p = 1; p < nparts; p++)
     for (size_t i = 0; i < count; i++) out[i] += parts[p * stride + i];
@@ -114,8 +114,8 @@ void join_parts(const real *parts, size_t stride, size_t count, size_t nparts, r
                 real *out, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads) if (count > JOIN_BLOCK)
   for (size_t at = 0; at < count; at += JOIN_BLOCK)
-    join_some(parts + at, stride, count - at < JOIN_BLOCK ? count - at : JOIN_BLOCK,
-              nparts, beta, out + at);
+    join_range(parts + at, stride, count - at < JOIN_BLOCK ? count - at : JOIN_BLOCK,
+               nparts, beta, out + at);
 }
 
 /* Sixteen partial sums, so that the loop vectorises without reordering: the
@@ -156,6 +156,63 @@ CLONES bool all_finite(const real *a, size_t n) {
   int bad = 0;
   for (size_t i = 0; i < n; i++) bad |= !(a[i] - a[i] == 0);
   return !bad;
+}
+
+#ifdef CGLOW_DOUBLE
+typedef int64_t Bits;
+#define ABOVE_SIGN INT64_MAX
+#else
+typedef int32_t Bits;
+#define ABOVE_SIGN INT32_MAX
+#endif
+
+/* Without their sign the bits of numbers, read as integers, are ordered as their
+ * magnitudes are, infinity after all others and NaN behind it. */
+ALWAYS_INLINE void raise_tops(const real *a, size_t n, Bits *top) {
+  for (size_t i = 0; i < n; i++) {
+    Bits bits;
+    memcpy(&bits, a + i, sizeof bits);
+    bits &= ABOVE_SIGN;
+    top[i] = bits > top[i] ? bits : top[i];
+  }
+}
+
+#define TOPS ((size_t)32)
+
+CLONES real largest_magnitude(const real *a, size_t rows, size_t n, size_t ld) {
+  Bits top[TOPS] = {0};
+  for (; rows > 0; rows--, a += ld) {
+    size_t j = 0;
+    for (; j + TOPS <= n; j += TOPS) raise_tops(a + j, TOPS, top);
+    raise_tops(a + j, n - j, top);
+  }
+  for (size_t i = 1; i < TOPS; i++) top[0] = top[i] > top[0] ? top[i] : top[0];
+  real largest;
+  memcpy(&largest, top, sizeof largest);
+  return largest < (real)HUGE_VAL ? largest : (real)HUGE_VAL;
+}
+
+/* Is any of n numbers more extreme than `best`, or NaN? */
+CLONES static bool beaten(const real *a, size_t n, bool largest, real best) {
+  int any = 0;
+  if (largest)
+    for (size_t i = 0; i < n; i++) any |= !(a[i] <= best);
+  else
+    for (size_t i = 0; i < n; i++) any |= !(a[i] >= best);
+  return any;
+}
+
+#define LOOK ((size_t)256)
+
+size_t extreme_place(const real *a, size_t n, bool largest) {
+  size_t best = 0;
+  for (size_t at = 0; at < n && a[best] == a[best]; at += LOOK) {
+    size_t end = n - at < LOOK ? n : at + LOOK;
+    if (!beaten(a + at, end - at, largest, a[best])) continue;
+    for (size_t i = at; i < end && a[best] == a[best]; i++)
+      if ((largest ? a[i] > a[best] : a[i] < a[best]) || a[i] != a[i]) best = i;
+  }
+  return best;
 }
 
 CLONES bool all_equal(const real *a, const real *b, size_t n) {

@@ -36,6 +36,9 @@ void axpy_range(real *y, const real *x, real scale, size_t n);
 
 /* out[count] = beta·out + parts, which lie `stride` apart, in their order; beta is 0
  * or 1. */
+void join_range(const real *parts, size_t stride, size_t count, size_t nparts, real beta,
+                real *out);
+/* The same by threads, for many numbers. */
 void join_parts(const real *parts, size_t stride, size_t count, size_t nparts, real beta,
                 real *out, int threads);
 
@@ -43,6 +46,12 @@ double reduce_sum(const real *a, size_t n);
 /* Sum of (a − centre)². */
 double reduce_squares(const real *a, double centre, size_t n);
 bool all_finite(const real *a, size_t n);
+/* The largest magnitude in `rows` rows of n numbers, ld apart; infinite when one is not
+ * finite. */
+real largest_magnitude(const real *a, size_t rows, size_t n, size_t ld);
+/* Where the largest number is, or the smallest, the first of several; or the first NaN.
+ */
+size_t extreme_place(const real *a, size_t n, bool largest);
 bool all_equal(const real *a, const real *b, size_t n);
 
 /* What a reader wants to know first; min, max and mean are those of the finite

@@ -19,4 +19,10 @@ void filters_gather(const real *g, size_t distance, size_t count, real *rows);
 /* From rows to filters: g = beta·g + rows. */
 void filters_scatter(const real *rows, size_t count, real beta, real *g, size_t distance);
 
+/* Where their gradient goes: dw[out][in][9] = beta·dw + …; db = bias_beta·db + … (NULL:
+ * not wanted). */
+typedef struct FiltersTarget {
+  real *dw, *db, beta, bias_beta;
+} FiltersTarget;
+
 #endif

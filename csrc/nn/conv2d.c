@@ -28,27 +28,14 @@ static void forward(const Layer *l, const Act *in, const Act *out, const real *c
                cols, scratch, threads);
 }
 
-/* The largest number of the weight's gradient, which is in cache. */
-static real largest(const Layer *l, const real *dw, int threads) {
-  size_t row = l->weight->cols;
-  real most = 0;
-#pragma omp parallel for reduction(max : most) num_threads(threads) if (threads > 1)
-  for (size_t o = 0; o < l->out; o++) {
-    real top = gradient_largest(dw + o * row, 1, row, 0);
-    if (top > most) most = top;
-  }
-  return most;
-}
-
 static void backward(const Layer *l, const Act *in, const Act *out, const Act *dout,
                      const Act *din, const real *cols, real *scratch, int threads) {
   (void)out;
   real wb, bb = 0;
   real *dw = param_accumulate(l->weight, &wb);
   real *db = l->bias ? param_accumulate(l->bias, &bb) : NULL;
-  conv_backward(in, l->weight->value, &l->geometry, dout, din, dw, wb, db, bb, cols,
-                scratch, threads);
-  l->weight->largest = largest(l, dw, threads);
+  l->weight->largest = conv_backward(in, l->weight->value, &l->geometry, dout, din, dw,
+                                     wb, db, bb, cols, scratch, threads);
 }
 
 static void describe(const Layer *l, char *text) {

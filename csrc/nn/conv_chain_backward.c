@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/threads.h"
+#include "math/elementwise.h"
 #include "math/panel_ops.h"
 #include "nn/conv_chain.h"
 
@@ -180,7 +181,7 @@ static void add_sums(const ChainStage *s, const StageGradient *sum) {
     else
       join(sum->dw, w->count, beta != 0, g);
   }
-  w->largest = gradient_largest(w->grad, 1, w->count, 0);
+  w->largest = largest_magnitude(w->grad, 1, w->count, 0);
   if (bias == NULL) return;
   real *g = param_accumulate(bias, &beta);
   join(sum->db, s->out, beta != 0, g);

@@ -1,7 +1,7 @@
 /* Losses over pixels and their gradients. */
 #include "nn/loss.h"
 
-#include <math.h>
+#include <stdint.h>
 
 #include "base/threads.h"
 #include "base/vmath.h"
@@ -9,11 +9,13 @@
 /* Pixels that are worked on together. */
 #define SOME ((size_t)128)
 
-bool loss_classes_fit(const real *classes, size_t count, size_t k) {
-  for (size_t i = 0; i < count; i++)
-    if (!(classes[i] >= 1 && classes[i] <= (real)k && classes[i] == floor(classes[i])))
-      return false;
-  return true;
+CLONES bool loss_classes_fit(const real *classes, size_t count, size_t k) {
+  int bad = 0;
+  for (size_t i = 0; i < count; i++) {
+    real v = classes[i] >= 1 && classes[i] <= (real)k ? classes[i] : 0;
+    bad |= v < 1 || v != (real)(int32_t)v;
+  }
+  return !bad;
 }
 
 CLONES static void raise(real *largest, const real *z, size_t n) {

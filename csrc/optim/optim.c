@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/threads.h"
+#include "math/elementwise.h"
 #include "optim/deferred.h"
 
 /* A piece of work: numbers first .. first+n-1 of a slot's parameter. */
@@ -109,8 +110,8 @@ double optim_square_norm(const OptimSlot *slots, size_t count, double clip, size
 /* Are the factors of a pending gradient so small that no number of it can come near
  * OPTIM_GRADIENT_MAX? */
 static bool factors_safe(const Param *p) {
-  real u = gradient_largest(p->u, 1, p->pending * p->rows, 0);
-  real v = gradient_largest(p->v, 1, p->pending * p->cols, 0);
+  real u = largest_magnitude(p->u, 1, p->pending * p->rows, 0);
+  real v = largest_magnitude(p->v, 1, p->pending * p->cols, 0);
   return (real)2 * u * v * (real)p->pending <= (real)OPTIM_GRADIENT_MAX;
 }
 
@@ -140,7 +141,7 @@ static void finite_piece(const OptimSlot *s, const Piece *p, void *context, real
   size_t end = pending ? param->count : p->first + p->n;
   for (size_t at = p->first, n; at < end; at += n) {
     n = span(param, at, end - at);
-    if (!acceptable(gradient_largest(param_gradient(param, at, n, buf), 1, n, 0),
+    if (!acceptable(largest_magnitude(param_gradient(param, at, n, buf), 1, n, 0),
                     c->most))
       c->found[p->chunk] = true;
   }

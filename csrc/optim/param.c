@@ -33,40 +33,6 @@ void param_add_rows(Param *p, const real *rows, size_t n) {
   }
 }
 
-#ifdef CGLOW_DOUBLE
-typedef int64_t Bits;
-#define ABOVE_SIGN INT64_MAX
-#else
-typedef int32_t Bits;
-#define ABOVE_SIGN INT32_MAX
-#endif
-
-/* Without their sign the bits of numbers, read as integers, are ordered as their
- * magnitudes are, infinity after all others and NaN behind it. */
-ALWAYS_INLINE void raise_tops(const real *g, size_t n, Bits *top) {
-  for (size_t i = 0; i < n; i++) {
-    Bits bits;
-    memcpy(&bits, g + i, sizeof bits);
-    bits &= ABOVE_SIGN;
-    top[i] = bits > top[i] ? bits : top[i];
-  }
-}
-
-#define TOPS ((size_t)32)
-
-CLONES real gradient_largest(const real *g, size_t rows, size_t n, size_t ld) {
-  Bits top[TOPS] = {0};
-  for (; rows > 0; rows--, g += ld) {
-    size_t j = 0;
-    for (; j + TOPS <= n; j += TOPS) raise_tops(g + j, TOPS, top);
-    raise_tops(g + j, n - j, top);
-  }
-  for (size_t i = 1; i < TOPS; i++) top[0] = top[i] > top[0] ? top[i] : top[0];
-  real largest;
-  memcpy(&largest, top, sizeof largest);
-  return largest < (real)HUGE_VAL ? largest : (real)HUGE_VAL;
-}
-
 void param_set_pending(Param *p, size_t n, const real *u, const real *v) {
   memcpy(p->u, u, n * p->rows * sizeof *u);
   memcpy(p->v, v, n * p->cols * sizeof *v);

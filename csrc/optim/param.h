@@ -31,7 +31,8 @@ typedef struct Param {
   bool dense;        /* grad holds numbers; otherwise it counts as zero */
   bool exposed;      /* Lua holds grad, so it must always be up to date */
   bool lent;         /* grad has memory only because Lua wanted to look */
-  real largest;      /* no number of grad is larger; infinite: nobody has looked */
+  real largest;      /* no number of grad is larger; infinite: nobody has looked.  Who
+                        forms grad looks while it is in cache (largest_magnitude) */
   size_t pending, pending_room; /* samples */
   real *u, *v;                  /* [pending, rows], [pending, cols] */
   bool defers;                  /* its layer makes a step that is due */
@@ -63,11 +64,6 @@ const real *param_gradient(const Param *p, size_t at, size_t n, real *buf);
 /* Numbers at .. at+n-1 of the outer product of the factors of so many samples, formed in
  * buf; within one row. */
 const real *param_outer(const Param *p, size_t samples, size_t at, size_t n, real *buf);
-
-/* The largest magnitude in `rows` rows of n numbers, ld apart; infinite when one is
- * not finite.  Whoever forms a dense gradient and looks at it while it is in cache
- * sets `largest`, and spares the optimizer from reading it once more. */
-real gradient_largest(const real *g, size_t rows, size_t n, size_t ld);
 
 /* How many numbers of the gradient are 0, in whatever form it is kept. */
 size_t param_gradient_zeros(const Param *p);

@@ -14,6 +14,7 @@
 #include "flow/coupling/pre.h"
 #include "flow/coupling/scale_grads.h"
 #include "flow/coupling/transform.h"
+#include "math/elementwise.h"
 #include "math/panel_ops.h"
 
 /* What the passes through the hidden layers read and where they lead. */
@@ -122,7 +123,7 @@ static void conv2_gradient(const Coupling *c, const CouplingPlan *p,
                wave.first > 0 || in->dw2.beta != 0, g, w);
   if (wave.first + wave.count == all_panels(p))
     s->largest2[i] =
-        gradient_largest(g + rows.first * w, rows.count, panel_columns(w, b), w);
+        largest_magnitude(g + rows.first * w, rows.count, panel_columns(w, b), w);
 }
 
 static size_t conv_pieces(const CouplingConv *conv, const CouplingPlan *p) {
@@ -288,10 +289,10 @@ static void channels_backward(const Coupling *c, const CouplingPlan *p,
 static void note_largest(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s) {
   c->conv1->largest =
-      gradient_largest(s->conv1.largest, 1, coupling_sum_blocks(&s->conv1, p), 0);
-  c->conv2->largest = gradient_largest(s->largest2, 1, conv2_pieces(c, s), 0);
+      largest_magnitude(s->conv1.largest, 1, coupling_sum_blocks(&s->conv1, p), 0);
+  c->conv2->largest = largest_magnitude(s->largest2, 1, conv2_pieces(c, s), 0);
   c->conv3->largest =
-      gradient_largest(s->conv3.largest, 1, coupling_sum_blocks(&s->conv3, p), 0);
+      largest_magnitude(s->conv3.largest, 1, coupling_sum_blocks(&s->conv3, p), 0);
 }
 
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,

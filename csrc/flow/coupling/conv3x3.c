@@ -79,7 +79,7 @@ void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t 
       winograd_filter_back(d + f * PANEL, c->last, c->few, rows);
     else
       memcpy(rows, d + f * FILTER_SIZE * PANEL, sizeof rows);
-    real top = gradient_largest(rows, FILTER_SIZE, count, PANEL);
+    real top = largest_magnitude(rows, FILTER_SIZE, count, PANEL);
     if (top > largest) largest = top;
     filters_scatter(rows, count, c->beta, dg, c->wide_step);
   }
@@ -286,7 +286,7 @@ void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real 
     coupling_sum(c->precision, p, h, c->wide, (Channels){0, c->wide}, cols, rows, b,
                  panels.count, later || c->beta != 0, dw, rows);
     if (end == all_panels(p))
-      c->largest[b] = gradient_largest(dw, c->wide, panel_columns(rows, b), rows);
+      c->largest[b] = largest_magnitude(dw, c->wide, panel_columns(rows, b), rows);
   } else if (!in_squares(p)) {
     coupling_sum(c->precision, p, cols, rows, (Channels){0, rows}, h, c->wide, b,
                  panels.count, later, d, PANEL);
