@@ -16,7 +16,7 @@ local function body_of(client)
   local method, length = (client:receive "*l" or ""):match "^(%u+) ", nil
   for line in function() return client:receive "*l" end do
     if line == "" then break end
-    length = tonumber(line:match "^[Cc]ontent%-[Ll]ength:%s*(%d+)$") or length
+    length = tonumber(line:lower():match "^content%-length:%s*(%d+)%s*$") or length
   end
   if method ~= "POST" then return nil, "405 Method Not Allowed", "POST a picture\n" end
   if not length or length > LARGEST then return nil, "413 Content Too Large", "no picture, or too large a one\n" end

@@ -173,6 +173,11 @@ describe("cglow pairs", function()
     for i = 1, 2 do os.remove(("%s/photos/p%02d.png"):format(folder, i)) end
     _, err = must(("pairs score --split train --run %s/run"):format(folder))
     assert.matches("cglow: 6 images for 'train' now, 8 when the run was begun", err, 1, true)
+    assert(os.rename(folder .. "/photos", folder .. "/elsewhere"))
+    local code
+    code, _, err = cglow(("pairs evaluate --run %s/run"):format(folder))
+    assert.equal(2, code)
+    assert.matches(("the run's own data: --x: there is no folder %s/photos"):format(folder), err, 1, true)
   end)
 
   it("goes on without being told again, with the same parts", function()

@@ -255,6 +255,7 @@ describe("the HTTP example", function()
       assert.equal("200", status)
       assert.same({1, 12, 17}, assert(image.decode(body)):size())
       assert.same({"422", "the picture: "}, {(post(bytes:sub(1, 50))), select(2, post(bytes:sub(1, 50))):sub(1, 13)})
+      assert.equal("200", (ask(("POST / HTTP/1.1\r\nCONTENT-LENGTH: %d \r\n\r\n%s"):format(#bytes, bytes))))
       assert.equal("405", (ask "GET / HTTP/1.1\r\n\r\n"))
       assert.equal("413", (ask "POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n"))
       assert.equal("200", (post(bytes))) -- and goes on

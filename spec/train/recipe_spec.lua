@@ -182,7 +182,7 @@ describe("a recipe", function()
 
   it("ends when a callback says so", function()
     local outcome = trainer {on_step = function(self) if self:step_count() == 3 then self:stop() end end}:run()
-    assert.equal("stopped at step 3: stopped", outcome.message)
+    assert.equal("stopped at step 3: as it was told to", outcome.message)
     outcome = trainer {on_validation = function(self, metrics) self:stop(("nll %d"):format(metrics.nll * 0)) end}:run()
     assert.equal("stopped at step 5: nll 0", outcome.message)
   end)

@@ -131,7 +131,8 @@ function M.data(args, session, split, size)
     skip_damaged = args.skip_damaged, known = is_known(args, session, part, own),
   }
   for name, value in pairs(own) do o[name] = value end
-  local data, source = command.must(task_of.data(session.task, o))
+  local data, source = task_of.data(session.task, o)
+  if not data then command.misuse((o.known and "the run's own data: " or "") .. source) end
   if o.known then check_count(session, part, data) end
   return data, source
 end

@@ -166,7 +166,7 @@ end
 --- End the training after this step; all is saved and `run` gives the reason "stopped".
 -- @string[opt] message why
 function Trainer:stop(message)
-  self.stopping = options.arg("Trainer:stop", 1, "message", message, {type = "string", default = "stopped"})
+  self.stopping = options.arg("Trainer:stop", 1, "message", message, {type = "string", default = "as it was told to"})
 end
 
 -- ---- validation ----------------------------------------------------------
