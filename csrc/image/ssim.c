@@ -8,9 +8,10 @@ enum { A, B, AA, BB, AB, KINDS }; /* weighted means of a, b, a², b² and ab */
 
 static void fill_window(double *weight) {
   const double sigma = 1.5;
+  const int centre = SSIM_WINDOW / 2;
   double sum = 0;
   for (int i = 0; i < SSIM_WINDOW; i++) {
-    double d = i - SSIM_WINDOW / 2;
+    double d = i - centre;
     weight[i] = exp(-d * d / (2 * sigma * sigma));
     sum += weight[i];
   }

@@ -82,14 +82,14 @@ static uint64_t most_bits(const TiffReader *r) {
     case COMPRESSION_NONE:
       return 8;
     case COMPRESSION_PACKBITS:
-      return 64 * 8;
+      return (uint64_t)64 * 8;
     case COMPRESSION_LZW: /* a code of 9 bits or more for at most 4096 bytes */
-      return 4096 * 8;
+      return (uint64_t)4096 * 8;
     case COMPRESSION_ADOBE_DEFLATE:
     case COMPRESSION_DEFLATE:
-      return 1032 * 8;
+      return (uint64_t)1032 * 8;
     case COMPRESSION_JPEG: /* as in jpeg.c, of 3 samples */
-      return 8 * 64 * 3 * 8;
+      return (uint64_t)8 * 64 * 3 * 8;
     default:
       return 0;
   }

@@ -70,8 +70,10 @@ static void png_write_all(PngWriter *w) {
                PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
   if (s->palette != NULL) {
     png_color colours[256];
-    for (int i = 0; i < s->colours; i++)
-      colours[i] = (png_color){s->palette[3 * i], s->palette[3 * i + 1], s->palette[3 * i + 2]};
+    for (int i = 0; i < s->colours; i++) {
+      const uint8_t *rgb = s->palette + (size_t)3 * (size_t)i;
+      colours[i] = (png_color){rgb[0], rgb[1], rgb[2]};
+    }
     png_set_PLTE(w->png, w->info, colours, s->colours);
   }
   png_write_info(w->png, w->info);

@@ -128,7 +128,7 @@ static void take_palette(lua_State *L, int arg, ImageSource *s) {
   size_t size;
   const char *palette = luaL_optlstring(L, arg, NULL, &size);
   if (palette == NULL) return;
-  if (size == 0 || size % 3 != 0 || size > 3 * 256)
+  if (size == 0 || size % 3 != 0 || size > (size_t)3 * 256)
     luaL_argerror(L, arg, "1 to 256 colours of 3 bytes expected");
   luaL_argcheck(L, s->channels == 1 && s->raw && s->max == 255, 1,
                 "a palette is for one channel of raw samples of 8 bits");

@@ -47,6 +47,7 @@ static inline size_t tile_count(const Tiling *t) {
  * its pixels start within a channel of out. */
 static inline size_t tile_at(const Tiling *t, const Act *out, size_t i, size_t *row0,
                              size_t *rows) {
+  /* NOLINTNEXTLINE(clang-analyzer-core.DivideZero): a tile has rows, so a block has tiles */
   size_t block = i / t->tiles_per_block, within = i % t->tiles_per_block;
   size_t first = within * t->rows_per_tile;
   *row0 = block * t->rows_per_block + first;
