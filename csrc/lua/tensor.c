@@ -54,7 +54,7 @@ static size_t memory_of_lua(lua_State *L) {
  * are small.  Tensors are not: so before one is made that would make the memory a tenth
  * and SLACK more than it was after the last collection here, garbage is collected.  A
  * collection looks at objects, not at their bytes, so it takes milliseconds. */
-#define SLACK ((size_t)24 << 20)
+#define SLACK ((size_t)8 << 20)
 
 static void collect_in_time(lua_State *L, TensorStats *s, size_t bytes) {
   size_t now = memory_of_lua(L);

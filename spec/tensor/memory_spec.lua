@@ -5,7 +5,7 @@ local cglow = require "cglow"
 local core = require "cglow.core"
 
 local MB <const> = 2 ^ 20
-local SLACK <const> = 24 * MB -- csrc/lua/tensor.c: garbage that is always allowed
+local SLACK <const> = 8 * MB -- csrc/lua/tensor.c: garbage that is always allowed
 
 local function used() return collectgarbage "count" * 1024 end
 
