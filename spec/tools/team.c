@@ -48,7 +48,7 @@ typedef struct Note {
 } Note;
 
 static Fiber fiber[MOST];
-static Loop loop[LOOPS];
+static Loop loop[LOOPS], alone_loop;
 static int team = 1, me = 0, label = 0, max_threads = 1;
 static bool in_team;
 static ucontext_t scheduler;
@@ -151,9 +151,11 @@ void GOMP_parallel(void (*fn)(void *), void *data, unsigned threads, unsigned fl
   int n = threads ? (int)threads : max_threads;
   if (n <= 1 || in_team || n > MOST) {
     int outer = team, self = me;
+    Loop running = alone_loop; /* that of a loop around this */
     team = 1, me = 0;
     fn(data);
     team = outer, me = self;
+    alone_loop = running;
     return;
   }
   note_alone();
@@ -196,8 +198,6 @@ void GOMP_critical_name_end(void **name);
 void GOMP_critical_name_end(void **name) { (void)name; }
 
 /* ---- loops that are shared out as threads come ---- */
-
-static Loop alone_loop;
 
 static bool next_share(unsigned long long *first, unsigned long long *last) {
   if (team > 1) pause_me();
