@@ -15,10 +15,7 @@
 #define FACTORS_TYPE "cglow.GradientFactors"
 #define FLAT_TYPE "cglow.GradientFlat"
 
-/***
-Gradients that several processes share.
-@module cglow.core
-*/
+/*** @submodule cglow.core */
 
 enum { UV_PARAMS = 1, UV_OWN, UV_ALL, UV_COUNT = 3 };
 

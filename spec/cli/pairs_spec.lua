@@ -170,6 +170,7 @@ describe("cglow pairs", function()
     _, err = must(("pairs evaluate --samples 2 --run %s/run --x %s/photos --y %s/answers/../answers"):format(folder,
       folder, folder))
     assert.matches("10 pairs (partners named NAME-gt)", err, 1, true)
+    assert.equal("all", json.read(folder .. "/run/evaluation.json").split)
     for i = 1, 2 do os.remove(("%s/photos/p%02d.png"):format(folder, i)) end
     _, err = must(("pairs score --split train --run %s/run"):format(folder))
     assert.matches("cglow: 6 images for 'train' now, 8 when the run was begun", err, 1, true)

@@ -158,7 +158,7 @@ end
 local function describe(args, session, data, results, more)
   local left_out = data:left_out()
   return {
-    task = session.task.name, model = session.path, images = data:size(), split = args.split or "valid",
+    task = session.task.name, model = session.path, images = data:size(), split = more.part,
     source = more.source, prediction = args.compare and "several ways" or ways.describe(session.task, session.way),
     samples = ways.count(session.way), left_out = #left_out > 0 and left_out or nil, results = results,
     sheet = more.paths.sheet, table = more.paths.csv, seed = args.seed or 1, version = version,
@@ -179,12 +179,12 @@ return function(task, args)
   check_size(args, session)
   local paths = targets(args, session)
   launch.meet() -- none writes before all have looked
-  local all, source = session_of.data(args, session, args.split or "valid", args.size)
+  local all, source, part = session_of.data(args, session, args.split or "valid", args.size)
   if args.limit then all = all:subset(1, math.min(args.limit, all:size())) end
   local data = command.must(all:usable())
   local results, each = (args.compare and compare or measure)(args, session, data)
   if launch.rank() > 0 then return end
-  local found = describe(args, session, data, results, {source = source, paths = paths})
+  local found = describe(args, session, data, results, {source = source, part = part, paths = paths})
   command.must(image.save(paths.sheet, draw_sheet(args, session, data)))
   keep(session, paths, found, each)
   say(args, session, found)

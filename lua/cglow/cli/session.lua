@@ -122,6 +122,7 @@ end
 -- @tparam[opt] integer size by default the model's
 -- @treturn Dataset
 -- @treturn string where it comes from
+-- @treturn string the part that it is: of other folders than the run's all is held out
 function M.data(args, session, split, size)
   local directory = args.data or session.settings.data
   if directory and not args.data then command.require_path(directory, "directory", "the run's --data") end
@@ -134,7 +135,7 @@ function M.data(args, session, split, size)
   local data, source = task_of.data(session.task, o)
   if not data then command.misuse((o.known and "the run's own data: " or "") .. source) end
   if o.known then check_count(session, part, data) end
-  return data, source
+  return data, source, part
 end
 
 --- Where a contact sheet goes. Nothing is replaced but an earlier sheet in a run's own

@@ -57,8 +57,8 @@ th:first-child, td:first-child { text-align: left; }
 td.text, th.text { text-align: left; }
 thead th { color: var(--soft); font-weight: 500; white-space: normal; vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 1.5rem; }
-.turned td:first-child { white-space: normal; min-width: 5.5rem; }
-@media (max-width: 40rem) { table { font-size: .82rem; } th, td { padding-right: .55rem; } }
+.turned td:first-child { white-space: normal; min-width: 4.6rem; }
+@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding-right: .5rem; } }
 tr.best td { background: var(--band); font-weight: 600; }
 td.differs { background: var(--band); font-weight: 600; }
 .sheet img { display: block; max-width: 100%; min-width: 52rem; height: auto; margin-top: .4rem;
