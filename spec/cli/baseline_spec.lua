@@ -65,7 +65,7 @@ describe("the command baseline", function()
 
   local MISUSE <const> = {
     {"binary_segmentation --net unet --depth 2", "%-%-depth makes no difference beside %-%-net unet"},
-    {"inpainting", "argument 'task' must be one of 'binary_segmentation'"},
+    {"inpainting", "TASK must be one of binary%-segmentation, [^\n]*, got 'inpainting'"},
     {"", "missing argument 'task'"},
     {"binary_segmentation --size 30", "with depth 3 height and width must be multiples of 8, got 30x30"},
     {"binary_segmentation --size 0", "%-%-size expects an integer from 1 on, got '0'"},

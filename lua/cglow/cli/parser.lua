@@ -130,7 +130,7 @@ end
 
 local function add_train(parser, task)
   local c = with_help(parser:command("train")):summary "Learn from a data set; keep all in a run folder."
-  c:usage(("Usage: %s [OPTION ...]"):format(command_of.usage {"train"}))
+  c:usage(("Usage: %s [OPTION]..."):format(command_of.usage {"train"}))
   data_choice(c, task, TRAINING)
   count(c, "--size", "N", ("Height and width, as in %s."):format(sizes_of(task)))
   count(c, "--steps", "N", ("Training steps (%d)."):format(task.steps))
@@ -158,7 +158,7 @@ end
 
 local function add_evaluate(parser, task)
   local c = with_help(parser:command("evaluate")):summary "Measure a model on held-out data, beside baselines."
-  c:usage(("Usage: %s [OPTION ...]"):format(command_of.usage {"evaluate"}))
+  c:usage(("Usage: %s [OPTION]..."):format(command_of.usage {"evaluate"}))
   model_choice(c, task)
   prediction(c, task)
   data_choice(c, task)
@@ -173,12 +173,12 @@ end
 
 local function add_predict(parser, task)
   local c = with_help(parser:command("predict")):summary(task.predicts)
-  c:usage(("Usage: %s [OPTION ...] FILE ..."):format(command_of.usage {"predict"}))
+  c:usage(("Usage: %s [OPTION]... FILE..."):format(command_of.usage {"predict"}))
   c:argument("file"):args "+":description "Image files, folders of them, or - for standard input."
   model_choice(c, task)
   prediction(c, task)
   c:option("--what"):argname "WHAT":choices {"answer", "probability", "std", "samples"}
-    :description "answer, probability, std (of the samples) or samples (answer)."
+    :description "answer, probability, std or samples (answer)."
   count(c, "--n", "N", "How many samples to write (4).", 9999)
   c:option("--out"):argname "DIR":description "Folder for the results (predictions; of -: none)."
   may_replace(c)
@@ -189,7 +189,7 @@ end
 
 local function add_sample(parser, task)
   local c = with_help(parser:command("sample")):summary "Draw samples, side by side on a contact sheet."
-  c:usage(("Usage: %s [OPTION ...] [FILE ...]"):format(command_of.usage {"sample"}))
+  c:usage(("Usage: %s [OPTION]... [FILE]..."):format(command_of.usage {"sample"}))
   c:argument("file"):args "*":description "Image files (held-out images)."
   model_choice(c, task)
   data_choice(c, task)
@@ -203,7 +203,7 @@ end
 
 local function add_score(parser, task)
   local c = parser:command("score"):summary "How likely pairs are, and how unusual that is."
-  c:usage(("Usage: %s [OPTION ...] [FILE ...]"):format(command_of.usage {"score"}))
+  c:usage(("Usage: %s [OPTION]... [FILE]..."):format(command_of.usage {"score"}))
   c:description("The log-likelihood of answers given their pictures, and bits per dimension, beside held-out images: "
     .. "a percentile and a robust z. For bad labels and odd pictures.")
   c:argument("file"):args "*":description(task.alone and "Image files (held-out images)."
