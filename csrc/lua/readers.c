@@ -332,6 +332,7 @@ static JobState collect(Pool *p, lua_Integer index, Parcel *to) {
 @treturn[2] nil
 @treturn[2] ?string why there is none, where a thread has failed to make it */
 static int readers_take(lua_State *L) {
+  luaL_checkudata(L, 1, READERS_TYPE);
   lua_Integer index = luaL_checkinteger(L, 2);
   Parcel *parcel = lua_newuserdatauv(L, sizeof *parcel, 0);
   *parcel = (Parcel){0};
