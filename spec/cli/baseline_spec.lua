@@ -1,4 +1,5 @@
 -- The command `cglow baseline`, as a user runs it.
+local cglow = require "cglow"
 local json = require "cglow.util.json"
 local lfs = require "lfs"
 local scratch = require "spec.fixtures.scratch"
@@ -63,9 +64,50 @@ describe("the command baseline", function()
       :format(run))))
   end)
 
+  it("fills the hole of photographs", function()
+    local out, code = baseline(("inpainting --size 16 --threads 1 --limit 2 --steps 2 --json --run %s"):format(run))
+    assert.equal(0, code, out)
+    local last = assert(json.decode(out:match "([^\n]+)\n$"))
+    assert.equal("feed-forward", last.results[3].name)
+    assert.is_true(last.results[3].metrics.psnr > 5)
+    assert.same({3, 8, 8}, assert(json.read(run .. "/config.json")).model.y)
+  end)
+
+  it("begins with the weights of another network, at another size", function()
+    local first, second = run .. "/a", run .. "/b"
+    local SHORT <const> = "binary_segmentation --threads 1 --limit 5 -q --run"
+    local out, code = baseline(("%s %s --size 8 --channels 3 --depth 2 --steps 2"):format(SHORT, first))
+    assert.equal(0, code, out)
+    out, code = baseline(("%s %s --size 16 --steps 1 --lr 1e-30 --init-from %s"):format(SHORT, second, first))
+    assert.equal(0, code, out)
+    local before = assert(cglow.load_tensors(first .. "/best.safetensors"))
+    local after = assert(cglow.load_tensors(second .. "/best.safetensors"))
+    local count = 0
+    for name, t in pairs(before) do
+      assert.is_true((t - after[name]):abs():max() < 1e-29, name) -- one step of 1e-30
+      count = count + 1
+    end
+    assert.is_true(count > 10)
+    local config = assert(json.read(second .. "/config.json"))
+    assert.same({path = first .. "/best.safetensors", step = 2}, config.init_from)
+    assert.same({3, 2, 3, 16, 16}, {config.model.channels, config.model.depth, table.unpack(config.model.x)})
+    out, code = baseline(("%s %s --net unet --size 16 --init-from %s"):format(SHORT, run .. "/c", first))
+    assert.equal(2, code)
+    assert.matches("^baseline: %-%-net: [^\n]*/best.safetensors is of the kind plain, got unet\n$", out)
+    out, code = baseline(("multiclass_segmentation --threads 1 --size 16 --init-from %s"):format(first))
+    assert.equal(2, code)
+    assert.matches("^baseline: %-%-init%-from: [^\n]* does not fit: [^\n]*\n$", out)
+    out, code = baseline("binary_segmentation --init-from data/pretrained/garments.safetensors")
+    assert.equal(2, code)
+    assert.matches("^baseline: %-%-init%-from: [^\n]* holds a flow, not a feed%-forward network\n$", out)
+  end)
+
   local MISUSE <const> = {
     {"binary_segmentation --net unet --depth 2", "%-%-depth makes no difference beside %-%-net unet"},
-    {"inpainting", "TASK must be one of binary%-segmentation, [^\n]*, got 'inpainting'"},
+    {"painting", "TASK must be one of binary%-segmentation, [^\n]*, got 'painting'"},
+    {"inpainting --net plain", "%-%-net: for inpainting there is unet alone, since a plain network does not see"},
+    {"inpainting --depth 3", "%-%-depth makes no difference beside %-%-net unet"},
+    {"binary_segmentation --init-from /nowhere", "%-%-init%-from: /nowhere: No such file"},
     {"", "missing argument 'task'"},
     {"binary_segmentation --size 30", "with depth 3 height and width must be multiples of 8, got 30x30"},
     {"binary_segmentation --size 0", "%-%-size expects an integer from 1 on, got '0'"},

@@ -89,6 +89,10 @@ describe("train --init-from", function()
       assert.matches("^binary_segmentation: %-%-init%-from: ", err)
       assert.is_nil(io.open(folder .. "/b/config.json"))
     end
+    local network = cglow.feedforward.Segmenter {x = {3, 8, 8}, classes = 2, channels = 2, depth = 1}
+    assert(network:save(folder .. "/network.safetensors"))
+    assert.matches("/network.safetensors holds a feed%-forward network, not a flow\n$",
+      select(3, train("b", ("--init-from '%s/network.safetensors'"):format(folder))))
     local code, _, err = train("a", ("--resume --init-from '%s/a'"):format(folder))
     assert.equal(2, code)
     assert.matches("--init-from: a run that is resumed has weights of its own", err, 1, true)

@@ -2,6 +2,7 @@
 local core = require "cglow.core"
 local cglow = require "cglow"
 local feedforward = require "cglow.feedforward"
+local image = require "cglow.image"
 local nn = require "cglow.nn"
 local optim = require "cglow.optim"
 local scratch = require "spec.fixtures.scratch"
@@ -26,6 +27,11 @@ end
 
 local function unet_residual()
   return feedforward.Residual {x = {3, 8, 4}, unet = {4, 6, 6}, rng = core.Rng(1)}
+end
+
+-- Of which y is the middle of x.
+local function middle_residual()
+  return feedforward.Residual {x = {3, 8, 8}, y = {2, 4, 6}, channels = 4, depth = 3, rng = core.Rng(1)}
 end
 
 -- Gives every parameter numbers, so that no output is 0.
@@ -161,9 +167,31 @@ describe("Residual", function()
     assert.is_true(clean:predict(x) == x:narrow(2, 1, 2) - noise:predict(x))
   end)
 
+  it("says of x's middle what a network of all of x says there, and learns as that one does", function()
+    local part, whole = stirred(middle_residual()), stirred(residual {x = {3, 8, 8}, y = {2, 8, 8}})
+    local x, y = batch(part, 2)
+    local all = whole:predict(x)
+    assert.is_true(part:predict(x) == all:narrow(3, 3, 4):narrow(4, 2, 6))
+    for i = 1, 2 do image.paste(all[i], y[i], 3, 2) end -- a y of which the rest is right as it is
+    part:zero_grad()
+    whole:zero_grad()
+    local loss, wanted = part:loss_and_grad(x, y), whole:loss_and_grad(x, all)
+    assert.near(wanted * 64 / 24, loss, 1e-5 * loss) -- means over 64 pixels and 24; float's rounding
+    for i, p in ipairs(part:parameters()) do
+      local other = whole:parameters()[i]
+      assert.is_true((p.grad - other.grad * (64 / 24)):abs():max() <= 1e-5 * p.grad:abs():max(), p.name)
+    end
+  end)
+
   it("refuses what it cannot be", function()
     assert.error_matches(function() residual {y = {4, 6, 5}, target = "clean"} end,
       "feedforward.Residual: option 'y' may have at most x's 3 channels, from which the residual is taken, got 4")
+    for _, y in ipairs {{3, 7, 5}, {3, 8, 5}, {3, 6, 7}} do
+      assert.error_matches(function() residual {y = y} end,
+        "feedforward.Residual: option 'y' must have x's height and width, 6x5, or be x's middle, got")
+    end
+    assert.error_matches(function() residual {y = {3, 4, 5}, target = "clean"} end,
+      "feedforward.Residual: option 'target' must be \"residual\" where y is x's middle, got \"clean\"")
     assert.error_matches(function() residual {depth = 1} end, "option 'depth' must be an integer >= 2")
     assert.error_matches(function() residual {target = "dirty"} end, "one of 'residual', 'clean', got 'dirty'")
   end)
@@ -201,7 +229,8 @@ describe("a U-Net alone", function()
 end)
 
 for name, make in pairs {Segmenter = segmenter, Residual = residual, ["Segmenter of a U-Net"] = unet_segmenter,
-  ["Residual of a U-Net"] = unet_residual} do
+  ["Residual of a U-Net"] = unet_residual, ["Residual of x's middle"] = middle_residual,
+  ["Residual of x's middle columns"] = function() return residual {x = {3, 6, 5}, y = {3, 6, 3}} end} do
   describe(name .. ", like any model,", function()
     it("trains each of its parameters", function()
       local network = make()

@@ -10,6 +10,7 @@ local evaluation = require "cglow.tasks.evaluation"
 local feedforward = require "cglow.feedforward"
 local format = require "cglow.run.format"
 local image = require "cglow.image"
+local init_from = require "cglow.cli.init_from"
 local launch = require "cglow.cli.launch"
 local json = require "cglow.util.json"
 local parser = require "cglow.cli.parser"
@@ -28,14 +29,16 @@ end
 -- Both y are residuals: the noise, and the correction to the depth.
 local function residual(options) return feedforward.Residual(options) end
 
--- Settings are for two cores and a few minutes at the task's own size.
+-- Settings of the plain networks are for two cores and a few minutes at the task's own size. The hole of a photograph
+-- is wider than what a plain network of convolutions at full size sees.
 local NETWORKS = {
   binary_segmentation = {make = segmenter, steps = 1000, batch = 8, channels = 32, depth = 3},
   multiclass_segmentation = {make = segmenter, steps = 1000, batch = 8, channels = 32, depth = 3},
   denoising = {make = residual, steps = 1000, batch = 2, channels = 32, depth = 8},
   depth_refinement = {make = residual, steps = 1000, batch = 2, channels = 32, depth = 8},
+  inpainting = {make = residual},
 }
-local TASKS = {"binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement"}
+local TASKS = {"binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting"}
 
 local FLAGS <const> = {"data", "size", "steps", "batch", "channels", "depth", "lr", "seed", "net"}
 local OF_PLAIN <const> = {"steps", "batch", "channels", "depth"}
@@ -51,12 +54,28 @@ local function unet_settings(task, args)
   return s
 end
 
-local function settings_of(task, args, saved)
-  local net, s = args.net or saved.net or "plain", {lr = 1e-3}
-  if net == "unet" then
-    s = unet_settings(task, args)
-  else
-    for _, name in ipairs(OF_PLAIN) do s[name] = NETWORKS[task.name][name] end
+local function plain_settings(task)
+  local s = {lr = 1e-3}
+  for _, name in ipairs(OF_PLAIN) do s[name] = NETWORKS[task.name][name] end
+  return s
+end
+
+-- Which kind of network, "plain" or "unet": as asked for, else that of the weights that are taken.
+local function kind_of(task, args, saved, source)
+  local only = not NETWORKS[task.name].steps and "unet" or source and (source.config.unet and "unet" or "plain")
+  if args.net and only and args.net ~= only then
+    command.misuse(("--net: %s, got %s"):format(source and source.path .. " is of the kind " .. only
+      or "for inpainting there is unet alone, since a plain network does not see across the hole", args.net))
+  end
+  return args.net or saved.net or only or "plain"
+end
+
+local function settings_of(task, args, saved, source)
+  local net = kind_of(task, args, saved, source)
+  local s = net == "unet" and unet_settings(task, args) or plain_settings(task)
+  if source then
+    local from = source.config
+    s["encoder.channels"], s.channels, s.depth = from.unet, from.channels or s.channels, from.depth or s.depth
   end
   s.size, s.seed, s.net = task.size, 1, net
   return training.settings(s, saved, args, FLAGS)
@@ -64,10 +83,12 @@ end
 
 local function first(data, count) return data:subset(1, math.min(count, data:size())) end
 
-local function make_network(task, s, data)
+local function make_network(task, s, data, source)
   local options = {x = task.x(s.size), y = task.y(s.size), channels = s.channels, depth = s.depth,
     unet = s["encoder.channels"], rng = core.Rng(s.seed)}
-  return command.try(NETWORKS[task.name].make, options, data)
+  local network = command.try(NETWORKS[task.name].make, options, data)
+  if source then init_from.fill(network, source) end
+  return network
 end
 
 local function prediction(data) return {samples = 1, shown = 0, indices = evaluation.spread(data, SHOWN)} end
@@ -125,15 +146,18 @@ return function(argv)
   local task = require("cglow.tasks." .. args.task)
   local folder = runfolder.at(args.run or "runs/baseline_" .. task.name)
   local config, saved = training.saved(args, folder, "baseline", task.name)
-  local s = settings_of(task, args, saved)
+  local source = init_from.of(args, folder, config, false)
+  local s = settings_of(task, args, saved, source)
   core.seed(s.seed)
   local sets = training.sets(task, s)
-  local network = make_network(task, s, sets.train)
+  local network = make_network(task, s, sets.train, source)
   local options = trainer_options(task, args, s, network, sets)
   options.run = folder.path
   options.config = training.describe({
     baseline = task.name, title = ("Feed-forward baseline of %s"):format(task.name),
+    init_from = init_from.describe(source, config),
   }, args, s, network, sets, config)
+  init_from.tell(args, source)
   local code = training.run("baseline", args, options, sets)
   if code then return code end
   report(task, args, s, folder, sets.train)

@@ -119,6 +119,10 @@ local function may_replace(command)
   command:flag("--force"):description "Replace files that are there already."
 end
 
+local function begin_with(command)
+  command:option("--init-from"):argname "RUN":description "Begin with the weights of this run, or model file."
+end
+
 local function resume(command) command:flag("--resume"):description "Go on from the run's newest checkpoint." end
 
 -- ---- a task's commands -----------------------------------------------------
@@ -138,7 +142,7 @@ local function add_train(parser, task)
     :description(("Model and training: encoder or paper (%s)."):format(settings.RECIPE))
   c:option("--init"):argname "HOW":choices {"paper", "orthogonal", "live"}
     :description(("Start of the paper's model: paper, orthogonal or live (%s)."):format(task.init))
-  c:option("--init-from"):argname "RUN":description "Begin with the weights of this run, or model file."
+  begin_with(c)
   c:option("--config"):argname "NAME=VALUE":count "*"
     :description "A setting, or a config.json of them; '--config help' lists all."
   c:option("--run"):argname "DIR"
@@ -252,12 +256,13 @@ function M.baseline(tasks)
   data_choice(p)
   count(p, "--size", "N", "Height and width (the task's).")
   p:option("--net"):argname "NAME":choices {"plain", "unet"}
-    :description "A plain network, or the encoder of the recipe alone, trained as the recipe says (plain)."
+    :description "A plain network, or the encoder of the recipe alone, trained as the recipe says (plain; inpainting unet)."
   count(p, "--steps", "N", "Training steps (1000; unet 4000).")
   count(p, "--batch", "N", "Samples in a step (segmentations and unet 8, others 2).")
   count(p, "--channels", "N", "Channels at full size (32).", 4096)
   count(p, "--depth", "N", "Halvings (segmentations, 3) or convolutions (others, 8).", 64)
   p:option("--lr"):argname "X":convert(positive "--lr"):description "Adam's step size (0.001; unet 0.002)."
+  begin_with(p)
   p:option("--run"):argname "DIR":description "Folder for all that is kept (runs/baseline_TASK)."
   resume(p)
   p:option("--split"):argname "NAME":choices {"valid", "test"}:description "Part for the scores: valid or test (valid)."

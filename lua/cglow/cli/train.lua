@@ -33,14 +33,6 @@ local function recipe_of(args, saved, source)
   return recipe
 end
 
--- The weights that a new run begins with; so does one again that never came to a checkpoint.
-local function source_of(args, folder, config)
-  if not args.resume then return args.init_from and init_from.read(args.init_from) end
-  if args.init_from then command.misuse "--init-from: a run that is resumed has weights of its own" end
-  local path = type(config.init_from) == "table" and config.init_from.path
-  return type(path) == "string" and not folder:newest() and init_from.read(path) or nil
-end
-
 -- The task's defaults, then what the model needs whose weights are taken, then the resumed
 -- run's settings, then the command line and what the task has settled for its own options.
 local function resolve(task, args, saved, source, own)
@@ -111,7 +103,7 @@ end
 return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config, saved = training.saved(args, folder, "task", task.name)
-  local source = source_of(args, folder, config)
+  local source = init_from.of(args, folder, config, true)
   local own = command.must(task_of.settle(task, task_of.own_options(task, args, saved)))
   task = command.try(task_of.configured, task, own)
   local s = resolve(task, args, saved, source, own)
@@ -126,11 +118,9 @@ return function(task, args)
   options.run, options.metadata = folder.path, {task = identity.text(task, s)}
   options.config = training.describe({
     task = task.name, title = task.title, pictured = task.pictured and task.pictured.note,
-    init_from = source and init_from.describe(source) or config.init_from,
+    init_from = init_from.describe(source, config),
   }, args, s, model, sets, config)
-  if source then
-    command.say(args, "weights: %s%s", source.path, source.step and (", step %d"):format(source.step) or "")
-  end
+  init_from.tell(args, source)
   local code = training.run(task.name, args, options, sets)
   if code then return code end
   command.say(args, "run folder: %s (report.html, samples/, best.safetensors)", folder.path)

@@ -62,6 +62,18 @@ local function same_size(fname, o)
     fname, o.x[2], o.x[3], o.y[2], o.y[3]), 4)
 end
 
+-- y is as large as x, or x's middle.
+local function same_or_middle(fname, o)
+  local h, w = o.x[2] - o.y[2], o.x[3] - o.y[3]
+  if h < 0 or w < 0 or h % 2 + w % 2 > 0 then
+    error(("%s: option 'y' must have x's height and width, %dx%d, or be x's middle, got %dx%d"):format(
+      fname, o.x[2], o.x[3], o.y[2], o.y[3]), 4)
+  end
+  if h + w > 0 and o.target == "clean" then
+    error(("%s: option 'target' must be \"residual\" where y is x's middle, got \"clean\""):format(fname), 4)
+  end
+end
+
 -- Is y one mask in equal channels, rather than a channel for each class?
 local function is_mask(config) return config.y[1] ~= config.classes end
 
@@ -116,7 +128,7 @@ kinds.Residual = {
 
 function kinds.Residual.check(fname, o)
   o.y = o.y or {o.x[1], o.x[2], o.x[3]}
-  same_size(fname, o)
+  same_or_middle(fname, o)
   if o.unet then check_sides(fname, o, #o.unet - 1) end
   if o.target == "clean" and o.y[1] > o.x[1] then
     error(("%s: option 'y' may have at most x's %d channels, from which the residual is taken, got %d"):format(
@@ -125,9 +137,11 @@ function kinds.Residual.check(fname, o)
 end
 
 function kinds.Residual.build(c, budget)
-  return networks[c.unet and "unet" or "stack"] {
+  local net = networks[c.unet and "unet" or "stack"] {
     inputs = c.x[1], outputs = c.y[1], channels = c.unet or c.channels, depth = c.depth, budget = budget,
   }
+  if c.y[2] == c.x[2] and c.y[3] == c.x[3] then return net end
+  return networks.middle(net, c.y[2], c.y[3])
 end
 
 -- For a clean y the residual is x − y, so y is x's first channels less the output.
@@ -184,9 +198,10 @@ function M.Segmenter(opts) return new("Segmenter", opts) end
 -- trained with the squared error.
 -- @tparam table opts
 --
--- * `x` = {C, H, W} of the image (required), `y` of the output (x's shape)
+-- * `x` = {C, H, W} of the image (required), `y` of the output (x's shape), which may have fewer
+--   rows and columns, an even number of each: then it is x's middle
 -- * `target` = "residual": y is what is to be taken off x, such as noise; or
---   "clean": y is x's first channels without it
+--   "clean": y is x's first channels without it, of x's size
 -- * `channels` (32), `depth` (8): that many 3×3 convolutions; or
 -- * `unet` = {c1, c2, …}, as for `Segmenter`
 -- * `precision` = "fp32" | "bf16", see `cglow.precision` (the one in force)
@@ -206,7 +221,7 @@ local function measure(fname, self, x, y, opts)
   check_x(fname, self, x, 2)
   check.shape(fname, "y", y, {x:size(1), table.unpack(self.config.y)}, 1)
   if o.mask then
-    check.shape(fname, "option 'mask'", o.mask, {x:size(1), self.config.x[2], self.config.x[3]}, 1)
+    check.shape(fname, "option 'mask'", o.mask, {x:size(1), self.config.y[2], self.config.y[3]}, 1)
   end
   return kinds[self.kind].measure(self.config, self.net:forward(x), x, y, o)
 end
@@ -226,7 +241,7 @@ end
 -- @tparam Tensor y N×C×H×W; noise within the cells of a discrete y does no harm
 -- @tparam[opt] table opts
 --
--- * `mask`: N×H×W, 1 for the pixels that count and 0 for the others
+-- * `mask`: N×H×W, 1 for the pixels of y that count and 0 for the others
 -- * `cell_width` (1): a mask in y is 0 or this; no other y is read by it
 -- @treturn number
 function Network:loss(x, y, opts)

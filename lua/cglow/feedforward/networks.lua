@@ -198,6 +198,44 @@ function UNet:start(rng)
   starting.start_head(self.head, rng)
 end
 
+-- ---- what is said of the middle alone ---------------------------------------
+
+local Middle = {}
+Middle.__index = Middle
+Middle.__name = "cglow.feedforward.Middle"
+
+--- A network of which only the middle of what it gives out counts, for a y that is x's middle.
+-- @param net one of the above
+-- @int height of the middle, less than what `net` gives out by an even number
+-- @int width likewise
+-- @treturn Middle
+function M.middle(net, height, width)
+  return setmetatable({net = net, pieces = net.pieces, height = height, width = width}, Middle)
+end
+
+function Middle:forward(x)
+  local out = self.net:forward(x)
+  self.top, self.left = (out:size(3) - self.height) // 2, (out:size(4) - self.width) // 2
+  return out:narrow(3, self.top + 1, self.height):narrow(4, self.left + 1, self.width)
+end
+
+-- Zeros before and after t along a dimension.
+local function bordered(t, dim, border)
+  if border == 0 then return t end
+  local size = t:size()
+  size[dim] = border
+  local zeros = core.zeros(size)
+  return core.cat({zeros, t, zeros}, dim)
+end
+
+function Middle:backward(dout, want_din)
+  return self.net:backward(bordered(bordered(dout, 3, self.top), 4, self.left), want_din)
+end
+
+function Middle:parameters(prefix) return self.net:parameters(prefix) end
+function Middle:trace(x, visit) return self.net:trace(x, visit) end
+function Middle:start(rng) M.start(self.net, rng) end
+
 -- ---- starting --------------------------------------------------------------
 
 local function fan_in(weight) return weight:count() // weight:size(1) end
