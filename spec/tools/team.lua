@@ -57,13 +57,7 @@ local function spy(object, kind, methods)
     return type(f) == "function" and function(_, ...) return f(object, ...) end or f
   end})
   for _, name in ipairs(methods) do
-    local id = label_of(kind .. " " .. name)
-    proxy[name] = function(_, ...)
-      team.label(id)
-      local r = table.pack(object[name](object, ...))
-      team.label(REST)
-      return table.unpack(r, 1, r.n)
-    end
+    proxy[name] = object[name] and team.spy(object, object[name], label_of(kind .. " " .. name), REST)
   end
   return proxy
 end
