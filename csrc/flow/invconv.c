@@ -140,8 +140,10 @@ static size_t saved(const Flow *f, const FlowRun *r) {
   return self(f)->conditional ? r->rows * square(f) : 0;
 }
 
-/* Hidden is the inverse of each W, kept for backward. */
-static size_t hidden(const Flow *f, const FlowRun *r) { return r->rows * square(f); }
+/* Hidden is the inverse of each W of a condition, kept for backward. */
+static size_t hidden(const Flow *f, const FlowRun *r) {
+  return self(f)->conditional ? r->rows * square(f) : 0;
+}
 
 /* Reals that hold n doubles. */
 static size_t doubles(size_t n) { return round_up(n * (sizeof(double) / sizeof(real))); }
@@ -153,7 +155,7 @@ static size_t factor_reals(const Flow *f, const FlowRun *r) {
 
 static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
   if (pass == PASS_BACKWARD) return r->y.n * square(f);
-  return factor_reals(f, r) + (pass == PASS_INVERSE ? hidden(f, r) : 0);
+  return factor_reals(f, r) + (pass == PASS_INVERSE ? r->rows * square(f) : 0);
 }
 
 static Matrices matrices(const Flow *f, const FlowRun *r, const real *numbers) {
@@ -181,8 +183,45 @@ static const double *factorise(const Flow *f, const FlowRun *r, real *inverse,
   return found.logabsdet;
 }
 
+/* ---- the factors of a weight, which stay as long as it does ---- */
+
+static bool factors_known(const InvConv *v) {
+  return v->factors.known &&
+         memcmp(v->factors.w, v->weight->value, square(&v->flow) * sizeof(real)) == 0;
+}
+
+static void find_factors(InvConv *v, double *scratch) {
+  KnownFactors *k = &v->factors;
+  memcpy(k->w, v->weight->value, square(&v->flow) * sizeof(real));
+  factor_one(k->w, v->flow.channels, &k->logabsdet, k->inverse, NULL, scratch);
+  k->known = true;
+}
+
+size_t invconv_factorise_scratch(size_t c, int threads) {
+  return doubles(factor_scratch(c) * (size_t)threads);
+}
+
+/* The last ones, which have most channels in a model, come first. */
+void invconv_factorise(InvConv *const *layers, size_t count, real *scratch, int threads) {
+  size_t most = 0;
+  for (size_t i = 0; i < count; i++) most = max_size(most, layers[i]->flow.channels);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+  for (size_t i = 0; i < count; i++) {
+    InvConv *v = layers[count - 1 - i];
+    size_t own = (size_t)omp_get_thread_num() * factor_scratch(most);
+    if (!factors_known(v)) find_factors(v, (double *)(void *)scratch + own);
+  }
+}
+
+/* ---- passes ---- */
+
+static void set_logdet(const FlowRun *r, const double *logabsdet, size_t repeat) {
+  double pixels = (double)(r->y.h * r->y.w);
+  for (size_t n = 0; n < r->y.n; n++) r->logdet[n] = logabsdet[n / repeat] * pixels;
+}
+
 /* Factors, which take longest and which nobody waits for, come first. */
-static void forward(Flow *f, const FlowRun *r) {
+static void forward_of_condition(Flow *f, const FlowRun *r) {
   Factors found = begin_factors(f, r, r->hidden, NULL);
   Matrices m = w_of(f, r);
   Apply a = apply_of(&r->y, &m, false, &r->z, r->threads);
@@ -192,13 +231,38 @@ static void forward(Flow *f, const FlowRun *r) {
       factor_at(&m, f->channels, &found, i);
     else
       apply_piece(&a, i - m.count);
-  double pixels = (double)(r->y.h * r->y.w);
-  for (size_t n = 0; n < r->y.n; n++)
-    r->logdet[n] = found.logabsdet[n / r->repeat] * pixels;
+  set_logdet(r, found.logabsdet, r->repeat);
+}
+
+static void forward(Flow *f, const FlowRun *r) {
+  InvConv *v = (InvConv *)f;
+  if (v->conditional) {
+    forward_of_condition(f, r);
+    return;
+  }
+  bool known = factors_known(v);
+  Matrices m = w_of(f, r);
+  Apply a = apply_of(&r->y, &m, false, &r->z, r->threads);
+  if (known) {
+    apply(&a, r->threads);
+  } else {
+#pragma omp parallel for schedule(dynamic) num_threads(r->threads)
+    for (size_t i = 0; i <= apply_pieces(&a); i++)
+      if (i == 0)
+        find_factors(v, (double *)(void *)r->scratch);
+      else
+        apply_piece(&a, i - 1);
+  }
+  set_logdet(r, &v->factors.logabsdet, r->y.n);
 }
 
 /* The inverse of every W, or the number of the first that has none. */
 static size_t invert(const Flow *f, const FlowRun *r, real *inverse) {
+  const InvConv *v = self(f);
+  if (!v->conditional && factors_known(v)) {
+    memcpy(inverse, v->factors.inverse, square(f) * sizeof *inverse);
+    return isfinite(v->factors.logabsdet) ? 0 : 1;
+  }
   const double *logabsdet = factorise(f, r, inverse, NULL);
   for (size_t i = 0; i < r->rows; i++)
     if (!isfinite(logabsdet[i])) return i + 1;
@@ -221,7 +285,9 @@ static size_t inverse(Flow *f, const FlowRun *r) {
 }
 
 static void backward(Flow *f, const FlowRun *r) {
-  Matrices m = w_of(f, r), inverses = matrices(f, r, r->hidden);
+  const InvConv *v = self(f);
+  Matrices m = w_of(f, r),
+           inverses = matrices(f, r, v->conditional ? r->hidden : v->factors.inverse);
   size_t n = r->y.n;
   real *dw = r->scratch;
   Apply a = apply_of(&r->dz, &m, true, &r->dy, r->threads);
@@ -233,7 +299,7 @@ static void backward(Flow *f, const FlowRun *r) {
     else
       apply_piece(&a, i - gradient_pieces(&g));
   if (r->dcond == NULL)
-    param_add_rows(self(f)->weight, dw, n);
+    param_add_rows(v->weight, dw, n);
   else
     for (size_t i = 0; i < n * square(f); i++)
       r->dcond[i] = dw[i] * (1 - m.w[i] * m.w[i]);

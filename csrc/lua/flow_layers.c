@@ -1,5 +1,6 @@
 /* The kinds of flow layers: how each is made, and what it has beside the common
  * methods. */
+#include "base/size.h"
 #include "flow/actnorm.h"
 #include "flow/coupling/layer.h"
 #include "flow/injector.h"
@@ -73,9 +74,12 @@ false: W is the parameter `weight`, C×C
 static int new_invconv(lua_State *L) {
   size_t c = flow_check_size(L, 1, "channels", 1, 4096);
   bool conditional = lua_toboolean(L, 2);
-  InvConv *v = flow_layer_new(L, &flow_invconv, sizeof *v, c);
+  InvConv *v = flow_layer_new(
+      L, &flow_invconv, sizeof *v + (conditional ? 0 : 2 * c * c * sizeof(real)), c);
   v->conditional = conditional;
   if (conditional) return 1;
+  v->factors.w = (real *)(void *)(v + 1);
+  v->factors.inverse = v->factors.w + c * c;
   v->weight = flow_add_param(L, "weight", 2, (size_t[]){c, c});
   for (size_t i = 0; i < c; i++) v->weight->value[i * (c + 1)] = 1;
   return 1;
@@ -97,6 +101,52 @@ static int diagnose(lua_State *L) {
       lua_rawseti(L, (int)k - 3, (lua_Integer)i + 1);
     }
   return 2;
+}
+
+/* The unconditional 1×1 convolution at the top of the stack, the i-th of a list. */
+static InvConv *check_weight(lua_State *L, int i) {
+  FlowObject *o = luaL_testudata(L, -1, "cglow.InvConv");
+  if (o != NULL && !((InvConv *)(void *)o->flow)->conditional)
+    return (InvConv *)(void *)o->flow;
+  luaL_argerror(
+      L, 1,
+      lua_pushfstring(L, "unconditional 1x1 convolutions expected, got %s as [%d]",
+                      luaL_tolstring(L, -1, NULL), i));
+  return NULL;
+}
+
+static bool among(InvConv *const *list, size_t count, const InvConv *v) {
+  for (size_t i = 0; i < count; i++)
+    if (list[i] == v) return true;
+  return false;
+}
+
+/*** Factorise the weights of unconditional 1×1 convolutions side by side, before their
+forward passes, each of which would wait for its own. They keep log|det W| and the inverse
+for as long as the weight has the same bits.
+@function factorise
+@tparam {InvConv,...} layers */
+static int factorise(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 1);
+  int listed = (int)lua_rawlen(L, 1), threads = parallel_threads();
+  size_t most = 0, count = 0;
+  luaL_checkstack(L, listed + LUA_MINSTACK, "too many layers");
+  for (int i = 1; i <= listed; i++) {
+    lua_rawgeti(L, 1, i);
+    most = max_size(most, check_weight(L, i)->flow.channels);
+  }
+  size_t room = round_up((size_t)listed * sizeof(InvConv *) / sizeof(real));
+  real *work = tensor_workspace(L, room + invconv_factorise_scratch(most, threads));
+  InvConv **layers = (InvConv **)(void *)work;
+  for (int i = 1; i <= listed; i++, lua_pop(L, 1)) {
+    lua_pushvalue(L, i + 1);
+    InvConv *v = check_weight(L, i);
+    if (!among(layers, count, v)) layers[count++] = v;
+  }
+  guard_count(L);
+  invconv_factorise(layers, count, work + room, threads);
+  return 0;
 }
 
 static const luaL_Reg invconv_methods[] = {{"diagnose", diagnose}, {NULL, NULL}};
@@ -281,4 +331,6 @@ void open_flow_layers(lua_State *L) {
     lua_pushcfunction(L, kinds[i].make);
     lua_setfield(L, -2, kinds[i].name);
   }
+  lua_pushcfunction(L, factorise);
+  lua_setfield(L, -2, "factorise");
 }

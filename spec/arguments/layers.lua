@@ -72,6 +72,9 @@ add { "InvConv:prepare", w_own, self = invconv, wrong = { { label = "singular", 
   args = { core.zeros(2, 16) } } } }
 add { "InvConv:prepare", none, self = function() return flow.invconv(4, false) end }
 add { "InvConv:diagnose", w_own, self = invconv }
+add { "core.flow.factorise", K.list(function() return { flow.invconv(4, false) } end, {
+  { "a conditional layer", function() return { invconv() } end }, { "{1}", function() return { 1 } end },
+  { "{nil, 1}", function() return { [2] = 1, [1] = flow.actnorm(4, false) } end } }) }
 add { "InvConv:inverse_prepared", y, K.tensor({ 2, 4, 4 }, { { 2, 16 }, { 2, 4 }, { 3, 4, 4 }, { 2, 5, 4 } }),
   self = invconv }
 add { "InvConv:backward", dz, weights, good = false, self = function()

@@ -22,6 +22,10 @@ function M.gather_networks(model)
   end
   model.net_group = #in_c > 0 and core.net.group(in_c) or nil
   model.grouped, model.group_grads = at, {}
+  model.weights_1x1 = {} -- the flow layers whose weights are factorised together
+  for _, layer in ipairs(model.layers) do
+    if core.type(layer.flow) == "cglow.InvConv" and not layer.cn then table.insert(model.weights_1x1, layer.flow) end
+  end
   model.conditions, model.condition_grads, model.gradient_room, model.rooms = {}, {}, {}, {}
 end
 
@@ -128,6 +132,7 @@ function M.encode(model, y, conds, keep, visit, start)
   if conds.offset then y = y - conds.offset end -- a shift, whose log-determinant is 0
   local s = { logp = {}, latents = {}, conds = conds, keep = keep, visit = visit, start = start }
   for n = 1, y:size(1) do s.logp[n] = 0.0 end
+  core.flow.factorise(model.weights_1x1)
   walk.up(model.layers, y, encoding, s)
   return s.logp, s.latents
 end
