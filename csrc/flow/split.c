@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "base/threads.h"
 #include "flow/gaussian.h"
 #include "math/conv.h"
 #include "math/elementwise.h"
@@ -23,27 +24,33 @@ void split_join(const Act *z1, const Act *z2, const Act *y) {
 
 static size_t reals(const Act *a) { return a->c * act_pixels(a); }
 
-/* Add the features' part and bound the log-scales. */
-static void finish_moments(const Added *added, const Act *ms, real bound) {
+/* Channel c of sample n of the moments: add the features' part and bound the log-scale.
+ */
+static void finish_moments(const Added *added, const Act *ms, real bound, size_t n,
+                           size_t c) {
   size_t hw = ms->h * ms->w;
-  for (size_t n = 0; n < ms->n; n++)
-    for (size_t c = 0; c < ms->c; c++)
-      axpy_range(act_plane(ms, n, c), act_plane(&added->a, n / added->repeat, c), 1, hw);
-  moments_bound(ms->data, ms->n * ms->c / 2, hw, bound);
+  real *m = act_plane(ms, n, 2 * c);
+  for (size_t k = 0; k < 2; k++)
+    axpy_range(m + k * hw, act_plane(&added->a, n / added->repeat, 2 * c + k), 1, hw);
+  moments_bound(m, 1, hw, bound);
 }
 
-void moments_log_prob(const Act *z2, const Act *ms, double *logp) {
+/* Of channel c of sample n. */
+static double score(const Act *z2, const Act *ms, size_t n, size_t c) {
   size_t hw = z2->h * z2->w;
-  for (size_t n = 0; n < z2->n; n++) {
+  const real *m = act_plane(ms, n, 2 * c);
+  return gaussian_log_prob(act_plane(z2, n, c), m, m + hw, hw);
+}
+
+/* The sum of each sample's scores, which lie behind each other. */
+static void sum_scores(const double *scores, size_t samples, size_t each, double *logp) {
+  for (size_t n = 0; n < samples; n++) {
     logp[n] = 0;
-    for (size_t c = 0; c < z2->c; c++) {
-      const real *m = act_plane(ms, n, 2 * c);
-      logp[n] += gaussian_log_prob(act_plane(z2, n, c), m, m + hw, hw);
-    }
+    for (size_t c = 0; c < each; c++) logp[n] += *scores++;
   }
 }
 
-void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z) {
+static void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z) {
   size_t hw = z->h * z->w;
   for (size_t n = 0; n < eps->n; n++)
     for (size_t c = 0; c < eps->c; c++) {
@@ -53,27 +60,23 @@ void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z)
     }
 }
 
-/* dz, and the gradient da [n, 2c, h, w] of what tanh or the bound made moments of. */
-static void score_backward(const Act *z, const Act *ms, real bound, const real *g,
-                           const Act *dz, real *da) {
+/* Channel c of sample n of dz, and of the gradient da, two planes for each channel of z,
+ * of what tanh or the bound made moments of. */
+static void score_backward(const Act *z, const Act *ms, real bound, real g, const Act *dz,
+                           const Act *da, size_t n, size_t c) {
   size_t hw = z->h * z->w;
-  for (size_t n = 0; n < z->n; n++)
-    for (size_t c = 0; c < z->c; c++, da += 2 * hw) {
-      const real *m = act_plane(ms, n, 2 * c);
-      gaussian_backward(act_plane(z, n, c), m, m + hw, g[n], act_plane(dz, n, c), da,
-                        da + hw, hw);
-      if (bound > 0)
-        bound_backward(m + hw, da + hw, hw, bound);
-      else
-        for (size_t k = 0; k < 2 * hw; k++) da[k] *= 1 - m[k] * m[k];
-    }
+  const real *m = act_plane(ms, n, 2 * c);
+  real *d = act_plane(da, n, 2 * c);
+  gaussian_backward(act_plane(z, n, c), m, m + hw, g, act_plane(dz, n, c), d, d + hw, hw);
+  if (bound > 0)
+    bound_backward(m + hw, d + hw, hw, bound);
+  else
+    for (size_t k = 0; k < 2 * hw; k++) d[k] *= 1 - m[k] * m[k];
 }
 
-/* Copy plane by plane: the two may be laid out differently. */
-static void copy_planes(const Act *from, const Act *to) {
-  for (size_t n = 0; n < to->n; n++)
-    for (size_t c = 0; c < to->c; c++)
-      memcpy(act_plane(to, n, c), act_plane(from, n, c), to->h * to->w * sizeof(real));
+/* A plane, which may lie elsewhere in the two. */
+static void copy_plane(const Act *from, const Act *to, size_t n, size_t c) {
+  memcpy(act_plane(to, n, c), act_plane(from, n, c), to->h * to->w * sizeof(real));
 }
 
 /* ---- split ---- */
@@ -104,36 +107,63 @@ static size_t saved(const Flow *f, const FlowRun *r) {
 
 static size_t scratch(const Flow *f, const FlowRun *r, FlowPass pass) {
   Act ms = moments_of((const Split *)f, r);
-  size_t conv = conv_scratch(&conv3x3, &r->z, &ms, r->threads);
-  return conv +
-         (pass == PASS_BACKWARD ? round_up(reals(&ms)) + round_up(reals(&r->z)) : 0);
+  size_t more = r->z.n * ms.c / 2 * (sizeof(double) / sizeof(real)); /* scores */
+  if (pass == PASS_BACKWARD) more = round_up(reals(&ms)) + reals(&r->z);
+  return round_up(conv_scratch(&conv3x3, &r->z, &ms, r->threads)) + more;
 }
 
-static void make_moments(const Split *s, const FlowRun *r, const Act *ms) {
-  conv_forward(&r->z, s->weight->value, s->bias->value, &conv3x3, ms, NULL, r->scratch,
+/* What convolves has its scratch before the rest. */
+static real *rest_of_scratch(const FlowRun *r, const Act *ms) {
+  return r->scratch + round_up(conv_scratch(&conv3x3, &r->z, ms, r->threads));
+}
+
+/* From z1 to what the moments are made of. */
+static void convolve(const Split *s, const FlowRun *r, const Act *z1, const Act *ms) {
+  conv_forward(z1, s->weight->value, s->bias->value, &conv3x3, ms, NULL, r->scratch,
                r->threads);
-  if (s->bound > 0) {
-    Added added = {act_cnhw((real *)r->cond, r->rows, ms->c, ms->h, ms->w), r->repeat};
-    finish_moments(&added, ms, s->bound);
-  } else {
-    unary_tanh(ms->data, ms->data, reals(ms));
-  }
+}
+
+static Added added_of(const FlowRun *r, const Act *ms) {
+  return (Added){act_cnhw((real *)r->cond, r->rows, ms->c, ms->h, ms->w), r->repeat};
+}
+
+/* From there to channel c of sample n of the moments. */
+static void make_moments(const Split *s, const Added *added, const Act *ms, size_t n,
+                         size_t c) {
+  if (s->bound > 0)
+    finish_moments(added, ms, s->bound, n, c);
+  else
+    unary_tanh(act_plane(ms, n, 2 * c), act_plane(ms, n, 2 * c), 2 * ms->h * ms->w);
 }
 
 static void forward(Flow *f, const FlowRun *r) {
   const Split *s = (const Split *)f;
   Act first = act_channels(&r->y, 0, s->stay), ms = moments_of(s, r);
   Act second = act_channels(&r->y, s->stay, s->leave);
-  copy_channels(&first, &r->z);
-  copy_channels(&second, &r->sent);
-  make_moments(s, r, &ms);
-  moments_log_prob(&r->sent, &ms, r->logdet);
+  Added added = added_of(r, &ms);
+  double *scores = (double *)(void *)rest_of_scratch(r, &ms);
+  convolve(s, r, &first, &ms);
+#pragma omp parallel for collapse(2) schedule(static) num_threads(r->threads)
+  for (size_t n = 0; n < r->y.n; n++)
+    for (size_t c = 0; c < s->stay + s->leave; c++) {
+      if (c >= s->leave) {
+        copy_plane(&first, &r->z, n, c - s->leave);
+        continue;
+      }
+      copy_plane(&second, &r->sent, n, c);
+      make_moments(s, &added, &ms, n, c);
+      scores[n * s->leave + c] = score(&r->sent, &ms, n, c);
+    }
+  sum_scores(scores, r->y.n, s->leave, r->logdet);
 }
 
 void split_draw(const Split *s, const FlowRun *r, const Act *eps, real temperature) {
   Act first = act_channels(&r->y, 0, s->stay), ms = moments_of(s, r);
   Act second = act_channels(&r->y, s->stay, s->leave);
-  make_moments(s, r, &ms);
+  Added added = added_of(r, &ms);
+  convolve(s, r, &r->z, &ms);
+  for (size_t n = 0; n < ms.n; n++)
+    for (size_t c = 0; c < s->leave; c++) make_moments(s, &added, &ms, n, c);
   copy_channels(&r->z, &first);
   moments_draw(&ms, eps, temperature, &second);
 }
@@ -143,20 +173,25 @@ static void backward(Flow *f, const FlowRun *r) {
   Act ms = moments_of(s, r), draw = ms, back = r->z;
   Act dz2 = act_channels(&r->dy, s->stay, s->leave),
       dy1 = act_channels(&r->dy, 0, s->stay);
-  draw.data = r->scratch;
+  Act dcond = act_cnhw(r->dcond, ms.n, ms.c, ms.h, ms.w);
+  draw.data = rest_of_scratch(r, &ms);
   back.data = draw.data + round_up(reals(&ms));
-  score_backward(&r->sent, &ms, s->bound, r->dlogdet, &dz2, draw.data);
-  if (s->bound > 0) {
-    Act dcond = act_cnhw(r->dcond, ms.n, ms.c, ms.h, ms.w);
-    copy_planes(&draw, &dcond);
-  }
+#pragma omp parallel for collapse(2) schedule(static) num_threads(r->threads)
+  for (size_t n = 0; n < ms.n; n++)
+    for (size_t c = 0; c < s->leave; c++) {
+      score_backward(&r->sent, &ms, s->bound, r->dlogdet[n], &dz2, &draw, n, c);
+      for (size_t k = 2 * c; s->bound > 0 && k < 2 * c + 2; k++)
+        copy_plane(&draw, &dcond, n, k);
+    }
   real wb, bb;
   real *dw = param_accumulate(s->weight, &wb), *db = param_accumulate(s->bias, &bb);
-  s->weight->largest =
-      conv_backward(&r->z, s->weight->value, &conv3x3, &draw, &back, dw, wb, db, bb, NULL,
-                    back.data + round_up(reals(&back)), r->threads);
-  for (size_t i = 0; i < reals(&back); i++) back.data[i] += r->dz.data[i];
-  copy_channels(&back, &dy1);
+  s->weight->largest = conv_backward(&r->z, s->weight->value, &conv3x3, &draw, &back, dw,
+                                     wb, db, bb, NULL, r->scratch, r->threads);
+#pragma omp parallel for collapse(2) schedule(static) num_threads(r->threads)
+  for (size_t n = 0; n < back.n; n++)
+    for (size_t c = 0; c < s->stay; c++)
+      binary_add.tensor_tensor(act_plane(&dy1, n, c), act_plane(&back, n, c),
+                               act_plane(&r->dz, n, c), back.h * back.w);
 }
 
 static void describe(const Flow *f, char *text) {
@@ -204,24 +239,48 @@ void prior_backward(const Prior *p, const Act *z, const real *g, const Act *dz,
   param_add_rows(p->logs, ds, z->n);
 }
 
-void prior_moments(const Prior *p, const Added *added, const Act *ms) {
-  for (size_t n = 0; n < ms->n; n++)
-    for (size_t c = 0; c < ms->c; c++)
-      fill_range(act_plane(ms, n, c), p->bias->value[c], ms->h * ms->w);
-  finish_moments(added, ms, p->bound);
+static void prior_moments(const Prior *p, const Added *added, const Act *ms, size_t n,
+                          size_t c) {
+  for (size_t k = 2 * c; k < 2 * c + 2; k++)
+    fill_range(act_plane(ms, n, k), p->bias->value[k], ms->h * ms->w);
+  finish_moments(added, ms, p->bound, n, c);
+}
+
+void prior_score_moments(const Prior *p, const Added *added, const Act *z, const Act *ms,
+                         double *scores, double *logp, int threads) {
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+  for (size_t n = 0; n < z->n; n++)
+    for (size_t c = 0; c < z->c; c++) {
+      prior_moments(p, added, ms, n, c);
+      scores[n * z->c + c] = score(z, ms, n, c);
+    }
+  sum_scores(scores, z->n, z->c, logp);
+}
+
+void prior_draw_moments(const Prior *p, const Added *added, const Act *ms, const Act *eps,
+                        real temperature, const Act *z) {
+  for (size_t n = 0; n < z->n; n++)
+    for (size_t c = 0; c < z->c; c++) prior_moments(p, added, ms, n, c);
+  moments_draw(ms, eps, temperature, z);
 }
 
 void prior_moments_backward(const Prior *p, const Act *z, const Act *ms, const real *g,
-                            const Act *dz, const Act *dadded, real *scratch) {
+                            const Act *dz, const Act *dadded, real *scratch,
+                            int threads) {
   Act da = act_nchw(scratch, ms->n, ms->c, ms->h, ms->w);
-  score_backward(z, ms, p->bound, g, dz, da.data);
-  copy_planes(&da, dadded);
   real beta;
   real *db = param_accumulate(p->bias, &beta);
-  for (size_t c = 0; c < da.c; c++) {
-    double sum = 0;
-    for (size_t n = 0; n < da.n; n++)
-      sum += reduce_sum(act_plane(&da, n, c), da.h * da.w);
-    db[c] = (beta == 0 ? 0 : db[c]) + (real)sum;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (size_t c = 0; c < z->c; c++) {
+    double sum[2] = {0};
+    for (size_t n = 0; n < da.n; n++) {
+      score_backward(z, ms, p->bound, g[n], dz, &da, n, c);
+      for (size_t k = 0; k < 2; k++) {
+        copy_plane(&da, dadded, n, 2 * c + k);
+        sum[k] += reduce_sum(act_plane(&da, n, 2 * c + k), da.h * da.w);
+      }
+    }
+    for (size_t k = 0; k < 2; k++)
+      db[2 * c + k] = (beta == 0 ? 0 : db[2 * c + k]) + (real)sum[k];
   }
 }

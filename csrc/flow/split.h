@@ -35,15 +35,17 @@ typedef struct Prior {
   Param *bias;        /* [2C], with features */
 } Prior;
 
-/* (m, s) of a prior with features: for each channel of z a plane of m, one of s. */
-void prior_moments(const Prior *p, const Added *added, const Act *ms);
-/* logp[n] = Σ log N(z; m, exp(s)²) */
-void moments_log_prob(const Act *z, const Act *ms, double *logp);
-/* z = m + exp(s)·temperature·eps */
-void moments_draw(const Act *ms, const Act *eps, real temperature, const Act *z);
+/* With features: logp[n] = Σ log N(z; m, exp(s)²), with moments that are made, for each
+ * channel of z a plane of m, one of s.  scores: one number for each channel and sample.
+ */
+void prior_score_moments(const Prior *p, const Added *added, const Act *z, const Act *ms,
+                         double *scores, double *logp, int threads);
+/* z = m + exp(s)·temperature·eps, and the moments */
+void prior_draw_moments(const Prior *p, const Added *added, const Act *ms, const Act *eps,
+                        real temperature, const Act *z);
 /* dz and dadded; scratch: as many reals as ms. */
 void prior_moments_backward(const Prior *p, const Act *z, const Act *ms, const real *g,
-                            const Act *dz, const Act *dadded, real *scratch);
+                            const Act *dz, const Act *dadded, real *scratch, int threads);
 
 void prior_log_prob(const Prior *p, const Act *z, double *logp);
 void prior_draw(const Prior *p, const Act *eps, real temperature, const Act *z);

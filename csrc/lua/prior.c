@@ -50,15 +50,14 @@ static int score_latent(lua_State *L) {
   Act za = flow_act(z), ms = moments_like(z, NULL);
   if (p->bound > 0) flow_push_act(L, FLOW_SAVED, &ms);
   flow_ready_logdet(L, za.n);
-  double *logp = (double *)(void *)tensor_workspace(L, flow_doubles(za.n));
+  size_t scores = p->bound > 0 ? za.n * za.c : 0;
+  double *logp = (double *)(void *)tensor_workspace(L, flow_doubles(za.n + scores));
   p->ran = false;
   guard_enter(L, runs, "log_prob");
-  if (p->bound > 0) {
-    prior_moments(p, &added, &ms);
-    moments_log_prob(&za, &ms, logp);
-  } else {
+  if (p->bound > 0)
+    prior_score_moments(p, &added, &za, &ms, logp + za.n, logp, parallel_threads());
+  else
     prior_log_prob(p, &za, logp);
-  }
   p->ran = true;
   flow_keep_value(L, FLOW_Y, 2);
   flow_push_logdet(L, logp, za.n);
@@ -88,7 +87,8 @@ static int score_backward(lua_State *L) {
   flow_check_weights(L, 2, za.n, work);
   guard_enter(L, runs, "backward");
   if (p->bound > 0)
-    prior_moments_backward(p, &za, &ms, work, &dz, &dadded.a, work + round_up(za.n));
+    prior_moments_backward(p, &za, &ms, work, &dz, &dadded.a, work + round_up(za.n),
+                           parallel_threads());
   else
     prior_backward(p, &za, work, &dz, work + round_up(za.n));
   return 1;
@@ -109,12 +109,10 @@ static int draw_latent(lua_State *L) {
   Act noise = flow_act(eps), z = flow_act(reuse_tensor(L, 1, FLOW_INVERSE, 4, eps->dim));
   Act ms = moments_like(eps, p->bound > 0 ? tensor_workspace(L, 2 * eps->count) : NULL);
   guard_count(L);
-  if (p->bound > 0) {
-    prior_moments(p, &added, &ms);
-    moments_draw(&ms, &noise, temperature, &z);
-  } else {
+  if (p->bound > 0)
+    prior_draw_moments(p, &added, &ms, &noise, temperature, &z);
+  else
     prior_draw(p, &noise, temperature, &z);
-  }
   return 1;
 }
 

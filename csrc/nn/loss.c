@@ -35,10 +35,10 @@ CLONES static void finish_log_sum(real *sum, const real *largest, size_t n) {
 CLONES static void slope(const real *z, const real *log_sum, const real *classes,
                          real class, const real *mask, real scale, real *gradient,
                          size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    real d = v_exp(z[i] - log_sum[i]) - (classes[i] == class ? 1 : 0);
-    gradient[i] = scale * (mask ? mask[i] * d : d);
-  }
+  for (size_t i = 0; i < n; i++)
+    gradient[i] = v_exp(z[i] - log_sum[i]) - (classes[i] == class ? (real)1 : (real)0);
+  for (size_t i = 0; mask != NULL && i < n; i++) gradient[i] *= mask[i];
+  for (size_t i = 0; i < n; i++) gradient[i] *= scale;
 }
 
 /* n ≤ SOME pixels; z and gradient: of their first channel. */

@@ -23,14 +23,25 @@ real *param_accumulate(Param *p, real *beta) {
   return p->grad;
 }
 
+#define BLOCK ((size_t)1024) /* numbers of the gradient that are formed at a time */
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Sum up `count` numbers of rows, `stride` apart. */
+CLONES static void add_rows(const real *rows, size_t stride, size_t n, size_t count,
+                            real beta, real *restrict g) {
+  double sum[BLOCK];
+  for (size_t j = 0; j < count; j++) sum[j] = (double)rows[j];
+  for (size_t i = 1; i < n; i++)
+    for (size_t j = 0; j < count; j++) sum[j] += (double)rows[i * stride + j];
+  for (size_t j = 0; j < count; j++) g[j] = (beta == 0 ? 0 : g[j]) + (real)sum[j];
+}
+
 void param_add_rows(Param *p, const real *rows, size_t n) {
   real beta;
   real *g = param_accumulate(p, &beta);
-  for (size_t j = 0; j < p->count; j++) {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += (double)rows[i * p->count + j];
-    g[j] = (beta == 0 ? 0 : g[j]) + (real)sum;
-  }
+  for (size_t at = 0; at < p->count; at += BLOCK)
+    add_rows(rows + at, p->count, n, least(p->count - at, BLOCK), beta, g + at);
 }
 
 void param_set_pending(Param *p, size_t n, const real *u, const real *v) {
@@ -80,10 +91,6 @@ void param_materialise(Param *p) {
   p->largest = (real)HUGE_VAL;
   p->pending = 0;
 }
-
-#define BLOCK ((size_t)1024) /* numbers of the gradient that are formed at a time */
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 size_t param_gradient_zeros(const Param *p) {
   if (p->pending == 0 && !p->dense) return p->count;
