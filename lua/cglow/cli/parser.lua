@@ -256,7 +256,8 @@ function M.baseline(tasks)
   data_choice(p)
   count(p, "--size", "N", "Height and width (the task's).")
   p:option("--net"):argname "NAME":choices {"plain", "unet"}
-    :description "A plain network, or the encoder of the recipe alone, trained as the recipe says (plain; inpainting unet)."
+    :description("A plain network, or the encoder of the recipe alone, trained as the recipe says "
+      .. "(plain; inpainting unet).")
   count(p, "--steps", "N", "Training steps (1000; unet 4000).")
   count(p, "--batch", "N", "Samples in a step (segmentations and unet 8, others 2).")
   count(p, "--channels", "N", "Channels at full size (32).", 4096)
