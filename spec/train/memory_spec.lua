@@ -43,7 +43,7 @@ describe("the count of a training's memory", function()
         return {x = {3, size, size}, y = {3, size // 2, size // 2}, levels = 2, depth = 1,
           encoder = {channels = {4, 4, 4}}, coupling = {width = 8}, head = {outputs = 3, loss = "squared_error"}}
       end,
-      size = 64, parameters = 10000, batch = 8, ema = true, samples = 10, at_once = 1 << 16, kept = 100,
+      size = 64, parameters = 10000, batch = 8, ema = true, samples = 10, at_once = 1, kept = 100,
       draw = function(model, x, n) model:sample(x, {n = n}) end,
     }
     for name, value in pairs(changes) do o[name] = value end

@@ -69,7 +69,8 @@ local function trainer_options(task, args, s, model, sets)
   if s.valid_images > 0 then valid = valid:subset(1, math.min(s.valid_images, valid:size())) end
   valid = command.must(valid:usable())
   local function prediction(indices)
-    return {samples = s.samples, rng = core.Rng(s.seed), indices = indices, cell_width = valid.info.cell_width}
+    return {samples = s.samples, rng = core.Rng(s.seed), indices = indices, cell_width = valid.info.cell_width,
+      most = s.batch} -- so that a validation has no more pictures in memory than a step
   end
   local o = settings.trainer(s)
   o.model, o.valid = model, valid -- the trainer adds noise to a discrete y
@@ -96,7 +97,8 @@ local function count_memory(task, s, model, sets)
     end,
     size = s.size, parameters = model:parameter_count(), batch = s.batch, ema = s.ema > 0,
     draw = function(of, x, n) ways.draw(of, x, {samples = n, rng = core.Rng(s.seed)}) end,
-    samples = s.samples, at_once = evaluation.AT_ONCE, kept = sets.train:size() + sets.valid:size(),
+    samples = s.samples, at_once = evaluation.pictures_at_once(s.samples, s.size * s.size, s.batch),
+    kept = sets.train:size() + sets.valid:size(),
   }
 end
 

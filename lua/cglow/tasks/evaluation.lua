@@ -13,13 +13,22 @@ local M = {}
 -- many a validation takes a third more memory than a training step, for 4 % less time.
 M.AT_ONCE = 1 << 16
 
+--- How many pictures are predicted at once.
+-- @int samples of each
+-- @int pixels of each
+-- @tparam[opt] int most no more than these
+-- @treturn int
+function M.pictures_at_once(samples, pixels, most)
+  return math.max(1, math.min(M.AT_ONCE // (samples * pixels), most or math.huge))
+end
+
 -- The work of `each` in pieces of a few samples: how many there are, a function that draws
 -- for piece i, and one that visits its samples.
 local function pieces(model, data, o, visit)
   local indices, kept = o.indices or {}, {}
   if not o.indices then for i = 1, data:size() do indices[i] = i end end
   local x = failure.must(data:get(indices[1])).x
-  local size = math.max(1, M.AT_ONCE // (ways.count(o) * x:size(2) * x:size(3)))
+  local size = M.pictures_at_once(ways.count(o), x:size(2) * x:size(3), o.most)
   local stand_at = streams.cut(o.rng or core.rng())
   local function load(i)
     local list = {}
@@ -49,7 +58,7 @@ end
 -- @param data
 -- @tparam table o a way to predict (see `cglow.tasks.ways`), `indices` (a list; nil: all), and
 -- `world`, ranks that share the work (see `cglow.train.world`): all of them visit all samples;
--- `progress`: function called after each of them
+-- `progress`: function called after each of them; `most`: no more pictures are predicted at once
 -- @tparam function visit called with the sample of the data set, and what was drawn for it
 -- (M×C×H×W), which is overwritten later
 function M.each(model, data, o, visit)

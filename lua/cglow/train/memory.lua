@@ -86,9 +86,7 @@ end
 
 -- Bytes that a validation takes beside the model: pictures and samples that are drawn at once.
 local function validation(found, o)
-  local pixels = o.size * o.size
-  local at_once = math.max(1, o.at_once // (o.samples * pixels))
-  return at_once * pixels * (found.features + o.samples * found.drawn)
+  return o.at_once * o.size * o.size * (found.features + o.samples * found.drawn)
 end
 
 --- Count the bytes of a training.
@@ -97,7 +95,7 @@ end
 -- * `make`: function(size) that gives the options of `cglow.Model` for pictures of this size; `size`
 -- * `parameters` of the whole model, `batch`, `ema` (is there an average of the weights?)
 -- * `draw`: function(model, x, n) that draws n samples for x, as validations do; there `samples` for a
---   picture, and `at_once`, pixels times samples
+--   picture, and `at_once`, so many pictures
 -- * `kept`: samples of the data that are kept once they have been read
 -- @treturn table bytes: `step`, `validation`, `data`, `total`
 function M.count(o)
