@@ -126,13 +126,15 @@ static Tensor *push_memory(lua_State *L, int uv, size_t count) {
 }
 
 /* Replace the key on top of the stack by the list's tensor of this shape, a new one if
- * it has none. */
+ * it has none, or one that shares numbers with x at index 2: a caller may hand a feature
+ * back as x, which backward reads. */
 static void push_listed(lua_State *L, int list, int ndim, const size_t *dim) {
   lua_pushvalue(L, -1);
   lua_rawget(L, list);
   const Tensor *t = tensor_test(L, -1);
   if (t == NULL || t->ndim != ndim ||
-      memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) != 0) {
+      memcmp(t->dim, dim, (size_t)ndim * sizeof *dim) != 0 ||
+      tensor_overlap(t, tensor_check(L, 2))) {
     lua_pop(L, 1);
     tensor_new(L, ndim, dim);
     lua_pushvalue(L, -2);

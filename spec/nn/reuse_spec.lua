@@ -116,6 +116,26 @@ describe("Networks", function()
   end)
 end)
 
+describe("U-Nets", function()
+  local function make() return start(core.net.unet(2, { 2, 3 }, 1)) end
+
+  it("take a feature of their own as input", function()
+    core.seed(1)
+    local net = make()
+    local other = twin(make, net)
+    local x = core.randn(1, 2, 4, 4)
+    local y = net:forward(net:forward(x)[0])
+    local other_y = other:forward(other:forward(x)[0]:clone())
+    local d = {}
+    for i = 0, 1 do
+      assert.is_true(y[i]:equal(other_y[i]))
+      d[i] = core.randn(y[i]:size())
+    end
+    assert.is_true(net:backward(d, true):equal(other:backward(d, true)))
+    same(grads(net), grads(other))
+  end)
+end)
+
 describe("Groups of networks", function()
   before_each(function() core.seed(1) end)
 
