@@ -71,6 +71,18 @@ describe("a new model with an encoder", function()
     for name, value in pairs(values(model)) do assert.is_true(value == started[name], name) end
   end)
 
+  it("does not start from a guess of y, nor where it is only diagnosed", function()
+    local model, twin = new(), new()
+    local x, y = batch(2)
+    y:mul(3):add(5)
+    local before = values(model)
+    assert(model:maximize(x, { steps = 2 }))
+    assert.same({}, model:diagnose(x, y).faulty)
+    for name, value in pairs(values(model)) do assert.is_true(value == before[name], name) end
+    assert.equal((twin:loss_and_grad(x, y)), (model:loss_and_grad(x, y))) -- both start from this one
+    assert.is_true(values(model)["level.1.step.1.actnorm.logs"] ~= before["level.1.step.1.actnorm.logs"])
+  end)
+
   it("starts the same for the same seed and batch, and moves every parameter", function()
     local moved = {}
     local function train(watch)

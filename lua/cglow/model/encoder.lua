@@ -211,7 +211,7 @@ end
 -- A level's tensor as views for its layers, made anew only when it is another tensor.
 local function views(level, key, t)
   local list = level[key]
-  if list and list.of == t then return list end
+  if list and rawequal(list.of, t) then return list end
   list = { of = t }
   for i, place in ipairs(level.places) do list[i] = t:narrow(1, place.first, place.count) end
   level[key] = list

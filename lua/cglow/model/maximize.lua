@@ -19,7 +19,6 @@ return function(model, x, opts, shape)
   if o.start then
     check.shape("Model:maximize", "option 'start'", o.start, { n, table.unpack(shape) }, 3)
   end
-  model.unstarted = nil -- no actnorm starts from a guess of y
   local y = core.Param(o.start or core.zeros(n, table.unpack(shape)), "y")
   local adam = optim.Adam({ y }, { lr = o.lr })
   for _ = 1, o.steps do

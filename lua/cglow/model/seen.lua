@@ -39,16 +39,16 @@ function M.note(model, x)
   model.x_range = range
 end
 
---- Do something of which the model learns nothing.
+--- Do something of which the model learns nothing, and from which its actnorms do not start.
 -- @param model
 -- @tparam function f
 -- @param ... its arguments
 -- @return what it returns
 function M.without(model, f, ...)
-  local range = model.x_range
-  model.x_range = range and table.move(range, 1, #range, 1, {})
+  local range, unstarted = model.x_range, model.unstarted
+  model.x_range, model.unstarted = range and table.move(range, 1, #range, 1, {}), nil
   local result = table.pack(pcall(f, ...))
-  model.x_range = range
+  model.x_range, model.unstarted = range, unstarted
   if not result[1] then error(result[2], 0) end
   return table.unpack(result, 2, result.n)
 end
