@@ -9,6 +9,7 @@ local image = require "cglow.image"
 local json = require "cglow.util.json"
 local mutate = require "spec.support.mutate"
 local report = require "cglow.report"
+local safetensors = require "cglow.util.safetensors"
 local toy = require "spec.support.toy"
 local xml = require "spec.support.xml"
 
@@ -32,6 +33,10 @@ local function write_run(path, o)
   local lines = {}
   for i, record in ipairs(o.log or {}) do lines[i] = json.encode(record) .. "\n" end
   assert(core.file.write(path .. "/log.jsonl", table.concat(lines) .. (o.torn or "")))
+  if o.kept then
+    local said = json.encode {step = o.kept, metrics = {}}
+    assert(safetensors.save(path .. "/best.safetensors", {t = core.zeros(1)}, {validation = said}))
+  end
   for _, step in ipairs(o.sheets or {}) do
     assert(image.save(("%s/samples/step-%08d.png"):format(path, step), core.full({1, 4, 4}, step / 1000)))
   end
@@ -103,7 +108,7 @@ describe("report", function()
   end)
 
   it("shows the numbers of the log", function()
-    local page = page_of {config = CONFIG, log = LOG}
+    local page = page_of {config = CONFIG, log = LOG, kept = 20}
     local charts = charts_of(page)
     assert.same({{10, 3.5}, {20, 2.5}, {40, 1.5}}, charts[1].curves[1].points)
     assert.same({{20, 2.25}, {40, 2.75}}, charts[1].curves[2].points)
@@ -112,6 +117,18 @@ describe("report", function()
     assert.matches("at step 20", page, 1, true) -- the best validation
     assert.matches('<tr class="best"><td>20</td>', page, 1, true)
     assert.matches("level.1.step.2.coupling: &lt;NaN&gt; &amp; more", page, 1, true)
+  end)
+
+  it("marks the validation of best.safetensors, whatever metric picked it, and none where there is no such file", function()
+    local page = page_of {config = CONFIG, log = LOG, kept = 40} -- the larger NLL, and the larger IoU
+    assert.matches("at step 20", page, 1, true) -- the best NLL
+    assert.matches('<tr class="best"><td>40</td>', page, 1, true)
+    assert.matches("The best model, best.safetensors, is that of the marked step.", page, 1, true)
+    for name, kept in pairs {gone = false, later = 300} do
+      local other = page_of({config = CONFIG, log = LOG, kept = kept}, name)
+      assert.is_nil(other:find('class="best"', 1, true))
+      assert.is_nil(other:find("marked step", 1, true))
+    end
   end)
 
   it("says how to do it again, where it ran, and with which settings", function()

@@ -188,10 +188,10 @@ local function validation_table(run)
   for i, v in ipairs(run.valid) do
     rows[i] = {number(v.step)}
     for _, name in ipairs(names) do table.insert(rows[i], number(v.metrics[name])) end
-    classes[i] = v == run.best and "best" or nil
+    classes[i] = v == run.kept and "best" or nil
   end
   local note = h("p", {class = "note"}, "The best model, best.safetensors, is that of the marked step.")
-  return section("Validations", note, data_table(head, rows, classes))
+  return section("Validations", run.kept and note, data_table(head, rows, classes))
 end
 
 -- ---- evaluation ----------------------------------------------------------

@@ -7,6 +7,7 @@ local json = require "cglow.util.json"
 local folder_names = require "cglow.util.folder_names"
 local read_file = require "cglow.util.read_file"
 local runfolder = require "cglow.run.folder"
+local safetensors = require "cglow.util.safetensors"
 
 local M = {}
 
@@ -57,6 +58,7 @@ local function sort_in(run, record)
   end
 end
 
+-- The validation of the lowest NLL.
 local function best_of(valid)
   local best
   for _, v in ipairs(valid) do
@@ -64,6 +66,17 @@ local function best_of(valid)
     if type(nll) == "number" and (not best or nll < best.metrics.nll) then best = v end
   end
   return best
+end
+
+-- The validation of the model in best.safetensors, which may have been picked by another metric
+-- than the NLL; nil when there is no such file, or the log does not go that far (any more).
+local function kept_of(valid, folder)
+  local path = folder:own "best.safetensors"
+  local metadata = path and safetensors.metadata(path)
+  local said = metadata and metadata.validation and json.decode(metadata.validation)
+  for _, v in ipairs(type(said) == "table" and valid or {}) do
+    if v.step == said.step then return v end
+  end
 end
 
 local function sheets_in(folder)
@@ -129,8 +142,8 @@ end
 -- @tparam string path
 -- @tparam integer sheets at most this many contact sheets, spread over time
 -- @treturn[1] table `name`, `path`, `config`, `train` ({step, nll} each), `valid`
--- (`step` and `metrics` each), `skipped`, `best`, `sheets` (`step` and `base64`
--- each), `steps`, `seconds`, `evaluation` (if there was one: `rows` and `images`, `name` and
+-- (`step` and `metrics` each), `skipped`, `best` (that of the lowest NLL, if any), `kept` (that of
+-- best.safetensors, if any), `sheets` (`step` and `base64` each), `steps`, `seconds`, `evaluation` (if there was one: `rows` and `images`, `name` and
 -- `metrics` each, `source`, `split`, `prediction`, `date`, `count`)
 -- @treturn[2] nil
 -- @treturn[2] string message
@@ -150,7 +163,7 @@ function M.read(path, sheets)
     train = {}, valid = {}, skipped = {}, sheets = loaded, steps = 0, evaluation = load_evaluation(folder),
   }
   for _, record in ipairs(records) do sort_in(run, record) end
-  run.best = best_of(run.valid)
+  run.best, run.kept = best_of(run.valid), kept_of(run.valid, folder)
   return run
 end
 

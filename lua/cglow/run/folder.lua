@@ -4,7 +4,7 @@
 --     log.jsonl         one JSON object for each logged step and each validation
 --     checkpoints/      step-00001000.safetensors ...: model, optimizer and training state
 --     last.safetensors  link to the newest of them
---     best.safetensors  the model with the lowest validation NLL so far
+--     best.safetensors  the model that was best in a validation so far, by NLL or the metric asked for
 --     samples/          contact sheets over time
 --     model.safetensors the model at the end
 --     curves.csv        losses, step sizes and metrics over the steps, as a table
