@@ -187,7 +187,7 @@ function M.fill(model, tensors, metadata, lax)
   for name, p in pairs(params) do
     if tensors[name] then p.value:copy(tensors[name]) end
   end
-  model.unstarted = nil
+  model.unstarted = metadata.actnorm == "unstarted" and model.encoder and true or nil
   return true
 end
 
@@ -260,7 +260,6 @@ function M.load(make, path, override)
   if not ok then return nil, ("%s: %s"):format(path, model) end
   local filled, why = M.fill(model, tensors, metadata, not o.strict)
   if not filled then return nil, ("%s: %s"):format(path, why) end
-  model.unstarted = metadata.actnorm == "unstarted" and model.encoder and true or nil
   return model, tensors, metadata
 end
 
