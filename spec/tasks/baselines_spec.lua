@@ -17,6 +17,14 @@ describe("baselines", function()
     assert.same({1, 2}, metrics.binarise(predict()):totable())
   end)
 
+  it("mean: of the samples that are not left out", function()
+    local set = data.Dataset {size = 3, get = function(i)
+      if i == 2 then return nil, "the second is damaged", true end
+      return {x = tensor {{{0}}}, y = tensor {{{i, 1}}}, name = "s" .. i}
+    end}
+    assert.same({2, 1}, baselines.mean(set)():totable())
+  end)
+
   it("majority: the commonest label at each position", function()
     local labels = {tensor {{1, 2, 3}}, tensor {{1, 3, 3}}, tensor {{2, 3, 2}}}
     for i, t in ipairs(labels) do labels[i] = metrics.one_hot(t, 3) end

@@ -14,12 +14,13 @@ local function mean_of(fname, ds)
   if not (check.has(ds, "samples") and check.has(ds, "size")) then
     error(("bad argument #1 to '%s': ds must be a data set, got %s"):format(fname, core.type(ds)), 3)
   end
-  local sum
+  local sum, count = nil, 0 -- of those that are not left out
   for _, sample in ds:samples() do
     if sum then sum:add(sample.y) else sum = sample.y:clone() end
+    count = count + 1
   end
   if not sum then error(("%s: the data set is empty"):format(fname), 3) end
-  return sum:mul(1 / ds:size())
+  return sum:mul(1 / count)
 end
 
 --- The mean y of a data set, whatever x is: for masks, the share of samples in
