@@ -196,6 +196,9 @@ describe("damaged files of a set", function()
     assert.equal(0, code)
     assert.matches("1 image is left out:\n  [^\n]*p6.png", err)
     assert.equal(0, (run(SCRIPT, data "sample --quiet --skip-damaged --count 1")))
+    code, _, err = run("lua/cglow/cli/program.lua", ("baseline binary_segmentation --quiet --skip-damaged --size 8 "
+      .. "--channels 2 --depth 1 --steps 2 --threads 1 --data '%s/set' --run '%s/baseline'"):format(folder, folder))
+    assert.equal(0, code, err)
     -- what goes on from it still leaves them out
     assert.equal(0, (run(SCRIPT, with_run "train --quiet --resume --steps 12")))
   end)

@@ -104,7 +104,7 @@ local function recipe(task, s, sets)
 end
 
 local function trainer_options(task, args, s, network, sets)
-  local valid = first(sets.valid, VALID_IMAGES)
+  local valid = command.must(first(sets.valid, VALID_IMAGES):usable())
   local o, data = recipe(task, s, sets)
   o.model, o.train, o.valid, o.resume = network, data, valid, args.resume or false
   o.progress = args.json and "json" or args.quiet and "quiet" or nil
