@@ -207,9 +207,17 @@ local IDLE <const> = {
   {"^coupling%.bound$", function(s) return s["encoder.channels"] end, "only with an encoder (--recipe encoder)"},
 }
 
+-- The same of settings that help lists all the same, since one of the others changes that.
+local IDLE_ALONE <const> = {
+  {"^schedule$", function(s) return s.schedule == "constant" or s.fall > 0 or s.cooldown > 0 end,
+    "the step size does not fall unless fall or cooldown says over how many steps"},
+  {"^fall$", function(s) return s.fall == 0 or s.cooldown == 0 end, "cooldown says over how many steps"},
+  {"^fall$", function(s) return s.fall == 0 or s.schedule ~= "constant" end, "with schedule=constant nothing falls"},
+}
+
 -- Why a setting makes no difference beside the others, or nil.
-local function idle(name, settings, task)
-  for _, rule in ipairs(IDLE) do
+local function idle(rules, name, settings, task)
+  for _, rule in ipairs(rules) do
     if name:find(rule[1]) and not rule[2](settings, task) then return rule[3] end
   end
 end
@@ -221,8 +229,9 @@ end
 -- @treturn ?string a message that names the first one
 function M.idle(given, settings, task)
   for _, entry in ipairs(KNOWN) do
-    local why = given[entry[1]] ~= nil and idle(entry[1], settings, task)
-    if why then return ("--config: %s makes no difference: %s"):format(entry[1], why) end
+    local name = entry[1]
+    local why = given[name] ~= nil and (idle(IDLE, name, settings, task) or idle(IDLE_ALONE, name, settings, task))
+    if why then return ("--config: %s makes no difference: %s"):format(name, why) end
   end
 end
 
@@ -234,7 +243,7 @@ function M.describe(task, recipe)
   local defaults, lines = M.defaults(task, recipe), {}
   for _, entry in ipairs(KNOWN) do
     local name, _, meaning = table.unpack(entry)
-    if not idle(name, defaults, task) then
+    if not idle(IDLE, name, defaults, task) then
       lines[#lines + 1] = ("  %-22s %-7s %s"):format(name, show(defaults[name]), meaning)
     end
   end
