@@ -119,7 +119,7 @@ describe("report", function()
     assert.matches("level.1.step.2.coupling: &lt;NaN&gt; &amp; more", page, 1, true)
   end)
 
-  it("marks the validation of best.safetensors, whatever metric picked it, and none where there is no such file", function()
+  it("marks the validation of best.safetensors, whatever metric picked it, if there is one", function()
     local page = page_of {config = CONFIG, log = LOG, kept = 40} -- the larger NLL, and the larger IoU
     assert.matches("at step 20", page, 1, true) -- the best NLL
     assert.matches('<tr class="best"><td>40</td>', page, 1, true)

@@ -142,9 +142,10 @@ end
 -- @tparam string path
 -- @tparam integer sheets at most this many contact sheets, spread over time
 -- @treturn[1] table `name`, `path`, `config`, `train` ({step, nll} each), `valid`
--- (`step` and `metrics` each), `skipped`, `best` (that of the lowest NLL, if any), `kept` (that of
--- best.safetensors, if any), `sheets` (`step` and `base64` each), `steps`, `seconds`, `evaluation` (if there was one: `rows` and `images`, `name` and
--- `metrics` each, `source`, `split`, `prediction`, `date`, `count`)
+-- (`step` and `metrics` each), `skipped`, `best` (the validation of the lowest NLL, if any),
+-- `kept` (that of best.safetensors, if any), `sheets` (`step` and `base64` each), `steps`,
+-- `seconds`, `evaluation` (if there was one: `rows` and `images`, `name` and `metrics` each,
+-- `source`, `split`, `prediction`, `date`, `count`)
 -- @treturn[2] nil
 -- @treturn[2] string message
 function M.read(path, sheets)
