@@ -79,6 +79,14 @@ static int push_sent(lua_State *L, const Flow *f, FlowRun *r) {
   return 1;
 }
 
+/* After the last allocation: is the store still the one that hidden lies in?  A finalizer
+ * may have exchanged or enlarged it, and gone no further. */
+static void check_store(lua_State *L, const FlowObject *o, const FlowRun *r,
+                        const char *what) {
+  if (r->hidden != NULL && r->hidden != o->store->data)
+    luaL_error(L, "%s: a finalizer has taken the layer's store meanwhile", what);
+}
+
 static int forward(lua_State *L) {
   FlowObject *o = check_object(L, 1);
   Flow *f = o->flow;
@@ -97,6 +105,7 @@ static int forward(lua_State *L) {
   real *work = flow_take_workspace(L, f, &r, PASS_FORWARD, flow_doubles(r.y.n));
   r.logdet = (double *)(void *)work;
   o->ran = false; /* once more: a finalizer may have run forward */
+  check_store(L, o, &r, "forward");
   if (o->store->owner == o || r.hidden != NULL) o->store->owner = NULL;
   guard_enter(L, runs, "forward");
   f->ops->forward(f, &r);
@@ -271,6 +280,7 @@ static int backward(lua_State *L) {
   real *g = flow_take_workspace(L, f, &r, PASS_BACKWARD, r.y.n);
   if (!f->ops->stateless) flow_check_weights(L, 3, r.y.n, g);
   r.dlogdet = g;
+  check_store(L, o, &r, "backward");
   guard_enter(L, runs, "backward");
   if (f->ops->recompute != NULL && o->store->owner != o) {
     f->ops->recompute(f, &r);

@@ -89,6 +89,7 @@ Tensor *net_prepare_forward(lua_State *L, int idx, int arg) {
   Tensor *x = lua_touserdata(L, arg);
   Shape in = shape_of(L, x, arg);
   char why[NET_WHY];
+  guard_count(L); /* others of this network's passes must not go on with this plan */
   if (!net_plan(net, x->dim[0], &in, why)) luaL_argerror(L, arg, lua_pushstring(L, why));
   net->runs++;
   net->ran = false;
@@ -166,7 +167,7 @@ static int forward(lua_State *L) {
   int threads = parallel_threads();
   real *scratch = tensor_workspace(L, net_forward_scratch(net, threads));
   net->ran = false;
-  guard_enter(L, runs, "forward");
+  guard_enter(L, runs + 1, "forward"); /* its own plan was one */
   net_forward(net, x->data, out->data, arena, NULL, scratch, threads);
   return 1;
 }

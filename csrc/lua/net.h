@@ -28,7 +28,8 @@ extern const char *const net_roles[NET_ROLES];
 
 /* Plan the network at idx for the tensor at stack index x, which it keeps for
  * the backward pass, and see that its buffers are there: kept activations and,
- * pushed on the stack, the output tensor, which the network owns. */
+ * pushed on the stack, the output tensor, which the network owns.  This counts as a
+ * computation (lua/guard.h), whether it fails or not. */
 Tensor *net_prepare_forward(lua_State *L, int idx, int x);
 /* The buffer for kept activations, after net_prepare_forward. */
 real *net_arena(lua_State *L, int idx);

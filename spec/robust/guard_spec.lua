@@ -1,6 +1,7 @@
 -- Layers and models that are used while they run: by finalizers, by layers in Lua, by
 -- other coroutines. A use is refused with a clear error, or as right, bit for bit, as that
 -- of a twin which nobody disturbs.
+local besieged = require "spec.support.besieged"
 local cglow = require "cglow"
 local core = require "cglow.core"
 local nn = require "cglow.nn"
@@ -124,28 +125,6 @@ function KINDS.features()
     sums[2] = sum_of(layer:backward(rng:normal(8, n, SIDE // 2, SIDE // 2)))
     return sums, gradients(layer)
   end
-end
-
--- Finalizers that run `work`, each of which arms the next, while f runs.
-local function besieged(work, f)
-  local on, came = true, 0
-  local function arm()
-    setmetatable({}, { __gc = function()
-      if not on then return end
-      came = came + 1
-      pcall(work)
-      arm()
-    end })
-  end
-  for _ = 1, 4 do arm() end
-  collectgarbage("incremental", 1, 400, 8) -- a whole cycle at a few allocations
-  collectgarbage "step"
-  local ok, message = pcall(f)
-  collectgarbage("incremental", 200, 100, 13) -- Lua's defaults
-  on = false
-  collectgarbage()
-  if not ok then error(message, 0) end
-  return came
 end
 
 describe("A finalizer that computes, in a call of the core:", function()
