@@ -19,22 +19,24 @@ static inline size_t panel_columns(size_t all, size_t b) {
 }
 
 /* The left factor; row or col is 1, and run even or all: element (i, k) lies at p[i·row +
- * k·col] for k < run, and another run begins every `jump` numbers. */
+ * k·col] for k < run, and another run begins every `jump` numbers.  Of pairs
+ * (math/pairs.h) it is half of what lies at p[i·row + k/2·col] for k/2 < run. */
 typedef struct Left {
   const real *p;
   size_t row, col, run, jump;
+  bool pairs;
 } Left;
 
 static inline Left left_rows(const real *p, size_t ld) {
-  return (Left){p, ld, 1, SIZE_MAX, 0};
+  return (Left){p, ld, 1, SIZE_MAX, 0, false};
 }
 /* The transpose of a row-major matrix. */
 static inline Left left_columns(const real *p, size_t ld) {
-  return (Left){p, 1, ld, SIZE_MAX, 0};
+  return (Left){p, 1, ld, SIZE_MAX, 0, false};
 }
 /* Rows of a matrix that lies in panels of `rows` rows, `width` of each counting. */
 static inline Left left_panels(const real *p, size_t rows, size_t width) {
-  return (Left){p, PANEL, 1, width, rows * PANEL};
+  return (Left){p, PANEL, 1, width, rows * PANEL, false};
 }
 
 /* c = start + a·b: m×k times k×n, n ≤ PANEL.  start is NULL for 0, c itself to

@@ -26,7 +26,7 @@ static void turn_columns(const ChainStage *s, size_t wide, size_t t, size_t coun
                          const real *x, const real *d, const StageGradient *to,
                          real *turned, Prefetch *f) {
   size_t k = s->columns;
-  Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL};
+  Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL, false};
   for (size_t j = 0; j < k; j += PANEL) {
     size_t columns = k - j < PANEL ? k - j : PANEL;
     for (size_t i = 0; i < count; i++)

@@ -8,7 +8,7 @@ print(core.system.machine().instructions)
 for _, side in ipairs { 16, 32 } do
   local rng = cglow.Rng(side)
   local model = cglow.Model { x = { 3, side, side }, y = { 3, side, side }, levels = 2, depth = 2,
-    cn = { channels = 10, width = 21 }, coupling = { width = 44 }, init = "live", rng = rng }
+    cn = { channels = 10, width = 21 }, coupling = { width = side == 16 and 300 or 44 }, init = "live", rng = rng }
   for _, p in ipairs(model:parameters()) do
     local size = p.value:size()
     size[#size + 1] = rng

@@ -55,8 +55,10 @@ static void norm2_backward(const Coupling *c, const CouplingPlan *p,
 /* Channels of the first hidden layer, from `first` on, as rows of conv2's transpose. */
 static Left conv2_rows(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
                        size_t first) {
-  if (p->tiles == 1) return left_columns(c->conv2->value + first, c->width);
-  return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, c->width)};
+  size_t w = c->width;
+  if (s->pairs2 != NULL) return left_pair_columns(s->pairs2 + first, round_up(w));
+  if (p->tiles == 1) return left_columns(c->conv2->value + first, w);
+  return (Left){s->turned2 + first * PANEL, PANEL, 1, PANEL, panel_offset(1, w), false};
 }
 
 /* From the gradient of conv2's output, d2, to that of conv1's output, d1.  The next h2 is
@@ -93,13 +95,17 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
   tile_columns(p, in, s, true, t, first);
   for (size_t q = 0; q < tile_panels(p, t); q++) {
     size_t at = hidden_offset(c, p, q), kept = hidden_offset(c, p, first + q);
+    real *cell = s->pairs2 ? own_panel(s) + s->panel + s->cols : s->da2 + kept;
     coupling_widen(&s->conv3, p, all, 0,
                    s->dv_cols + panel_offset(first + q, column_rows(p, s->conv3.few)),
-                   false, s->da2 + kept);
+                   false, cell);
     for (size_t i = 0; i < cell_pixels(p); i++) {
       size_t pixel = panel_offset(i, c->width);
-      real *d1 = s->da1 + kept + pixel, *d2 = s->da2 + kept + pixel;
+      real *d1 = s->da1 + kept + pixel, *d2 = cell + pixel;
       norm2_backward(c, p, s, all, h2 + at + pixel, d2, sums);
+      if (s->pairs2 != NULL)
+        pairs_of_rows(c->width, p->width, left_rows(d2, PANEL),
+                      s->da2 + (kept + pixel) / 2, PANEL / 2);
       conv2_backward(c, p, s, all, h1 + at + pixel, d2, d1, sums,
                      h2 + at + pixel + panel_offset(1, c->width));
     }
@@ -119,8 +125,8 @@ static void conv2_gradient(const Coupling *c, const CouplingPlan *p,
   size_t w = c->width, b = i / s->row_parts;
   Channels rows = channels_part(w, parts_of(w, s->row_parts), i % s->row_parts);
   real *g = in->dw2.g + b * PANEL;
-  coupling_sum(c->precision, p, s->da2, w, rows, h1, w, b, wave.count * cell_pixels(p),
-               wave.first > 0 || in->dw2.beta != 0, g, w);
+  coupling_sum(c->precision, p, (PanelRows){s->da2, w, s->pairs2 != NULL}, rows, h1, w, b,
+               wave.count * cell_pixels(p), wave.first > 0 || in->dw2.beta != 0, g, w);
   if (wave.first + wave.count == all_panels(p))
     s->largest2[i] =
         largest_magnitude(g + rows.first * w, rows.count, panel_columns(w, b), w);
@@ -176,22 +182,32 @@ static size_t sum_pieces(const Coupling *c, const CouplingPlan *p,
 
 /* The weights as the products want them, piece by piece: conv2's, unless one panel reads
  * them once, conv1's and conv3's. */
-static size_t turned_pieces(const Coupling *c, const CouplingPlan *p) {
-  return p->tiles == 1 ? 0 : coupling_blocks(c);
+static size_t turned_pieces(const Coupling *c, const CouplingPlan *p,
+                            const BackwardScratch *s) {
+  return p->tiles == 1 && s->pairs2 == NULL ? 0 : coupling_blocks(c);
+}
+
+/* Piece b of conv2's weight, some of its rows. */
+static void turn_conv2(const Coupling *c, const BackwardScratch *s, size_t b) {
+  size_t w = c->width, ld = round_up(w), rows = panel_columns(w, b);
+  const real *from = c->conv2->value + b * PANEL * w;
+  if (s->pairs2 != NULL)
+    pairs_of_columns(w, rows, left_columns(from, w), s->pairs2 + b * PANEL / 2 * ld, ld);
+  else
+    panel_transpose(from, w, w, rows, s->turned2 + panel_offset(b, w));
 }
 
 static size_t weight_pieces(const Coupling *c, const CouplingPlan *p,
                             const BackwardScratch *s) {
-  return turned_pieces(c, p) + coupling_filter_pieces(c, &s->conv1) +
+  return turned_pieces(c, p, s) + coupling_filter_pieces(c, &s->conv1) +
          coupling_filter_pieces(c, &s->conv3);
 }
 
 static void make_filters(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s, size_t i) {
-  size_t turned = turned_pieces(c, p), first = coupling_filter_pieces(c, &s->conv1);
+  size_t turned = turned_pieces(c, p, s), first = coupling_filter_pieces(c, &s->conv1);
   if (i < turned)
-    panel_transpose(c->conv2->value + i * PANEL * c->width, c->width, c->width,
-                    panel_columns(c->width, i), s->turned2 + panel_offset(i, c->width));
+    turn_conv2(c, s, i);
   else if (i - turned < first)
     coupling_filters(&s->conv1, p, i - turned);
   else

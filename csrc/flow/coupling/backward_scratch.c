@@ -25,7 +25,9 @@ BackwardScratch coupling_backward_room(const Coupling *c, const CouplingPlan *p,
   size_t panels = s.wave * p->panels;
   real *filters1, *filters3, *dfilters1, *dfilters3, *largest1, *largest3;
   s.panel = in_rows * PANEL;
-  s.thread_stride = s.panel + round_up(max_size(in_rows, out_rows) * full_tile(p));
+  bool pairs = coupling_in_pairs(c, p, threads);
+  s.cols = round_up(max_size(in_rows, out_rows) * full_tile(p));
+  s.thread_stride = s.panel + s.cols + (pairs ? hidden_offset(c, p, 1) : 0);
 #define TAKE(to, count) to = base + at, at += round_up(count)
   TAKE(filters1, coupling_filter_count(p, in, w));
   TAKE(filters3, coupling_filter_count(p, out, w));
@@ -33,14 +35,15 @@ BackwardScratch coupling_backward_room(const Coupling *c, const CouplingPlan *p,
   TAKE(dfilters3, coupling_sum_room(&s.conv3, p));
   TAKE(s.scale1, w);
   TAKE(s.scale2, w);
-  TAKE(s.turned2, p->tiles == 1 ? 0 : panel_offset(coupling_blocks(c), w));
+  TAKE(s.turned2, pairs || p->tiles == 1 ? 0 : panel_offset(coupling_blocks(c), w));
+  if (pairs) TAKE(s.pairs2, parts_of(w, 2) * round_up(w));
   TAKE(s.dv, out * p->pixels);
   TAKE(s.planes, in_rows * all_cells(p));
   TAKE(s.sums, 4 * w * p->tiles);
   TAKE(s.dv_cols, panel_offset(panels, out_rows));
   TAKE(s.h_cols, panel_offset(panels, in_rows));
   TAKE(s.da1, hidden_offset(c, p, panels));
-  TAKE(s.da2, hidden_offset(c, p, panels));
+  TAKE(s.da2, hidden_offset(c, p, panels) / (pairs ? 2 : 1));
   TAKE(largest1, coupling_sum_blocks(&s.conv1, p));
   TAKE(s.largest2, conv2_pieces(c, &s));
   TAKE(largest3, coupling_sum_blocks(&s.conv3, p));

@@ -6,6 +6,7 @@
 
 #include "math/elementwise.h"
 #include "math/filters3x3.h"
+#include "math/pairs.h"
 #include "math/panel_ops.h"
 #include "math/winograd.h"
 
@@ -190,7 +191,7 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
  * channels on. */
 static Left block_columns(const CouplingConv *c, size_t first) {
   return (Left){c->filters + first * FILTER_SIZE * PANEL, PANEL, 1, PANEL,
-                panel_offset(1, c->few * FILTER_SIZE)};
+                panel_offset(1, c->few * FILTER_SIZE), false};
 }
 
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
@@ -241,21 +242,35 @@ void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, Channels whic
 /* Panels that are transposed and multiplied at a time. */
 #define SUM_PANELS ((size_t)8)
 
-void coupling_sum(Precision how, const CouplingPlan *p, const real *d, size_t rows,
-                  Channels which, const real *h, size_t wide, size_t b, size_t count,
-                  bool add, real *to, size_t ld) {
+/* Rows of some panels, as a left factor. */
+static Left rows_of_panels(const CouplingPlan *p, PanelRows d, size_t first, size_t q) {
+  size_t row = d.pairs ? PANEL / 2 : PANEL, run = d.pairs ? p->width / 2 : p->width;
+  return (Left){
+      d.p + (q * d.rows + first) * row, row, 1, run, d.rows * row, d.pairs};
+}
+
+void coupling_sum(Precision how, const CouplingPlan *p, PanelRows d, Channels which,
+                  const real *h, size_t wide, size_t b, size_t count, bool add, real *to,
+                  size_t ld) {
   _Alignas(64) real turned[SUM_PANELS * PANEL * PANEL];
   size_t columns = panel_columns(wide, b);
-  d += which.first * PANEL;
+  bool pairs = rounds_to_pairs(how);
+  size_t size = (pairs ? p->width / 2 : p->width) * PANEL;
   to += which.first * ld;
   for (size_t q = 0, some; q < count; q += some, add = true) {
     some = count - q < SUM_PANELS ? count - q : SUM_PANELS;
+    Left left = rows_of_panels(p, d, which.first, q);
+    const real *start = add ? to : NULL;
     for (size_t i = 0; i < some; i++)
-      panel_transpose(h + panel_offset(q + i, wide) + b * PANEL * PANEL, PANEL, p->width,
-                      columns, turned + i * p->width * PANEL);
-    panel_product(how, which.count, columns, some * p->width,
-                  left_panels(d + panel_offset(q, rows), rows, p->width), turned, PANEL,
-                  add ? to : NULL, to, ld);
+      (pairs ? pairs_transpose : panel_transpose)(
+          h + panel_offset(q + i, wide) + b * PANEL * PANEL, PANEL, p->width, columns,
+          turned + i * size);
+    if (pairs)
+      pairs_product(which.count, columns, some * p->width, left, turned, PANEL, start, to,
+                    ld);
+    else
+      panel_product(how, which.count, columns, some * p->width, left, turned, PANEL,
+                    start, to, ld);
   }
 }
 
@@ -283,13 +298,13 @@ void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real 
   bool later = panels.first > 0;
   if (as_it_is(c, p)) {
     real *dw = c->dweight + b * PANEL;
-    coupling_sum(c->precision, p, h, c->wide, (Channels){0, c->wide}, cols, rows, b,
-                 panels.count, later || c->beta != 0, dw, rows);
+    coupling_sum(c->precision, p, (PanelRows){h, c->wide, false}, (Channels){0, c->wide},
+                 cols, rows, b, panels.count, later || c->beta != 0, dw, rows);
     if (end == all_panels(p))
       c->largest[b] = largest_magnitude(dw, c->wide, panel_columns(rows, b), rows);
   } else if (!in_squares(p)) {
-    coupling_sum(c->precision, p, cols, rows, (Channels){0, rows}, h, c->wide, b,
-                 panels.count, later, d, PANEL);
+    coupling_sum(c->precision, p, (PanelRows){cols, rows, false}, (Channels){0, rows}, h,
+                 c->wide, b, panels.count, later, d, PANEL);
   } else {
     for (size_t q = panels.first; q < end; q++)
       if (q % parts == part)

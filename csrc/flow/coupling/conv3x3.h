@@ -92,10 +92,17 @@ typedef struct Panels {
  * their cells, added to what earlier ones gave. */
 void coupling_conv_sum(const CouplingConv *c, const CouplingPlan *p, const real *cols,
                        const real *h, size_t i, Panels panels);
+/* Panels of `rows` rows of 32 numbers, or of as many in pairs (math/pairs.h). */
+typedef struct PanelRows {
+  const real *p;
+  size_t rows;
+  bool pairs;
+} PanelRows;
+
 /* to[rows][32], rows `ld` apart, (+)= d·hᵀ for `count` panels of d, of which rows `which`
- * of `rows` count, and of h, of `wide` rows, from row 32·b on. */
-void coupling_sum(Precision how, const CouplingPlan *p, const real *d, size_t rows,
-                  Channels which, const real *h, size_t wide, size_t b, size_t count,
-                  bool add, real *to, size_t ld);
+ * count, and of h, of `wide` rows, from row 32·b on. */
+void coupling_sum(Precision how, const CouplingPlan *p, PanelRows d, Channels which,
+                  const real *h, size_t wide, size_t b, size_t count, bool add, real *to,
+                  size_t ld);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/vmath.h"
 #include "flow/coupling/conv3x3.h"
 #include "flow/coupling/pre.h"
-#include "math/gemm.h"
+#include "math/pairs.h"
 #include "math/panel_ops.h"
 
 /* Pixels of a tile: as many as there are small images' worth of threads, but
@@ -66,13 +66,14 @@ void coupling_scales(const real *logs, size_t n, real *out) {
 
 /* ---- forward ---- */
 
-/* Scratch of the network: filters, two rows of scales, the planes of conv3, and for
+/* Scratch of the network: filters, two rows of scales, conv2's weight in pairs if several
+ * products read it that way (else NULL), the planes of conv3, and for
  * each thread a tile's columns, a panel of them, and the hidden layers of a panel.  If
  * threads share out the channels of tiles, columns and hidden layers of tile t lie with
  * thread t's. */
 typedef struct NetworkScratch {
   CouplingConv conv1, conv3;
-  real *scale1, *scale2, *planes, *threads;
+  real *scale1, *scale2, *pairs2, *planes, *threads;
   size_t cols, panel, thread_stride, total;
 } NetworkScratch;
 
@@ -90,6 +91,7 @@ static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
   TAKE(filters3, coupling_filter_count(p, out, c->width));
   TAKE(s.scale1, c->width);
   TAKE(s.scale2, c->width);
+  if (coupling_in_pairs(c, p, threads)) TAKE(s.pairs2, c->width * pairs_row(c->width));
   TAKE(s.planes, column_rows(p, out) * all_cells(p));
   s.cols = round_up(column_rows(p, in) * full_tile(p));
   s.panel = column_rows(p, in > out ? in : out) * PANEL;
@@ -144,10 +146,11 @@ static void norm1_panel(const Coupling *c, const CouplingPlan *p, const NetworkS
 /* One panel of the second hidden layer from the first. */
 static void conv2_panel(const Coupling *c, const CouplingPlan *p, const NetworkScratch *s,
                         Channels which, const real *h1, real *h2) {
+  size_t w = c->width, ld = pairs_row(w);
   real *to = h2 + which.first * PANEL;
-  panel_product(c->precision, which.count, p->width, c->width,
-                left_rows(c->conv2->value + which.first * c->width, c->width), h1, PANEL,
-                NULL, to, PANEL);
+  Left left = s->pairs2 ? left_pairs(s->pairs2 + which.first * ld, ld)
+                        : left_rows(c->conv2->value + which.first * w, w);
+  panel_product(c->precision, which.count, p->width, w, left, h1, PANEL, NULL, to, PANEL);
   norm_relu(to, which.count, p->width, c->bias2->value + which.first,
             s->scale2 + which.first);
 }
@@ -190,13 +193,25 @@ static void v_row(const Coupling *c, const CouplingPlan *p, const NetworkScratch
 /* ---- by all threads: tiles, or some channels of them ---- */
 
 static size_t filter_pieces(const Coupling *c, const NetworkScratch *s) {
-  return coupling_filter_pieces(c, &s->conv1) + coupling_filter_pieces(c, &s->conv3);
+  return coupling_filter_pieces(c, &s->conv1) + coupling_filter_pieces(c, &s->conv3) +
+         (s->pairs2 ? coupling_blocks(c) : 0);
+}
+
+/* Some rows of conv2's weight. */
+static void make_pairs(const Coupling *c, const NetworkScratch *s, size_t b) {
+  size_t w = c->width, ld = pairs_row(w), first = b * PANEL;
+  pairs_of_rows(panel_columns(w, b), w, left_rows(c->conv2->value + first * w, w),
+                s->pairs2 + first * ld, ld);
 }
 
 static void make_filters(const Coupling *c, const CouplingPlan *p,
                          const NetworkScratch *s, size_t i) {
-  size_t first = coupling_filter_pieces(c, &s->conv1);
-  coupling_filters(i < first ? &s->conv1 : &s->conv3, p, i < first ? i : i - first);
+  size_t first = coupling_filter_pieces(c, &s->conv1),
+         second = first + coupling_filter_pieces(c, &s->conv3);
+  if (i >= second)
+    make_pairs(c, s, i - second);
+  else
+    coupling_filters(i < first ? &s->conv1 : &s->conv3, p, i < first ? i : i - first);
 }
 
 static void network_tiles(const Coupling *c, const CouplingPlan *p,

@@ -6,6 +6,7 @@
 #include "flow/flow.h"
 #include "math/conv.h"
 #include "math/gemm.h"
+#include "math/pairs.h"
 #include "optim/param.h"
 
 typedef struct Coupling {
@@ -36,6 +37,13 @@ CouplingPlan coupling_plan(const Coupling *c, size_t n, size_t h, size_t w);
  * and wait for each other between the layers. */
 static inline bool coupling_by_channels(const CouplingPlan *p, int threads) {
   return p->panels == 1 && p->tiles < (size_t)threads;
+}
+
+/* Are conv2's factors rounded to pairs once, because so many panels read them? */
+static inline bool coupling_in_pairs(const Coupling *c, const CouplingPlan *p,
+                                     int threads) {
+  return rounds_to_pairs(c->precision) && !coupling_by_channels(p, threads) &&
+         p->tiles * p->panels * p->side * p->side >= 4;
 }
 
 static inline size_t coupling_keep1(const Coupling *c) { return c->flow.channels / 2; }

@@ -19,5 +19,6 @@
 #define MULTIPLY_ADD(sum, factor, part)                                              \
   ((sum) = (Vector)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)_mm512_set1_ps(factor), \
                                     (__m512bh)(part)))
+#include "math/isa/pair_kernels.h"
 #include "math/isa/products.h"
 #endif

@@ -11,15 +11,19 @@
 #include "math/gemm.h"
 
 /* The right factor: row k lies at p[k·ld]; `sign` times what is `other` numbers
- * further is added, with a sign of 1, −1 or 0 that is known when compiled. */
+ * further is added, with a sign of 1, −1 or 0 that is known when compiled.  Of pairs
+ * (math/pairs.h) row k is half of what lies at p[k/2·ld]. */
 typedef struct Right {
   const real *p;
   size_t ld;
   int sign;
   size_t other;
+  bool pairs;
 } Right;
 
-static inline Right right_rows(const real *p, size_t ld) { return (Right){p, ld, 0, 0}; }
+static inline Right right_rows(const real *p, size_t ld) {
+  return (Right){p, ld, 0, 0, false};
+}
 
 /* The block of c that is summed in registers has at most so many rows, and so
  * many vectors in a row. */
@@ -52,7 +56,7 @@ ALWAYS_INLINE void block(const int rows, const int vectors, size_t k, Left a, Ri
         sum[r][v] = (Vector){0} + (start ? start[r] : 0);
   const char *later = f ? f->p : NULL;
   const size_t later_step = f ? f->step : 0;
-  const bool packed = FACTORS > 1;
+  const bool packed = FACTORS > 1 && !a.pairs;
   for (; k > 0; a.p += a.jump) {
     size_t n = k < a.run ? k : a.run;
     const real *left = a.p, *next = left + (size_t)rows * a.row; /* for the next rows */

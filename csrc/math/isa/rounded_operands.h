@@ -48,9 +48,9 @@ ALWAYS_INLINE void round_right(const int vectors, size_t k, Right b, real *to) {
     }
 }
 
-/* k factors of each of some rows, whose factors follow each other. */
-ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to) {
-  for (size_t r = 0; r < rows; r++, a.p += a.row, to += LEFT_ROW) {
+/* k factors of each of some rows, whose factors follow each other, to rows `ld` apart. */
+ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to, size_t ld) {
+  for (size_t r = 0; r < rows; r++, a.p += a.row, to += ld) {
     const real *p = a.p;
     for (size_t i = 0, n; i < k; i += n, p += a.jump) {
       n = k - i < a.run ? k - i : a.run;
@@ -110,8 +110,8 @@ ALWAYS_INLINE void round_right(const int vectors, size_t k, Right b, real *to) {
                         i + 1 < k ? right_number(&b, b.p + b.ld + l) : 0);
 }
 
-ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to) {
-  for (; rows > 0; rows--, a.p += a.row, to += LEFT_ROW) {
+ALWAYS_INLINE void round_rows(size_t rows, size_t k, Left a, real *to, size_t ld) {
+  for (; rows > 0; rows--, a.p += a.row, to += ld) {
     const real *p = a.p;
     for (size_t i = 0, n; i < k; i += n, p += a.jump) {
       n = k - i < a.run ? k - i : a.run;
@@ -145,11 +145,11 @@ typedef struct Rounded {
 /* The left factor of a block of sums, in the buffer. */
 ALWAYS_INLINE Left round_left(size_t rows, size_t k, Left a, real *to) {
   if (a.col == 1) {
-    round_rows(rows, k, a, to);
-    return (Left){to, LEFT_ROW, 1, SIZE_MAX, 0};
+    round_rows(rows, k, a, to, LEFT_ROW);
+    return left_rows(to, LEFT_ROW);
   }
   round_columns(rows, k, a, to);
-  return (Left){to, 1, LEFT_COLUMN, SIZE_MAX, 0};
+  return left_columns(to, LEFT_COLUMN);
 }
 
 /* As strip (math/isa/gemm_kernels.h), of rounded operands; b has been rounded.  Rows that
@@ -159,12 +159,21 @@ ALWAYS_INLINE void rounded_strip(const int rows, const int vectors, size_t m, si
                                  size_t ldc, real *left, Prefetch *f) {
   const size_t numbers = (k + FACTORS - 1) / FACTORS;
   const size_t most = a.col != 1 && rows <= 8 ? 2 * (size_t)rows : (size_t)rows;
+  if (FACTORS == 2 && a.pairs) {
+    strip(rows, vectors, m, n, numbers, a, b, start, c, ldc, f);
+    return;
+  }
   for (size_t some; m > 0; m -= some, a.p += some * a.row, c += some * ldc) {
     some = m < most ? m : most;
     strip(rows, vectors, some, n, numbers, round_left(some, k, a, left), b, start, c, ldc,
           f);
     if (start != NULL) start += start == c ? some * ldc : some;
   }
+}
+
+/* To a factor that begins a run, or lies in the only one. */
+static inline size_t left_step(const Left *a, size_t k) {
+  return a->run > k ? k * a->col : k / a->run * a->jump;
 }
 
 ALWAYS_INLINE void product_prefetching(const int rows, const int vectors, size_t m,
@@ -180,15 +189,16 @@ ALWAYS_INLINE void product_prefetching(const int rows, const int vectors, size_t
     step = n - j > LANES ? whole : LANES;
     for (size_t i = 0, some; i < k || i == 0; i += some, from = c + j) {
       some = k - i < SOME_FACTORS ? k - i : SOME_FACTORS;
-      round_right(step > LANES ? vectors : 1, some, right, to.right);
+      if (!b.pairs) round_right(step > LANES ? vectors : 1, some, right, to.right);
+      Right panel = right_rows(b.pairs ? right.p : to.right, b.pairs ? b.ld : PANEL);
       if (step > LANES)
-        rounded_strip(rows, vectors, m, n - j, some, rows_of, right_rows(to.right, PANEL),
-                      from, c + j, ldc, to.left, f);
+        rounded_strip(rows, vectors, m, n - j, some, rows_of, panel, from, c + j, ldc,
+                      to.left, f);
       else
-        rounded_strip(rows, 1, m, n - j, some, rows_of, right_rows(to.right, PANEL), from,
-                      c + j, ldc, to.left, f);
-      right.p += some * b.ld;
-      rows_of.p += a.run > some ? some * a.col : some / a.run * a.jump;
+        rounded_strip(rows, 1, m, n - j, some, rows_of, panel, from, c + j, ldc, to.left,
+                      f);
+      right.p += (b.pairs ? some / 2 : some) * b.ld;
+      rows_of.p += left_step(&a, a.pairs ? some / 2 : some);
       if (some == 0) break;
     }
   }

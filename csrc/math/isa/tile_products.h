@@ -94,7 +94,7 @@ typedef struct LeftTiles {
 static LeftTiles tiles_of_rows(size_t rows, size_t k, size_t slot, Left a, real *to) {
   for (size_t s = 0; s * slot < k; s++) {
     size_t n = factors_in(s, slot, k), pairs = pairs_in(n);
-    round_rows(rows, n, left_rows(left_at(&a, s * slot), a.row), to + s * TILE);
+    round_rows(rows, n, left_rows(left_at(&a, s * slot), a.row), to + s * TILE, LEFT_ROW);
     for (size_t r = 0; pairs < TILE && r < rows; r++)
       zero(to + r * LEFT_ROW + s * TILE + pairs, TILE - pairs);
   }

@@ -77,10 +77,10 @@ ALWAYS_INLINE void row_products(size_t m, size_t n, size_t k, Left a, const real
     product(NARROW_ROWS, 2, m, n, k, a, (right), add ? c : NULL, c, PANEL); \
     a.p += step, c += step;                                                 \
   } while (0)
-  POSITION(((Right){b, PANEL, 0, 0}));
-  POSITION(((Right){b, PANEL, 1, other}));
-  POSITION(((Right){b, PANEL, -1, other}));
-  POSITION(((Right){b + other, PANEL, 0, 0}));
+  POSITION(((Right){b, PANEL, 0, 0, false}));
+  POSITION(((Right){b, PANEL, 1, other, false}));
+  POSITION(((Right){b, PANEL, -1, other, false}));
+  POSITION(((Right){b + other, PANEL, 0, 0, false}));
 #undef POSITION
 }
 
