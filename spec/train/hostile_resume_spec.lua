@@ -13,7 +13,7 @@ describe("resuming from a checkpoint", function()
   local function trainer(steps, resume)
     return toy.trainer {
       model = toy.model(3), train = toy.data(5), valid = toy.data(2), steps = steps, optimizer = {}, log_every = 1,
-      valid_every = 3, checkpoint_every = 2, keep = 2, run = run, resume = resume,
+      ema = 0.9, valid_every = 3, checkpoint_every = 2, keep = 2, run = run, resume = resume,
     }
   end
 

@@ -54,6 +54,7 @@ end
 -- @treturn[2] string message
 function Averaging:restore(tensors, updates)
   if not self.average then return true end
+  if not updates then return nil, "average_updates is missing, so there is no average of the weights" end
   return self.average:set_state(tensors, updates)
 end
 
