@@ -64,9 +64,10 @@ static int64_t check_place(lua_State *L, int arg, int fd, size_t n) {
 @treturn[2] string message
 @treturn[2] integer code */
 static int writer_write(lua_State *L) {
-  int fd = check_open(L)->fd;
+  check_open(L);
   size_t n;
-  const char *bytes = luaL_checklstring(L, 2, &n);
+  const char *bytes = luaL_checklstring(L, 2, &n); /* of a number makes a string */
+  int fd = check_open(L)->fd;                      /* a finalizer may have closed it */
   int64_t at = check_place(L, 3, fd, n);
   return file_done_at(
       L, at < 0 ? file_write(fd, bytes, n) : file_write_at(fd, at, bytes, n));

@@ -179,6 +179,26 @@ describe("A finalizer in between", function()
     end)
   end)
 
+  -- A new file gets the lowest descriptor that is free: the one that was just closed.
+  it("cannot have a closed file's bytes written to another one", function()
+    local folder = scratch.folder()
+    until_it_came(function()
+      local writer, other = assert(core.file.create(folder .. "/a")), nil
+      return function()
+        writer:close()
+        other = assert(core.file.create(folder .. "/b"))
+      end, function() -- a number becomes a string, and that is all that is allocated
+        for _ = 1, 5000 do writer:write(math.random()) end
+      end, function(ok, message)
+        assert(other:commit())
+        assert.equal(0, assert(core.file.open(folder .. "/b")):size())
+        assert.is_false(ok)
+        assert.matches("this one is closed", message, 1, true)
+      end
+    end)
+    scratch.remove(folder)
+  end)
+
   -- A collection takes its time, and the file is written piece by piece: the finalizer
   -- may run before, between and after, and every file must load.
   it("cannot make save_tensors write a file that does not load", function()
