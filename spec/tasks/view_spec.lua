@@ -59,6 +59,20 @@ describe("cglow.tasks.view", function()
     assert.is_true((back - 1):abs():max() < 1e-6) -- as above
   end)
 
+  it("takes larger tiles where a unit is as large as a tile", function()
+    view_of.WHOLE = 1024 * 1024
+    for unit, count in pairs {[256] = 5 * 5, [512] = 2 * 2} do
+      local calls = 0
+      view_of.apply({size = 8, unit = unit}, core.zeros(1, 1536, 1536), function(t)
+        calls = calls + 1
+        assert.is_true(calls <= count, "more tiles than there are places for") -- thousands, a pixel apart
+        assert.same({0, 0}, {t:size(2) % unit, t:size(3) % unit})
+        return t
+      end)
+      assert.equal(count, calls)
+    end
+  end)
+
   it("takes the unit of an encoder, or what the levels need", function()
     local function unit(encoder, levels)
       return view_of.of({encoder = {unit = encoder}, config = {levels = levels}}, 8).unit

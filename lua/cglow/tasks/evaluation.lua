@@ -118,7 +118,7 @@ function M.score_head(task, model, data)
   if not (task.head and model.head and model.config.head) then return nil end
   local score = task.score()
   for i = 1, data:size() do
-    local sample = assert(data:get(i))
+    local sample = failure.must(data:get(i))
     local said = model:head(core.stack {sample.x})[1]
     score:add(task.head.decide(said, sample), task.decide(sample.y, sample), sample)
   end

@@ -14,7 +14,7 @@ local M = {}
 --- Pixels of the largest picture that is seen whole: 1.5 GB.
 M.WHOLE = 1 << 19
 
---- Sides of the tiles that larger pictures are seen in.
+--- Sides of the tiles that larger pictures are seen in, or more where a unit needs it.
 M.TILE = 512
 
 --- How far they overlap at least: a pixel's answer depends on a few hundred pixels each way, and mostly on much
@@ -63,7 +63,7 @@ function M.apply(view, x, f)
   local unit = view.unit
   if not unit then return tiles.apply(x, {size = view.size}, f) end
   if not M.by_tiles(view, x:size(2), x:size(3)) then return padded_for(x, unit, f) end
-  local size = up(M.TILE, unit)
+  local size = up(math.max(M.TILE, unit + M.OVERLAP), unit) -- so that they can begin a unit apart
   local step = (size - M.OVERLAP) // unit * unit
   return padded_for(x, unit, function(padded) return tiles.apply(padded, {size = size, overlap = size - step}, f) end)
 end
