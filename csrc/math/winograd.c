@@ -3,6 +3,7 @@
 
 #include "base/simd.h"
 #include "math/filters3x3.h"
+#include "math/pairs.h"
 
 /* The last rows of Bᵀ and Aᵀ have the sign that saves a negation:
  *
@@ -51,6 +52,14 @@ CLONES void winograd_filter_back(const real *du, bool turned, size_t few, real *
     for (size_t i = 0; i < FILTER_SIZE; i++)
       VECTOR_AT(rows + (turned ? FILTER_SIZE - 1 - i : i) * PANEL + l) = g[i];
   }
+}
+
+void winograd_filters_ready(Precision how, WINOGRAD_READY_ARGS) {
+#if HAVE_AVX512_BF16
+  if (rounds_to_pairs(how)) winograd_pairs_avx512_bf16(widens, few, count, u);
+#else
+  (void)how, (void)widens, (void)few, (void)count, (void)u;
+#endif
 }
 
 /* ---- patches ---- */

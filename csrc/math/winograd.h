@@ -29,6 +29,15 @@ void winograd_filter(const real *rows, bool turned, size_t few, real *u);
 /* The transpose of winograd_filter, for gradients: rows = Gᵀ du G. */
 void winograd_filter_back(const real *du, bool turned, size_t few, real *rows);
 
+/* The last that is done to filters, of `count` of `few` channels from u on, before they
+ * widen, or narrow, and only that: where factors are pairs (math/pairs.h), they are
+ * rounded.  Where filters widen, two channels make a pair, the first with the second. */
+#define WINOGRAD_READY_ARGS bool widens, size_t few, size_t count, real *u
+void winograd_filters_ready(Precision how, WINOGRAD_READY_ARGS);
+#if HAVE_AVX512_BF16
+void winograd_pairs_avx512_bf16(WINOGRAD_READY_ARGS);
+#endif
+
 /* Bᵀ d B of the patches of `rows` rows of squares, row0 and on, counted over all
  * samples; position p of channel c is row p·few + c of cols, whose rows have length
  * ld. */

@@ -96,7 +96,7 @@ static void tile_backward(const Coupling *c, const CouplingPlan *p,
   for (size_t q = 0; q < tile_panels(p, t); q++) {
     size_t at = hidden_offset(c, p, q), kept = hidden_offset(c, p, first + q);
     real *cell = s->pairs2 ? own_panel(s) + s->panel + s->cols : s->da2 + kept;
-    coupling_widen(&s->conv3, p, all, 0,
+    coupling_widen(&s->conv3, p, all,
                    s->dv_cols + panel_offset(first + q, column_rows(p, s->conv3.few)),
                    false, cell);
     for (size_t i = 0; i < cell_pixels(p); i++) {
@@ -252,7 +252,7 @@ static void second_backward(const Coupling *c, const CouplingPlan *p,
   real *sums = tile_sums(c, s, t);
   for (size_t i = 0; i < 4; i++)
     memset(sums + i * c->width + which.first, 0, which.count * sizeof *sums);
-  coupling_widen(&s->conv3, p, which, 0,
+  coupling_widen(&s->conv3, p, which,
                  s->dv_cols + panel_offset(t, column_rows(p, s->conv3.few)), false,
                  s->da2 + at);
   for (size_t i = 0; i < cell_pixels(p); i++) {

@@ -51,6 +51,7 @@ BackwardScratch coupling_backward_room(const Coupling *c, const CouplingPlan *p,
 #undef TAKE
   s.conv1 = coupling_conv1(c, filters1, dfilters1);
   s.conv3 = coupling_conv3(c, filters3, dfilters3);
+  s.conv3.widens = true;
   s.conv1.largest = largest1;
   s.conv3.largest = largest3;
   s.total = at;

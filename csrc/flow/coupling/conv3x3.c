@@ -49,8 +49,9 @@ static inline bool as_it_is(const CouplingConv *c, const CouplingPlan *p) {
 }
 
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i) {
-  size_t parts = parts_of(c->few, FEW_CHANNELS), b = i / parts;
-  Channels some = channels_part(c->few, FEW_CHANNELS, i % parts);
+  size_t read = c->few - c->first, parts = parts_of(read, FEW_CHANNELS), b = i / parts;
+  Channels some = channels_part(read, FEW_CHANNELS, i % parts);
+  some.first += c->first;
   real rows[FILTERS_ROOM], *to = c->filters + panel_offset(b, column_rows(p, c->few));
   const real *g = c->weight + b * PANEL * c->wide_step + some.first * c->few_step;
   size_t count = panel_columns(c->wide, b), end = some.first + some.count;
@@ -63,6 +64,9 @@ void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i) {
     else
       memcpy(to + f * FILTER_SIZE * PANEL, rows, FILTER_SIZE * PANEL * sizeof *to);
   }
+  if (in_squares(p))
+    winograd_filters_ready(c->precision, c->widens, c->few, some.count,
+                           to + some.first * PANEL);
 }
 
 void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
@@ -195,8 +199,8 @@ static Left block_columns(const CouplingConv *c, size_t first) {
 }
 
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
-                    size_t first, const real *panel, bool add, real *out) {
-  size_t k = c->few * FILTER_SIZE, rows = column_rows(p, c->few);
+                    const real *panel, bool add, real *out) {
+  size_t k = c->few * FILTER_SIZE, rows = column_rows(p, c->few), first = c->first;
   const real *filters =
       c->filters + panel_offset(which.first / PANEL, rows) + which.first % PANEL;
   out += which.first * PANEL;

@@ -20,6 +20,8 @@ typedef struct CouplingConv {
   size_t few;         /* channels of the few planes */
   size_t wide;        /* of the hidden layer */
   bool last;          /* conv3; its filters are read backwards when it widens */
+  bool widens;        /* in this pass: to the hidden layer */
+  size_t first;       /* of the few channels that are read */
   const real *weight; /* conv1: [wide, few, 9], conv3: [few, wide, 9] */
   size_t wide_step;   /* from one of the wide channels to the next in the weight */
   size_t few_step;
@@ -44,9 +46,9 @@ static inline size_t column_rows(const CouplingPlan *p, size_t few) {
 size_t coupling_filter_count(const CouplingPlan *p, size_t few, size_t wide);
 
 /* Filters are made in pieces: those of 32 channels of the hidden layer, of some of the
- * few. */
+ * few that are read. */
 static inline size_t coupling_filter_pieces(const Coupling *c, const CouplingConv *conv) {
-  return coupling_blocks(c) * parts_of(conv->few, FEW_CHANNELS);
+  return coupling_blocks(c) * parts_of(conv->few - conv->first, FEW_CHANNELS);
 }
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i);
 /* The weight's gradient from the filters', for block b, and what is the largest in it. */
@@ -64,9 +66,9 @@ void coupling_pack(const CouplingPlan *p, const real *cols, size_t rows, size_t 
                    size_t first, real *panels);
 
 /* Some channels of a hidden layer's panel of cells, whole blocks or part of one, from a
- * panel of columns, those of channels first, first + 1, …; `add`: to what `out` holds. */
+ * panel of columns, those of the channels that are read; `add`: to what `out` holds. */
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
-                    size_t first, const real *panel, bool add, real *out);
+                    const real *panel, bool add, real *out);
 /* Panel q of tile t of the planes of some channels from its hidden layer; `panel` is
  * scratch for all of them. */
 void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, Channels which,

@@ -99,6 +99,7 @@ static NetworkScratch network_scratch(const Coupling *c, const CouplingPlan *p,
   TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.conv1 = coupling_conv1(c, filters1, NULL);
+  s.conv1.widens = true;
   s.conv3 = coupling_conv3(c, filters3, NULL);
   s.total = at;
   return s;
@@ -133,7 +134,7 @@ static void conv1_panel(const Coupling *c, const CouplingPlan *p, const Coupling
   if (has_pre(in))
     coupling_panels_of_pre(c, p, &in->pre, in->repeat, which,
                            t * full_tile(p) + q * p->width, count, h1);
-  coupling_widen(conv, p, which, has_pre(in) ? c->cond : 0, panel, has_pre(in), h1);
+  coupling_widen(conv, p, which, panel, has_pre(in), h1);
 }
 
 /* One panel of a hidden layer, a pixel of its cells: the first's norm and ReLU. */
@@ -313,6 +314,7 @@ void coupling_network(const Coupling *c, const CouplingPlan *p, const CouplingIn
                       real *hidden, real *v, const CouplingUse *use, real *scratch,
                       int threads) {
   NetworkScratch s = network_scratch(c, p, scratch, threads);
+  s.conv1.first = has_pre(in) ? c->cond : 0;
   real *second = hidden ? hidden + hidden_offset(c, p, all_panels(p)) : NULL;
   coupling_scales(c->logs1->value, c->width, s.scale1);
   coupling_scales(c->logs2->value, c->width, s.scale2);

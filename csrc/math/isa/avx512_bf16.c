@@ -16,6 +16,7 @@
 #define WIDEN_ROWS 8
 #define ROUNDED
 #define FACTORS 2
+#define PAIRS
 #define MULTIPLY_ADD(sum, factor, part)                                              \
   ((sum) = (Vector)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)_mm512_set1_ps(factor), \
                                     (__m512bh)(part)))

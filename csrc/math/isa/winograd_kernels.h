@@ -22,6 +22,25 @@ ALWAYS_INLINE void four_of_sixteen(const real *m, size_t step, Vector *y) {
   }
 }
 
+/* Some wide channels of out, from k on, from their 16 products: m[16][some][PANEL]. */
+ALWAYS_INLINE void widen_block(const real *m, size_t some, size_t k, size_t rows,
+                               size_t wide, size_t n, bool add, real *out) {
+  for (size_t r = 0; r < some && k + r < rows; r++)
+    for (size_t l = 0; l < n; l += LANES) {
+      Vector y[4];
+      four_of_sixteen(m + r * PANEL + l, some * PANEL, y);
+      for (size_t i = 0; i < 4; i++) {
+        real *to = out + (i * wide + k + r) * PANEL + l;
+        if (add) y[i] += CONST_VECTOR_AT(to);
+        VECTOR_AT(to) = y[i];
+      }
+    }
+}
+
+#ifdef PAIRS
+#include "math/isa/winograd_pair_kernels.h"
+#else
+
 /* Sums and differences of upper and lower, `n` numbers: to[0…] and to[step…]. */
 ALWAYS_INLINE void sum_and_difference(const real *upper, const real *lower, size_t n,
                                       real *to, size_t step) {
@@ -52,16 +71,7 @@ void FOR_ISA(widen)(WIDEN_ARGS) {
               left_columns(left + p * few * PANEL, PANEL),
               right_rows(v + p * count * PANEL, PANEL), NULL, m + p * WIDE_ROWS * PANEL,
               PANEL);
-    for (size_t r = 0; r < WIDE_ROWS && k + r < rows; r++)
-      for (size_t l = 0; l < n; l += LANES) {
-        Vector y[4];
-        four_of_sixteen(m + r * PANEL + l, WIDE_ROWS * PANEL, y);
-        for (size_t i = 0; i < 4; i++) {
-          real *to = out + (i * wide + k + r) * PANEL + l;
-          if (add) y[i] += CONST_VECTOR_AT(to);
-          VECTOR_AT(to) = y[i];
-        }
-      }
+    widen_block(m, WIDE_ROWS, k, rows, wide, n, add, out);
   }
 }
 
@@ -115,5 +125,7 @@ void FOR_ISA(sum)(SUM_ARGS) {
   all_products(few, PANEL, n, left_rows(v, PANEL), h, PANEL * PANEL, add, du,
                few * PANEL);
 }
+
+#endif
 
 #endif
