@@ -14,8 +14,8 @@ void pairs_transpose(TRANSPOSE_ARGS) {
   pairs_transpose_avx512_bf16(src, ld, k, n, panel);
 }
 
-void pairs_product(PRODUCT_ARGS) {
-  pairs_product_avx512_bf16(m, n, k, a, b, ldb, start, c, ldc);
+void pairs_product(PRODUCT_ARGS, Prefetch *f) {
+  pairs_product_avx512_bf16(m, n, k, a, b, ldb, start, c, ldc, f);
 }
 #else
 bool rounds_to_pairs(Precision how) {
@@ -31,7 +31,8 @@ void pairs_transpose(TRANSPOSE_ARGS) {
   (void)src, (void)ld, (void)k, (void)n, (void)panel;
 }
 
-void pairs_product(PRODUCT_ARGS) {
+void pairs_product(PRODUCT_ARGS, Prefetch *f) {
   (void)m, (void)n, (void)k, (void)a, (void)b, (void)ldb, (void)start, (void)c, (void)ldc;
+  (void)f;
 }
 #endif

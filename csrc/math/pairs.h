@@ -30,14 +30,14 @@ static inline Left left_pair_columns(const real *p, size_t ld) {
 }
 /* As panel_transpose, to panel[k/2][PANEL] in pairs; k is 16 or a multiple of 32. */
 void pairs_transpose(TRANSPOSE_ARGS);
-/* As panel_product of bfloat16, where b is such a panel. */
-void pairs_product(PRODUCT_ARGS);
+/* As panel_product_prefetching of bfloat16, where b is such a panel; f may be NULL. */
+void pairs_product(PRODUCT_ARGS, Prefetch *f);
 
 #if HAVE_AVX512_BF16
 void pairs_rows_avx512_bf16(PAIRS_ROWS_ARGS);
 void pairs_columns_avx512_bf16(PAIRS_ROWS_ARGS);
 void pairs_transpose_avx512_bf16(TRANSPOSE_ARGS);
-void pairs_product_avx512_bf16(PRODUCT_ARGS);
+void pairs_product_avx512_bf16(PRODUCT_ARGS, Prefetch *f);
 #endif
 
 #endif

@@ -34,7 +34,23 @@ size_t conv_chain_columns_count(const ConvChain *v) {
 }
 
 size_t conv_chain_scratch(const ConvChain *v, int threads) {
-  return thread_reals(v) * (size_t)threads + gradient_reals(v) * chain_parts(v);
+  return max_size(chain_pairs(v, false), chain_pairs(v, true)) +
+         thread_reals(v) * (size_t)threads + gradient_reals(v) * chain_parts(v);
+}
+
+void chain_make_pairs(const ConvChain *v, bool columns, real *pairs) {
+  for (size_t i = 0; i < v->depth; i++) {
+    const ChainStage *s = v->stage + i;
+    const real *weight = s->conv->weight->value;
+    if (!stage_in_pairs(s)) continue;
+    if (columns)
+      pairs_of_columns(s->columns, s->out, left_columns(weight, s->columns), pairs,
+                       pair_row(s, true));
+    else
+      pairs_of_rows(s->out, s->columns, left_rows(weight, s->columns), pairs,
+                    pair_row(s, false));
+    pairs += stage_pairs(s, columns);
+  }
 }
 
 /* ---- forward ---- */
@@ -63,14 +79,15 @@ static Ranges forward_next(const ConvChain *v, size_t g, const real *cols,
   return s;
 }
 
-static void stage_forward(const ChainStage *s, size_t n, const real *x, real *y,
-                          Prefetch *f) {
+static void stage_forward(const ChainStage *s, size_t n, const real *pairs, const real *x,
+                          real *y, Prefetch *f) {
   const real *bias = s->conv->bias ? s->conv->bias->value : NULL;
+  Left weight = stage_in_pairs(s) ? left_pairs(pairs, pair_row(s, false))
+                                  : left_rows(s->conv->weight->value, s->columns);
   for (size_t t = 0; t < s->panels; t++, x += s->columns * PANEL) {
     real *to = output_panel(s, y, t);
     panel_product_prefetching(s->conv->geometry.precision, s->out, whole_halves(n),
-                              s->columns, left_rows(s->conv->weight->value, s->columns),
-                              x, PANEL, bias, to, output_row(s), f);
+                              s->columns, weight, x, PANEL, bias, to, output_row(s), f);
     relu_panel(to, s->out, output_row(s), n, s->relu);
   }
 }
@@ -78,6 +95,9 @@ static void stage_forward(const ChainStage *s, size_t n, const real *x, real *y,
 void conv_chain_forward(const ConvChain *v, const Act *in, const Act *out, real *kept,
                         const real *cols, const Ranges *later, real *scratch,
                         int threads) {
+  real *pairs = scratch;
+  chain_make_pairs(v, false, pairs);
+  scratch += chain_pairs(v, false);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
   for (Index g = 0; g < (Index)chain_groups(v); g++) {
     real *own = chain_thread_scratch(v, scratch, threads > 1 ? omp_get_thread_num() : 0);
@@ -88,7 +108,8 @@ void conv_chain_forward(const ConvChain *v, const Act *in, const Act *out, real 
     if (cols == NULL) chain_group_columns(v, in, (size_t)g, own, false);
     for (size_t i = 0; i < v->depth; i++) {
       if (i + 1 == v->depth) y = last;
-      stage_forward(v->stage + i, group_pixels(v, (size_t)g), x, y, &fetch);
+      stage_forward(v->stage + i, group_pixels(v, (size_t)g),
+                    chain_pairs_of(v, i, false, pairs), x, y, &fetch);
       x = y;
       y += output_reals(v->stage + i);
     }

@@ -21,37 +21,64 @@ static bool sums_turned(const ConvChain *v, const ChainStage *s) {
   return s->out >= PANEL && (s->columns < PANEL || chain_parts(v) > 1);
 }
 
+/* The products of a weight's gradient: a left factor, and panels that are turned, whose
+ * rows lie `row` apart, a panel `next` behind the one before. */
+typedef struct TurnedSum {
+  Precision how;
+  Left left;
+  const real *panels;
+  size_t row, next;
+  size_t wide, count; /* pixels of a panel that count; panels */
+} TurnedSum;
+
+/* c[rows][columns], its rows `ld` apart, (+)= the left factor times the panels. */
+static void sum_turned(const TurnedSum *s, size_t rows, size_t columns, bool add, real *c,
+                       size_t ld, real *room, Prefetch *f) {
+  real *turned = room;
+  Left left = s->left;
+  size_t k = s->count * s->wide, pairs_ld = pairs_row(k);
+  bool pairs = rounds_to_pairs(s->how);
+  size_t size = (pairs ? s->wide / 2 : s->wide) * PANEL;
+  if (pairs) {
+    room += TURN_PANELS * PANEL * PANEL;
+    pairs_of_rows(rows, k, left, room, pairs_ld);
+    left = left_pairs(room, pairs_ld);
+  }
+  for (size_t j = 0; j < columns; j += PANEL) {
+    size_t some = columns - j < PANEL ? columns - j : PANEL;
+    real *to = c + j;
+    const real *start = add ? to : NULL;
+    for (size_t i = 0; i < s->count; i++)
+      (pairs ? pairs_transpose : panel_transpose)(s->panels + i * s->next + j * s->row,
+                                                  s->row, s->wide, some,
+                                                  turned + i * size);
+    if (pairs)
+      pairs_product(rows, some, k, left, turned, PANEL, start, to, ld, f);
+    else
+      panel_product_prefetching(s->how, rows, some, k, left, turned, PANEL, start, to, ld,
+                                f);
+  }
+}
+
 /* dw += Σ over the pixels of `count` panels of d, from t on, times their columns. */
 static void turn_columns(const ChainStage *s, size_t wide, size_t t, size_t count,
                          const real *x, const real *d, const StageGradient *to,
-                         real *turned, Prefetch *f) {
+                         real *room, Prefetch *f) {
   size_t k = s->columns;
   Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL, false};
-  for (size_t j = 0; j < k; j += PANEL) {
-    size_t columns = k - j < PANEL ? k - j : PANEL;
-    for (size_t i = 0; i < count; i++)
-      panel_transpose(x + ((t + i) * k + j) * PANEL, PANEL, wide, columns,
-                      turned + i * wide * PANEL);
-    panel_product_prefetching(s->conv->geometry.precision, s->out, columns, count * wide,
-                              left, turned, PANEL, to->begun ? to->dw + j : NULL,
-                              to->dw + j, k, f);
-  }
+  TurnedSum sum = {s->conv->geometry.precision, left,       x + t * k * PANEL,
+                   PANEL,                       k * PANEL, wide, count};
+  sum_turned(&sum, s->out, k, to->begun, to->dw, k, room, f);
 }
 
 static void turn_gradient(const ChainStage *s, size_t wide, size_t t, size_t count,
                           const real *x, const real *d, const StageGradient *to,
-                          real *turned, Prefetch *f) {
+                          real *room, Prefetch *f) {
   size_t k = s->columns;
-  const real *rows = output_panel(s, (real *)d, t);
-  for (size_t o = 0; o < s->out; o += PANEL) {
-    size_t columns = s->out - o < PANEL ? s->out - o : PANEL;
-    for (size_t i = 0; i < count; i++)
-      panel_transpose(rows + o * output_row(s) + i * PANEL, output_row(s), wide, columns,
-                      turned + i * wide * PANEL);
-    panel_product_prefetching(s->conv->geometry.precision, k, columns, count * wide,
-                              left_panels(x + t * k * PANEL, k, wide), turned, PANEL,
-                              to->begun ? to->dw + o : NULL, to->dw + o, s->out, f);
-  }
+  Left left = left_panels(x + t * k * PANEL, k, wide);
+  TurnedSum sum = {s->conv->geometry.precision, left,  output_panel(s, (real *)d, t),
+                   output_row(s),               PANEL, wide, count};
+  sum_turned(&sum, k, s->out, to->begun, to->dw, s->out, room, f);
 }
 
 static void stage_weights(const ChainStage *s, size_t n, const real *x, const real *d,
@@ -66,13 +93,14 @@ static void stage_weights(const ChainStage *s, size_t n, const real *x, const re
 }
 
 /* dx, the gradient of a stage's columns. */
-static void stage_columns(const ChainStage *s, size_t n, const real *d, real *dx,
-                          Prefetch *f) {
+static void stage_columns(const ChainStage *s, size_t n, const real *pairs, const real *d,
+                          real *dx, Prefetch *f) {
+  Left weight = stage_in_pairs(s) ? left_pair_columns(pairs, pair_row(s, true))
+                                  : left_columns(s->conv->weight->value, s->columns);
   for (size_t t = 0; t < s->panels; t++, dx += s->columns * PANEL)
     panel_product_prefetching(s->conv->geometry.precision, s->columns, whole_halves(n),
-                              s->out, left_columns(s->conv->weight->value, s->columns),
-                              output_panel(s, (real *)d, t), output_row(s), NULL, dx,
-                              PANEL, f);
+                              s->out, weight, output_panel(s, (real *)d, t),
+                              output_row(s), NULL, dx, PANEL, f);
 }
 
 static size_t backward_rounds(const ChainStage *s, bool columns) {
@@ -97,10 +125,11 @@ static Ranges stage_next(const ConvChain *v, size_t i, const real *x, const real
 }
 
 static void group_backward(const ConvChain *v, const Act *out, const Act *dout,
-                           const Act *din, size_t g, const real *cols, const real *kept,
-                           const Ranges *later, StageGradient *to, real *own) {
+                           const Act *din, size_t g, const real *pairs,
+                           const real *cols, const real *kept, const Ranges *later,
+                           StageGradient *to, real *own) {
   size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_halves(n);
-  real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL;
+  real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL + left_pairs_reals(v);
   real *d = y + v->stage[last].out * PANEL, *dx = d + v->stage[last].out * PANEL;
   chain_group_panel(v, dout, g, d);
   if (v->stage[last].relu) chain_group_panel(v, out, g, y);
@@ -115,7 +144,7 @@ static void group_backward(const ConvChain *v, const Act *out, const Act *dout,
         prefetch_in(next.range, next.count, backward_rounds(s, below || din));
     stage_weights(s, n, x, d, to + i, turned, &fetch);
     if (below == NULL && din == NULL) break;
-    stage_columns(s, n, d, dx, &fetch);
+    stage_columns(s, n, chain_pairs_of(v, i, true, pairs), d, dx, &fetch);
     for (size_t t = 0; below != NULL && t < s->panels; t++)
       relu_panel_backward(below->relu ? x + t * s->columns * PANEL : NULL,
                           dx + t * s->columns * PANEL, below->out, below->window, wide,
@@ -197,6 +226,9 @@ void conv_chain_backward(const ConvChain *v, const Act *in, const Act *out,
       memset(act_plane(din, n, c), 0, din->h * din->w * sizeof(real));
   /* Groups may meet where the first kernels overlap. */
   if (din != NULL && !conv_chain_tiles(v->stage[0].conv, din->h, din->w)) threads = 1;
+  real *pairs = scratch;
+  chain_make_pairs(v, true, pairs);
+  scratch += chain_pairs(v, true);
   real *sums = scratch + thread_reals(v) * (size_t)threads;
   StageGradient to[MOST_PARTS][CHAIN_STAGES] = {0};
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
@@ -207,8 +239,8 @@ void conv_chain_backward(const ConvChain *v, const Act *in, const Act *out,
       const real *x = cols ? cols + g * columns : own;
       if (cols == NULL) chain_group_columns(v, in, g, own, false);
       Ranges after = g + 1 < all ? group_next(v, kept, g + 1) : *later;
-      group_backward(v, out, dout, din, g, x, kept + g * group_kept(v), &after, to[p],
-                     own + columns);
+      group_backward(v, out, dout, din, g, pairs, x, kept + g * group_kept(v), &after,
+                     to[p], own + columns);
     }
   }
   for (size_t p = 1; p < parts; p++)

@@ -3,7 +3,8 @@
 #ifndef CGLOW_NN_CONV_CHAIN_GROUPS_H
 #define CGLOW_NN_CONV_CHAIN_GROUPS_H
 
-#include "math/gemm.h"
+#include "base/size.h"
+#include "math/pairs.h"
 #include "nn/layer.h"
 
 #define CHAIN_STAGES 4
@@ -80,12 +81,50 @@ static inline size_t chain_parts(const ConvChain *v) {
   return parts < 1 ? 1 : parts > MOST_PARTS ? MOST_PARTS : parts;
 }
 
-/* A thread's: columns, turned panels, the last output, gradients of every
- * stage's outputs and of the columns. */
+/* The weights of a stage in pairs (math/pairs.h), where its products take those: rows, or
+ * columns for the backward pass, `pair_row` apart. */
+static inline bool stage_in_pairs(const ChainStage *s) {
+  return rounds_to_pairs(s->conv->geometry.precision);
+}
+
+static inline size_t pair_row(const ChainStage *s, bool columns) {
+  return columns ? round_up(s->columns) : pairs_row(s->columns);
+}
+
+static inline size_t stage_pairs(const ChainStage *s, bool columns) {
+  if (!stage_in_pairs(s)) return 0;
+  return round_up((columns ? (s->out + 1) / 2 : s->out) * pair_row(s, columns));
+}
+
+static inline size_t chain_pairs(const ConvChain *v, bool columns) {
+  size_t total = 0;
+  for (size_t i = 0; i < v->depth; i++) total += stage_pairs(v->stage + i, columns);
+  return total;
+}
+
+/* Round all stages' weights to `pairs`; where stage i's lie. */
+void chain_make_pairs(const ConvChain *v, bool columns, real *pairs);
+static inline const real *chain_pairs_of(const ConvChain *v, size_t i, bool columns,
+                                         const real *pairs) {
+  for (size_t k = 0; k < i; k++) pairs += stage_pairs(v->stage + k, columns);
+  return pairs;
+}
+
+/* Rows of the left factor of a weight's gradient in pairs, for TURN_PANELS of pixels. */
+static inline size_t left_pairs_reals(const ConvChain *v) {
+  size_t most = 0;
+  for (size_t i = 0; i < v->depth; i++)
+    if (stage_in_pairs(v->stage + i))
+      most = max_size(most, max_size(v->stage[i].out, v->stage[i].columns));
+  return most * pairs_row(TURN_PANELS * PANEL);
+}
+
+/* A thread's: columns, turned panels and a left factor in pairs, the last output,
+ * gradients of every stage's outputs and of the columns. */
 static inline size_t thread_reals(const ConvChain *v) {
   size_t last = v->stage[v->depth - 1].out * PANEL;
-  return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + group_kept(v) +
-         2 * last;
+  return 2 * column_reals(v->stage) + TURN_PANELS * PANEL * PANEL + left_pairs_reals(v) +
+         group_kept(v) + 2 * last;
 }
 
 /* A thread's scratch, the first's if there is but one. */

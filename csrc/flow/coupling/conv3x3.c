@@ -271,7 +271,7 @@ void coupling_sum(Precision how, const CouplingPlan *p, PanelRows d, Channels wh
           turned + i * size);
     if (pairs)
       pairs_product(which.count, columns, some * p->width, left, turned, PANEL, start, to,
-                    ld);
+                    ld, NULL);
     else
       panel_product(how, which.count, columns, some * p->width, left, turned, PANEL,
                     start, to, ld);

@@ -31,8 +31,12 @@ void FOR_ISA(pairs_transpose)(TRANSPOSE_ARGS) {
     }
 }
 
-void FOR_ISA(pairs_product)(PRODUCT_ARGS) {
-  product(PRODUCT_ROWS, 2, m, n, k, a, (Right){b, ldb, 0, 0, true}, start, c, ldc);
+void FOR_ISA(pairs_product)(PRODUCT_ARGS, Prefetch *f) {
+  const Right right = {b, ldb, 0, 0, true};
+  if (f != NULL && f->step > 0)
+    product_prefetching(PRODUCT_ROWS, 2, m, n, k, a, right, start, c, ldc, f);
+  else
+    product(PRODUCT_ROWS, 2, m, n, k, a, right, start, c, ldc);
 }
 
 #endif
