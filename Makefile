@@ -260,8 +260,9 @@ clang-tidy: $(SRC:%=%.tidy) $(if $(WITH_MPI),$(MPI_SRC:%=%.tidy)) $(RUNNERS:%=sp
 
 # Open MPI's compiler says it in one way, MPICH's in another.  clang 14's own checker of
 # MPI crashes over requests in a struct.
-%/module.c.tidy %/module_check.c.tidy %/module_transfers.c.tidy %/transfer.c.tidy %/world.c.tidy: TIDY = --checks=-clang-analyzer-optin.mpi*
-%/module.c.tidy %/module_check.c.tidy %/module_transfers.c.tidy %/transfer.c.tidy %/world.c.tidy: MPI_CFLAGS = $(filter -I%,$(shell $(MPICC) --showme:compile 2>/dev/null || $(MPICC) -compile_info))
+MPI_TIDY = %/module.c.tidy %/module_check.c.tidy %/module_transfers.c.tidy %/module_window.c.tidy %/transfer.c.tidy %/window.c.tidy %/world.c.tidy
+$(MPI_TIDY): TIDY = --checks=-clang-analyzer-optin.mpi*
+$(MPI_TIDY): MPI_CFLAGS = $(filter -I%,$(shell $(MPICC) --showme:compile 2>/dev/null || $(MPICC) -compile_info))
 # What clang-tidy looks for, and why some of it is left out, is in .clang-tidy.
 %.c.tidy: %.c
 	@echo "  tidy     $<"

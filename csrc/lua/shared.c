@@ -164,6 +164,32 @@ static int factors_tensors(lua_State *L) {
   return 2;
 }
 
+static Tensor *check_numbers(lua_State *L, int arg, size_t count) {
+  Tensor *t = tensor_check(L, arg);
+  if (t->count != count)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "a tensor of %I numbers expected, got %I",
+                                  (LUAI_UACINT)count, (LUAI_UACINT)t->count));
+  return t;
+}
+
+/***
+Use other tensors from now on, which other processes may see.
+@function GradientFactors:lie_in
+@tparam Tensor own as many numbers as the one that is used now
+@tparam Tensor all as many as all processes' together
+*/
+static int factors_lie_in(lua_State *L) {
+  Factors *f = check_factors(L);
+  lua_settop(L, 3);
+  real *own = check_numbers(L, 2, f->size)->data;
+  f->all = check_numbers(L, 3, f->size * f->processes)->data;
+  f->own = own;
+  lua_setiuservalue(L, 1, UV_ALL);
+  lua_setiuservalue(L, 1, UV_OWN);
+  return 0;
+}
+
 /***
 To be called when the gradients count as zero, before they are computed: they will be kept
 as factors although Lua may have seen them. Whoever holds a `p.grad` asks for it anew.
@@ -226,6 +252,21 @@ static int factors_unpack_all(lua_State *L) {
 
 /* ---- dense gradients ------------------------------------------------------------ */
 
+/* Let the gradients of the object at idx lie in the tensor on top of the stack, which
+ * becomes its user value. */
+static void move_gradients(lua_State *L, const Flat *f, int idx) {
+  int tensor = lua_gettop(L);
+  lua_getiuservalue(L, idx, UV_PARAMS);
+  for (size_t i = 0, at = 0; i < f->count; i++) {
+    lua_rawgeti(L, -1, (lua_Integer)i + 1);
+    param_move_grad(L, -1, tensor, at);
+    lua_pop(L, 1);
+    at += round_up(f->param[i]->count);
+  }
+  lua_pop(L, 1);
+  lua_setiuservalue(L, idx, UV_OWN);
+}
+
 /***
 The dense gradients of parameters as one flat tensor, in which they lie from now on.
 @function gradient_flat
@@ -245,15 +286,9 @@ static int new_flat(lua_State *L) {
     if (!checked_add(size, round_up(f->param[i]->count), &size))
       return luaL_error(L, "gradients too large: their size overflows");
   }
-  tensor_zeros(L, 1, &size); /* at index 3 */
-  for (size_t i = 0, at = 0; i < count; i++) {
-    param_push_listed(L, (lua_Integer)i + 1);
-    param_move_grad(L, 4, 3, at);
-    lua_pop(L, 1);
-    at += round_up(f->param[i]->count);
-  }
-  lua_setiuservalue(L, 2, UV_OWN);
   f->count = count;
+  tensor_zeros(L, 1, &size);
+  move_gradients(L, f, 2);
   return 1;
 }
 
@@ -268,6 +303,21 @@ static int flat_tensor(lua_State *L) {
   check_flat(L);
   lua_getiuservalue(L, 1, UV_OWN);
   return 1;
+}
+
+/***
+Let the gradients lie in another tensor from now on, which other processes may see.
+@function GradientFlat:lie_in
+@tparam Tensor flat as many numbers as the one that is used now; zeros
+*/
+static int flat_lie_in(lua_State *L) {
+  const Flat *f = check_flat(L);
+  lua_settop(L, 2);
+  lua_getiuservalue(L, 1, UV_OWN);
+  check_numbers(L, 2, tensor_check(L, -1)->count);
+  lua_settop(L, 2);
+  move_gradients(L, f, 1);
+  return 0;
 }
 
 /***
@@ -286,13 +336,14 @@ static int flat_complete(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg factors_methods[] = {{"tensors", factors_tensors},
-                                           {"begin", factors_begin},
-                                           {"pack", factors_pack_all},
-                                           {"unpack", factors_unpack_all},
-                                           {NULL, NULL}};
-static const luaL_Reg flat_methods[] = {
-    {"tensor", flat_tensor}, {"complete", flat_complete}, {NULL, NULL}};
+static const luaL_Reg factors_methods[] = {
+    {"tensors", factors_tensors},   {"lie_in", factors_lie_in},
+    {"begin", factors_begin},       {"pack", factors_pack_all},
+    {"unpack", factors_unpack_all}, {NULL, NULL}};
+static const luaL_Reg flat_methods[] = {{"tensor", flat_tensor},
+                                        {"lie_in", flat_lie_in},
+                                        {"complete", flat_complete},
+                                        {NULL, NULL}};
 static const luaL_Reg functions[] = {{"is_outer_product", is_outer_product},
                                      {"gradient_factors", new_factors},
                                      {"gradient_flat", new_flat},

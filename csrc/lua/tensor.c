@@ -8,9 +8,6 @@
 
 #define ALIGNMENT 64
 
-/* User values: the tensor whose numbers a view shares; whose numbers these are. */
-enum { UV_BASE = 1, UV_PARAM, UV_COUNT = 2 };
-
 static const char stats_key = 0;
 static const char workspace_key = 0;
 
@@ -88,7 +85,7 @@ Tensor *tensor_new(lua_State *L, int ndim, const size_t *dim) {
     luaL_error(L, "tensor too large: %s overflows", lua_tostring(L, -1));
     return NULL;
   }
-  Tensor *t = new_block(L, sizeof *t, count, UV_COUNT);
+  Tensor *t = new_block(L, sizeof *t, count, TENSOR_UV_COUNT);
   set_shape(t, ndim, dim, count);
   t->data = align(t + 1);
   t->param = NULL;
@@ -116,16 +113,16 @@ Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t
     luaL_error(L, "view lies outside its tensor of %I numbers", (LUAI_UACINT)base->count);
     return NULL;
   }
-  Tensor *t = lua_newuserdatauv(L, sizeof *t, UV_COUNT);
+  Tensor *t = lua_newuserdatauv(L, sizeof *t, TENSOR_UV_COUNT);
   set_shape(t, ndim, dim, count);
   t->data = base->data + offset;
   t->param = base->param;
   /* A view of a view keeps the numbers alive, and the view between only if a parameter
    * wants to know that somebody looks. */
-  bool direct = lua_getiuservalue(L, owner, UV_PARAM) == LUA_TUSERDATA ||
-                lua_getiuservalue(L, owner, UV_BASE) != LUA_TUSERDATA;
+  bool direct = lua_getiuservalue(L, owner, TENSOR_UV_PARAM) == LUA_TUSERDATA ||
+                lua_getiuservalue(L, owner, TENSOR_UV_BASE) != LUA_TUSERDATA;
   if (direct) lua_pushvalue(L, owner);
-  lua_setiuservalue(L, top, UV_BASE);
+  lua_setiuservalue(L, top, TENSOR_UV_BASE);
   lua_settop(L, top);
   luaL_setmetatable(L, TENSOR_TYPE);
   return t;
@@ -134,7 +131,7 @@ Tensor *tensor_view(lua_State *L, int owner, int ndim, const size_t *dim, size_t
 void tensor_belongs_to(lua_State *L, int owner, Param *param) {
   Tensor *t = lua_touserdata(L, -1);
   lua_pushvalue(L, owner);
-  lua_setiuservalue(L, -2, UV_PARAM);
+  lua_setiuservalue(L, -2, TENSOR_UV_PARAM);
   t->param = param;
 }
 

@@ -5,7 +5,8 @@
  * tensor's numbers and keeps it alive through its one user value.
  *
  * If they belong to a parameter, as its value or an optimizer's moment, a step may be
- * due that changes them (optim/param.h); it is settled whenever Lua hands the tensor over. */
+ * due that changes them (optim/param.h); it is settled whenever Lua hands the tensor
+ * over. */
 #ifndef CGLOW_LUA_TENSOR_H
 #define CGLOW_LUA_TENSOR_H
 
@@ -17,6 +18,9 @@
 
 #define TENSOR_TYPE "cglow.Tensor"
 #define TENSOR_MAX_DIM 4
+
+/* User values of a tensor: what keeps the numbers of a view; whose numbers these are. */
+enum { TENSOR_UV_BASE = 1, TENSOR_UV_PARAM, TENSOR_UV_COUNT = 2 };
 
 typedef struct Tensor {
   int ndim;                   /* 1..4 */

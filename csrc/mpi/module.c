@@ -7,6 +7,7 @@
 
 #include "mpi/module_check.h"
 #include "mpi/module_transfers.h"
+#include "mpi/module_window.h"
 #include "mpi/transfer.h"
 
 /***
@@ -260,6 +261,7 @@ int luaopen_cglow_mpi(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &room_key);
   luaL_newlib(L, functions);
   module_add_transfers(L);
+  module_add_window(L);
   lua_newtable(L);
   luaL_setfuncs(L, meta, 0);
   lua_setmetatable(L, -2);

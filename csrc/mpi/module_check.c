@@ -33,3 +33,20 @@ Tensor *module_check_tensor(lua_State *L, int arg) {
     luaL_argerror(L, arg, "a tensor of fewer than 2^31 numbers expected");
   return t;
 }
+
+real module_check_scale(lua_State *L, int arg) {
+  double scale = luaL_optnumber(L, arg, 1);
+  if (!(scale >= -1e30 && scale <= 1e30))
+    luaL_argerror(L, arg, lua_pushfstring(L, "a finite number expected, got %f", scale));
+  return (real)scale;
+}
+
+void module_new_class(lua_State *L, const char *name, const luaL_Reg *methods) {
+  luaL_newmetatable(L, name);
+  luaL_setfuncs(L, methods, 0);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -2, "__index");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  lua_pop(L, 1);
+}

@@ -15,13 +15,6 @@ enum { UV_OWN = 1, UV_OTHERS, UV_COUNT = 2 };
 /* Key in the registry: what is under way. */
 static const char active_key = 0;
 
-static real check_scale(lua_State *L, int arg) {
-  double scale = luaL_optnumber(L, arg, 1);
-  if (!(scale >= -1e30 && scale <= 1e30))
-    luaL_argerror(L, arg, lua_pushfstring(L, "a finite number expected, got %f", scale));
-  return (real)scale;
-}
-
 /* Note the transfer at idx as under way, so that it stays in memory, or not. */
 static void note_active(lua_State *L, int idx, bool active) {
   idx = lua_absindex(L, idx);
@@ -80,7 +73,7 @@ static int iallreduce(lua_State *L) {
   module_check_open(L);
   lua_settop(L, 2);
   module_check_tensor(L, 1);
-  new_transfer(L, 1, 0, TRANSFER_SUM, check_scale(L, 2));
+  new_transfer(L, 1, 0, TRANSFER_SUM, module_check_scale(L, 2));
   start_transfer(L, 3);
   return 1;
 }
@@ -204,12 +197,6 @@ static const luaL_Reg methods[] = {{"start", transfer_start_again},
 void module_add_transfers(lua_State *L) {
   lua_newtable(L);
   lua_rawsetp(L, LUA_REGISTRYINDEX, &active_key);
-  luaL_newmetatable(L, TRANSFER_TYPE);
-  luaL_setfuncs(L, methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
-  lua_pop(L, 1);
+  module_new_class(L, TRANSFER_TYPE, methods);
   luaL_setfuncs(L, functions, 0);
 }

@@ -4,6 +4,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "mpi/add.h"
+
 /* Tags may be used again when those who had them are done: MPI keeps the messages of two
  * ranks with one tag in order. */
 #define TAGS 32000
@@ -20,13 +22,9 @@ size_t transfer_bytes(void) {
 
 size_t transfer_most(void) { return INT_MAX; }
 
-/* Whole cache lines, so that no two ranks' chunks share one. */
-static size_t chunk_room(size_t count) {
-  size_t each = (count + (size_t)world.size - 1) / (size_t)world.size;
-  return (each + 15) & ~(size_t)15;
+size_t transfer_inbox(size_t count) {
+  return share_room(count, world.size) * others_count();
 }
-
-size_t transfer_inbox(size_t count) { return chunk_room(count) * others_count(); }
 
 void transfer_init(Transfer *t, TransferKind kind, size_t count, real *own, real *others,
                    real scale) {
@@ -37,54 +35,47 @@ void transfer_init(Transfer *t, TransferKind kind, size_t count, real *own, real
   next_tag = (next_tag + 1) % TAGS;
 }
 
-typedef struct Chunk {
-  size_t first;
-  int n;
-} Chunk;
-
-static Chunk chunk_of(const Transfer *t, int rank) {
-  size_t room = chunk_room(t->count), first = room * (size_t)rank;
-  if (first >= t->count) return (Chunk){t->count, 0};
-  return (Chunk){first, (int)(t->count - first < room ? t->count - first : room)};
+static Share share_for(const Transfer *t, int rank) {
+  return share_of(t->count, rank, world.size);
 }
 
 /* The rank `step` places further on: all begin with another one. */
 static int peer(int step) { return (world.rank + step) % world.size; }
 
-static int receive(Transfer *t, real *to, int n, int from) {
-  return CALL(MPI_Irecv(to, n, MPI_REAL_TYPE, from, t->tag, world.comm,
+static int receive(Transfer *t, real *to, size_t n, int from) {
+  return CALL(MPI_Irecv(to, (int)n, MPI_REAL_TYPE, from, t->tag, world.comm,
                         &t->request[t->started++]));
 }
 
-static int send(Transfer *t, const real *from, int n, int to) {
-  return CALL(MPI_Isend(from, n, MPI_REAL_TYPE, to, t->tag, world.comm,
+static int send(Transfer *t, const real *from, size_t n, int to) {
+  return CALL(MPI_Isend(from, (int)n, MPI_REAL_TYPE, to, t->tag, world.comm,
                         &t->request[t->started++]));
 }
 
 static real *inbox(const Transfer *t, int rank) {
   size_t place = (size_t)(rank < world.rank ? rank : rank - 1);
-  return t->others + place * chunk_room(t->count);
+  return t->others + place * share_room(t->count, world.size);
 }
 
-/* Send each rank its chunk, and receive our chunk from all. */
+/* Send each rank its share, and receive our share from all. */
 static int scatter(Transfer *t) {
   int rc = MPI_SUCCESS;
-  Chunk mine = chunk_of(t, world.rank);
+  Share mine = share_for(t, world.rank);
   for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++)
     rc = receive(t, inbox(t, peer(world.size - i)), mine.n, peer(world.size - i));
   for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++) {
-    Chunk theirs = chunk_of(t, peer(i));
+    Share theirs = share_for(t, peer(i));
     rc = send(t, t->own + theirs.first, theirs.n, peer(i));
   }
   return rc;
 }
 
-/* Send our chunk of the sum to all, and receive theirs. */
+/* Send our share of the sum to all, and receive theirs. */
 static int share(Transfer *t) {
   int rc = MPI_SUCCESS;
-  Chunk mine = chunk_of(t, world.rank);
+  Share mine = share_for(t, world.rank);
   for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++) {
-    Chunk theirs = chunk_of(t, peer(world.size - i));
+    Share theirs = share_for(t, peer(world.size - i));
     rc = receive(t, t->own + theirs.first, theirs.n, peer(world.size - i));
   }
   for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++)
@@ -93,44 +84,28 @@ static int share(Transfer *t) {
 }
 
 static int gather(Transfer *t) {
-  int rc = MPI_SUCCESS, n = (int)t->count;
-  memcpy(t->others + (size_t)world.rank * t->count, t->own, t->count * sizeof *t->own);
+  int rc = MPI_SUCCESS;
+  size_t n = t->count;
+  memcpy(t->others + (size_t)world.rank * n, t->own, n * sizeof *t->own);
   for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++) {
     int from = peer(world.size - i);
-    rc = receive(t, t->others + (size_t)from * t->count, n, from);
+    rc = receive(t, t->others + (size_t)from * n, n, from);
   }
   for (int i = 1; i < world.size && rc == MPI_SUCCESS; i++)
     rc = send(t, t->own, n, peer(i));
   return rc;
 }
 
-#define SUM_BLOCK ((size_t)1024)
-
-CLONES static void add_block(real *restrict sum, const real *restrict more, size_t n) {
-  for (size_t i = 0; i < n; i++) sum[i] += more[i];
+/* What a rank has sent for our share. */
+static const real *share_from(const void *transfer, int rank) {
+  const Transfer *t = transfer;
+  return rank == world.rank ? t->own + share_for(t, rank).first : inbox(t, rank);
 }
 
-CLONES static void scale_block(real *restrict out, const real *restrict sum, size_t n,
-                               real scale) {
-  for (size_t i = 0; i < n; i++) out[i] = sum[i] * scale;
-}
-
-/* What a rank has sent for our chunk. */
-static const real *chunk_from(const Transfer *t, int rank, size_t first) {
-  return rank == world.rank ? t->own + first : inbox(t, rank);
-}
-
-/* Our chunk of the sum, in the order of ranks. */
+/* Our share of the sum. */
 static void add_up(const Transfer *t) {
-  Chunk mine = chunk_of(t, world.rank);
-  real sum[SUM_BLOCK];
-  for (size_t at = 0, left = (size_t)mine.n, n; left > 0; left -= n, at += n) {
-    n = left < SUM_BLOCK ? left : SUM_BLOCK;
-    memcpy(sum, chunk_from(t, 0, mine.first) + at, n * sizeof *sum);
-    for (int rank = 1; rank < world.size; rank++)
-      add_block(sum, chunk_from(t, rank, mine.first) + at, n);
-    scale_block(t->own + mine.first + at, sum, n, t->scale);
-  }
+  Share mine = share_for(t, world.rank);
+  add_ranks(t->own + mine.first, mine.n, t->scale, world.size, share_from, t);
 }
 
 /* ---- going on --------------------------------------------------------------- */

@@ -48,12 +48,13 @@ static void at_exit_plain(void) { at_exit(0); }
 static int register_exit(void) { return atexit(at_exit_plain); }
 #endif
 
-static int count_host_ranks(void) {
-  MPI_Comm host;
-  int rc = CALL(
-      MPI_Comm_split_type(world.comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
-  if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_size(host, &world.host_ranks));
-  if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_free(&host));
+static int find_host(void) {
+  int rc = CALL(MPI_Comm_split_type(world.comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL,
+                                    &world.host));
+  if (rc == MPI_SUCCESS)
+    rc = CALL(MPI_Comm_set_errhandler(world.host, MPI_ERRORS_RETURN));
+  if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_rank(world.host, &world.host_rank));
+  if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_size(world.host, &world.host_ranks));
   return rc;
 }
 
@@ -72,7 +73,7 @@ int world_open(void) {
     rc = CALL(MPI_Comm_set_errhandler(world.comm, MPI_ERRORS_RETURN));
   if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_rank(world.comm, &world.rank));
   if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_size(world.comm, &world.size));
-  if (rc == MPI_SUCCESS) rc = count_host_ranks();
+  if (rc == MPI_SUCCESS) rc = find_host();
   if (rc != MPI_SUCCESS) return rc;
   world.open = true;
   (void)register_exit();
@@ -86,7 +87,8 @@ int world_close(void) {
   world.ended = true;
   int rc = CALL(MPI_Finalized(&ended));
   if (rc != MPI_SUCCESS || ended) return rc;
-  rc = CALL(MPI_Comm_free(&world.comm));
+  rc = CALL(MPI_Comm_free(&world.host));
+  if (rc == MPI_SUCCESS) rc = CALL(MPI_Comm_free(&world.comm));
   if (rc == MPI_SUCCESS && world.ours) rc = CALL(MPI_Finalize());
   return rc;
 }

@@ -23,9 +23,10 @@ typedef struct World {
   bool ended; /* MPI has been, and cannot start again */
   bool ours;  /* we have started MPI, so we end it */
   int rank, size;
-  int host_ranks; /* that run on this machine */
-  MPI_Comm comm;
-  const char *call; /* the MPI function that was called last */
+  int host_ranks,
+      host_rank;       /* those that run on this machine, and which of them we are */
+  MPI_Comm comm, host; /* of all ranks; of this machine's */
+  const char *call;    /* the MPI function that was called last */
 } World;
 
 /* The world of this process, which has one MPI. */

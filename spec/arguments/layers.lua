@@ -237,6 +237,8 @@ add { "GradientFactors:unpack", self = function()
   f:begin()
   return f
 end, wrong = { { label = "before begin", self = factors, args = {}, says = "touched since begin" } } }
+add { "GradientFactors:lie_in", K.tensor({ 10 }, { { 9 } }), K.tensor({ 3, 10 }, { { 20 } }), self = factors }
+add { "GradientFlat:lie_in", K.tensor({ 16 }, { { 6 } }), self = flat }
 add { "GradientFlat:tensor", self = flat }
 add { "GradientFlat:complete", self = flat }
 

@@ -52,7 +52,7 @@ describe("cglow.mpi", function()
 
   it("is closed for good", function()
     ends(2, [[local m = require "cglow.mpi" m.close()
-      for _, name in ipairs {"barrier", "sum", "gather", "broadcast", "allreduce", "igather", "library"} do
+      for _, name in ipairs {"barrier", "sum", "gather", "broadcast", "allreduce", "igather", "share", "library"} do
         local ok, why = pcall(m[name])
         assert(not ok and why:find "has been closed", why)
       end

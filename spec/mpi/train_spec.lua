@@ -66,6 +66,16 @@ describe("Trainers of several ranks", function()
     assert.same(log_of "a", log_of "b")
   end)
 
+  it("learn the same by messages as through shared memory, and say why where there is none", function()
+    local said, logs = together(3, "a", 24), log_of "a"
+    assert.same(said, together(3, "b", 24, "messages"))
+    assert.equal(logs, log_of "b")
+    local without, text = together(3, "c", 24, "no_memory")
+    assert.same(said, without)
+    local says = "ranks of this machine send each other messages: memory that ranks share cannot be made: "
+    assert.truthy(text:find(says, 1, true), text)
+  end)
+
   it("start from rank 0's model when theirs differ", function()
     assert.same(together(2, "a", 11), together(2, "b", 11, "other_model"))
   end)

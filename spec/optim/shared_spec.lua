@@ -33,6 +33,7 @@ describe("factors of shared gradients", function()
         local net
         net, params[r] = layer(5, 7, 1)
         factors[r] = core.gradient_factors({params[r][1]}, n, ranks)
+        if r % 2 == 0 then factors[r]:lie_in(core.zeros(n * 12), core.zeros(ranks, n * 12)) end
         if n > 32 then -- too many for the layer to keep: that is seen, not sent
           run(net, x, dout)
           assert.error_matches(function() factors[r]:pack(1) end, "'weight' is no outer product")
@@ -95,6 +96,22 @@ describe("flat gradients", function()
     t:mul(2)
     assert.equal(6.0, params[1].grad[1][1])
     assert.equal(20.0, params[2].grad[1])
+  end)
+
+  it("move to another tensor with what they hold", function()
+    local net, params = layer(2, 3, 1)
+    local flat = core.gradient_flat(params)
+    run(net, core.ones(1, 3), core.full(1, 2, 3))
+    local held, t = params[2].grad, core.zeros(2, flat:tensor():count())[2]
+    flat:lie_in(t)
+    flat:complete()
+    assert.equal(t, flat:tensor())
+    assert.same({3.0, 3.0}, table.move(t:totable(), 17, 18, 1, {}))
+    t:mul(2)
+    assert.equal(6.0, params[2].grad[1])
+    assert.equal(3.0, held[1]) -- who holds a look asks for it anew
+    run(net, core.ones(1, 3), core.full(1, 2, 3))
+    assert.equal(9.0, t[17])
   end)
 
   it("hold zeros for gradients that count as zero", function()

@@ -90,7 +90,8 @@ end
 -- C
 
 -- Besides csrc/lua: the entry point of a shared object of its own.
-local KNOWS_LUA <const> = {["mpi/module"] = true, ["mpi/module_check"] = true, ["mpi/module_transfers"] = true}
+local KNOWS_LUA <const> = {["mpi/module"] = true, ["mpi/module_check"] = true, ["mpi/module_transfers"] = true,
+  ["mpi/module_window"] = true}
 
 -- The modules that each module includes; the headers of Lua are noted at once.
 local function read_includes()

@@ -282,6 +282,8 @@ end
 
 function Ranks:open(trainer)
   self:prepare(trainer.model, trainer.options)
+  local why = self.exchange.by_messages
+  if why then trainer.progress:note("ranks of this machine send each other messages: " .. why) end
   self:attempt(trainer.store.open, trainer.store, trainer)
   self:settle()
   local loaded = trainer.store.loaded

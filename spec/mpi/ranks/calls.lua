@@ -95,6 +95,35 @@ gathered:start()
 gathered:wait()
 equal(all[size][6], 2.0 * (10 * (size - 1) + 6), "gathered once more")
 
+-- ---- memory that all see ----
+local function row_that_outlives(n)
+  local shared = mpi.share(n)
+  local mine, everyones = shared:tensors()
+  equal(table.concat(mine:size(), "x"), "100", "own shape")
+  equal(table.concat(everyones:size(), "x"), size .. "x100", "shape of all")
+  equal(everyones:abs():max(), 0.0, "zeros at first")
+  mpi.barrier()
+  for i = 1, n do mine[i] = value(rank, i) end
+  mpi.barrier()
+  for r = 0, size - 1 do equal(everyones[r + 1][n], core.tensor { value(r, n) }[1], "what was written by " .. r) end
+  mpi.barrier()
+  for _ = 1, 3 do -- again and again, with what is there
+    for i = 1, n do mine[i] = value(rank, i) end
+    shared:sum(0.5)
+    for i = 1, n do equal(mine[i], in_order(i, 0.5), "shared sum at " .. i) end
+  end
+  return everyones[size] -- a view keeps the memory
+end
+do
+  local row = row_that_outlives(100)
+  collectgarbage()
+  collectgarbage()
+  equal(row[100], in_order(100, 0.5), "memory that is still looked at")
+  local none, why = mpi.share(1 << 40) -- more than any machine has
+  equal(none, nil, "too much memory")
+  equal(why ~= "", rank == 0, "who says why there is none")
+end
+
 -- ---- what is refused, on each rank alone ----
 local function refused(says, f, ...)
   local ok, message = pcall(f, ...)
@@ -113,6 +142,12 @@ refused("finite number expected", mpi.allreduce, own, 0 / 0)
 refused("finite number expected", mpi.iallreduce, own, math.huge)
 refused(("%d × 6 numbers expected, got 5"):format(size), mpi.igather, own, core.zeros(5))
 refused("shares no numbers", mpi.igather, all:narrow(1, 1, 1), all)
+refused("an integer from 1 to 1099511627776 expected, got 0", mpi.share, 0)
+refused("number expected", mpi.share, "many")
+local little = mpi.share(1)
+refused("Shared expected", little.tensors, own)
+refused("Shared expected", little.sum, own)
+refused("finite number expected", little.sum, little, 0 / 0)
 refused("from 1 to 255", mpi.abort, 0)
 refused("Transfer expected", transfers[1].wait, own)
 if size > 1 then

@@ -6,7 +6,9 @@ local core = require "cglow.core"
 local mpi <close> = require "cglow.mpi"
 local exchange = require "cglow.train.exchange"
 
+-- gradients.lua BATCH [encoder|paper [messages]]: "messages" sends what else goes through shared memory.
 local batch, encoder = tonumber(arg[1]), arg[2] == "encoder"
+local through = arg[3] == "messages" and setmetatable({share = false}, {__index = mpi}) or mpi
 local rank, size = mpi.rank(), mpi.size()
 exchange.BUCKET = 2000 -- so that there are many
 
@@ -21,7 +23,8 @@ local mine, one = model(), model()
 cglow.seed(5)
 local x, y = cglow.rand(size * batch, 3, 16, 16), cglow.rand(size * batch, 3, 16, 16)
 local own_x, own_y = x:narrow(1, rank * batch + 1, batch), y:narrow(1, rank * batch + 1, batch)
-local shared = exchange.new(mpi, mine, batch)
+local shared = exchange.new(through, mine, batch)
+assert((shared.buckets[1].transfer == nil) and (shared.buckets[1].memory == nil) == (through.share == false))
 local options = {lr = 1e-3, clip_norm = 1}
 local average, average_of_one = core.average(mine:parameters()), core.average(one:parameters())
 local adam, adam_of_one = cglow.optim.Adam(mine:parameters(), options), cglow.optim.Adam(one:parameters(), options)

@@ -36,6 +36,10 @@ end
 local HAPPENS = {
   nothing = function() end,
   resume = function() end,
+  messages = function() o.world = setmetatable({share = false}, {__index = mpi}) end,
+  no_memory = function()
+    o.world = setmetatable({share = function() return mpi.share(1 << 40) end}, {__index = mpi})
+  end,
   other_model = function() o.model = toy.model(3 + mpi.rank()) end,
   -- Twelve samples in all, without noise; the step itself changes nothing.
   start = function()
