@@ -171,14 +171,10 @@ static int push_features(lua_State *L, const UNet *u, size_t made) {
 
 /* Fill the tensors that lie above the list. */
 static void copy_features(lua_State *L, const UNet *u, int list, int threads) {
-  for (size_t s = u->made; s < u->scales; s++) {
-    const Act *from = unet_features(u, s);
-    Act to = flow_act(tensor_test(L, list + 1 + (int)(s - u->made)));
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (size_t n = 0; n < to.n; n++)
-      for (size_t c = 0; c < to.c; c++)
-        memcpy(act_plane(&to, n, c), act_plane(from, n, c), to.h * to.w * sizeof(real));
-  }
+  Act to[UNET_SCALES];
+  for (size_t s = u->made; s < u->scales; s++)
+    to[s] = flow_act(tensor_test(L, list + 1 + (int)(s - u->made)));
+  unet_copy_features(u, to, threads);
   unet_pool(u, tensor_test(L, -1)->data);
 }
 

@@ -8,6 +8,7 @@
 #define CGLOW_MATH_CONV_H
 
 #include "math/conv_geometry.h"
+#include "math/conv_put.h"
 
 /* 3×3, stride 1, padding 1: the output has the size of the input. */
 static const ConvGeometry conv3x3 = {3, 3, 1, 1, 1, 1, PRECISION_FP32};
@@ -34,11 +35,22 @@ void conv_forward(const Act *in, const real *weight, const real *bias,
                   const ConvGeometry *g, const Act *out, const real *cols, real *scratch,
                   int threads);
 
+/* The same, without columns, and what `put` makes of the output. */
+void conv_forward_put(const Act *in, const real *weight, const real *bias,
+                      const ConvGeometry *g, const Act *out, const Put *put,
+                      real *scratch, int threads);
+
 /* dweight = beta·dweight + …, dbias likewise (NULL: no bias); din is
  * overwritten (NULL: not wanted).  Returns the largest magnitude in dweight. */
 real conv_backward(const Act *in, const real *weight, const ConvGeometry *g,
                    const Act *dout, const Act *din, real *dweight, real weight_beta,
                    real *dbias, real bias_beta, const real *cols, real *scratch,
                    int threads);
+
+/* The same, without columns, and din as it is put. */
+real conv_backward_put(const Act *in, const real *weight, const ConvGeometry *g,
+                       const Act *dout, const Act *din, const Put *put, real *dweight,
+                       real weight_beta, real *dbias, real bias_beta, real *scratch,
+                       int threads);
 
 #endif

@@ -95,24 +95,35 @@ static size_t rows_of_piece(const Act *din, size_t pieces, int threads) {
   return max_size((din->h + blocks - 1) / blocks, LEAST_ROWS);
 }
 
-/* The gradient of the input of any convolution: columns of some channels of a sample are
- * added where they were read. */
+Transpose conv_transpose_plan(const real *weight, const ConvGeometry *g, const Act *dout,
+                              const Act *din, real *scratch, int threads) {
+  Transpose t = {.weight = weight, .g = g, .dout = dout, .din = din, .scratch = scratch};
+  t.some = SOME_CHANNELS;
+  while (t.some > FEW_CHANNELS && din->c * dout->n < t.some * (size_t)threads)
+    t.some /= 2;
+  t.blocks = (din->c + t.some - 1) / t.some;
+  t.rows = rows_of_piece(din, t.blocks * dout->n, threads);
+  t.cuts = (din->h + t.rows - 1) / t.rows;
+  t.pieces = t.blocks * dout->n * t.cuts;
+  return t;
+}
+
+/* Columns of some channels of a sample are added where they were read. */
+void conv_transpose_piece(const Transpose *t, size_t i) {
+  const Act *din = t->din;
+  size_t kk = t->g->kh * t->g->kw, pixels = t->dout->h * t->dout->w;
+  size_t at = i / t->cuts, row = i % t->cuts * t->rows, c = at % t->blocks * t->some;
+  InputPiece p = {act_channels(din, c, min_size(din->c - c, t->some)),
+                  c,
+                  at / t->blocks,
+                  {row, min_size(din->h - row, t->rows)}};
+  input_gradient_piece(t->weight, t->g, t->dout, &p, din->c * kk,
+                       t->scratch + (size_t)omp_get_thread_num() * t->some * kk * pixels);
+}
+
 void conv_transpose(const real *weight, const ConvGeometry *g, const Act *dout,
                     const Act *din, real *scratch, int threads) {
-  size_t pixels = dout->h * dout->w, kk = g->kh * g->kw, k = din->c * kk;
-  size_t most = SOME_CHANNELS;
-  while (most > FEW_CHANNELS && din->c * dout->n < most * (size_t)threads) most /= 2;
-  size_t blocks = (din->c + most - 1) / most;
-  size_t high = rows_of_piece(din, blocks * dout->n, threads);
-  size_t cuts = (din->h + high - 1) / high;
+  Transpose t = conv_transpose_plan(weight, g, dout, din, scratch, threads);
 #pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (Index i = 0; i < (Index)(blocks * dout->n * cuts); i++) {
-    size_t at = (size_t)i / cuts, row = (size_t)i % cuts * high, c = at % blocks * most;
-    InputPiece p = {act_channels(din, c, min_size(din->c - c, most)),
-                    c,
-                    at / blocks,
-                    {row, min_size(din->h - row, high)}};
-    input_gradient_piece(weight, g, dout, &p, k,
-                         scratch + (size_t)omp_get_thread_num() * most * kk * pixels);
-  }
+  for (Index i = 0; i < (Index)t.pieces; i++) conv_transpose_piece(&t, (size_t)i);
 }

@@ -55,6 +55,7 @@ static Way way(const Act *a, int threads, Cut *t) {
 typedef struct Convolution {
   Precision how;
   const Act *in, *out;
+  const Put *put;
   Filters filters;
   Way way;
   Cut t;
@@ -67,8 +68,9 @@ typedef struct Convolution {
 } Convolution;
 
 static Convolution convolution(Precision how, const Act *in, Filters filters,
-                               const Act *out, real *scratch, int threads) {
-  Convolution v = {.how = how, .in = in, .out = out, .filters = filters};
+                               const Act *out, const Put *put, real *scratch,
+                               int threads) {
+  Convolution v = {.how = how, .in = in, .out = out, .put = put, .filters = filters};
   v.way = way(in, threads, &v.t);
   size_t squares = v.t.rows * v.t.wide, k = blocks_of(in->c) * PANEL;
   size_t shared = blocks_of(out->c) * PANEL;
@@ -191,7 +193,7 @@ static void products(const Convolution *v, const Own *own, size_t b, size_t row,
                      size_t rows, Positions patches, Positions filters) {
   BY_PRECISION(v->how, conv_products)
   (rows * v->t.wide, v->in->c, patches, blocks_of(v->in->c) * PANEL, filters, own->m);
-  squares_put(&v->t, v->out, b, row, rows, own->m, v->bias, own->pixels);
+  squares_put(&v->t, v->out, v->put, b, row, rows, own->m, v->bias, own->pixels);
 }
 
 /* A chunk: its patches, then all output channels. */
@@ -234,8 +236,8 @@ static void set_bias(const Convolution *v, const real *bias) {
 }
 
 void conv_winograd(Precision how, const Act *in, Filters filters, const real *bias,
-                   const Act *out, real *scratch, int threads) {
-  Convolution v = convolution(how, in, filters, out, scratch, threads);
+                   const Act *out, const Put *put, real *scratch, int threads) {
+  Convolution v = convolution(how, in, filters, out, put, scratch, threads);
   set_bias(&v, bias);
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
@@ -248,13 +250,13 @@ void conv_winograd(Precision how, const Act *in, Filters filters, const real *bi
 
 real conv_winograd_backward(Precision how, const Act *in, Filters filters,
                             const Act *dout, FiltersTarget to, const Act *din,
-                            real *scratch, int threads) {
+                            const Put *put, real *scratch, int threads) {
   Filters back = {filters.p, filters.in_step, filters.out_step, true};
   FiltersSum s = filters_sum(how, in, dout, to, scratch, threads);
   Convolution v = {0};
   if (din != NULL) {
-    v = convolution(how, dout, back, din, scratch + filters_sum_room(in, dout, threads),
-                    threads);
+    v = convolution(how, dout, back, din, put,
+                    scratch + filters_sum_room(in, dout, threads), threads);
     set_bias(&v, NULL);
   }
   size_t joins = filters_sum_joins(&s);
@@ -275,7 +277,7 @@ real conv_winograd_backward(Precision how, const Act *in, Filters filters,
 
 size_t conv_winograd_scratch(const Act *in, const Act *out, int threads) {
   Filters none = {0};
-  size_t there = convolution(PRECISION_FP32, in, none, out, NULL, threads).total;
-  size_t back = convolution(PRECISION_FP32, out, none, in, NULL, threads).total;
+  size_t there = convolution(PRECISION_FP32, in, none, out, NULL, NULL, threads).total;
+  size_t back = convolution(PRECISION_FP32, out, none, in, NULL, NULL, threads).total;
   return max_size(there, filters_sum_room(in, out, threads) + back) + 64;
 }

@@ -24,6 +24,7 @@
 
 #include "base/act.h"
 #include "base/isa.h"
+#include "math/conv_put.h"
 #include "math/filters3x3.h"
 
 /* Is it faster than the plain convolution of 3×3 kernels, for so many channels?  Of
@@ -42,15 +43,16 @@ typedef struct Filters {
 /* Reals of scratch for the two calls below. */
 size_t conv_winograd_scratch(const Act *in, const Act *out, int threads);
 
-/* out = bias + filters * in; bias may be NULL. */
+/* out = bias + filters * in, or what `put` makes of that; bias may be NULL. */
 void conv_winograd(Precision how, const Act *in, Filters filters, const real *bias,
-                   const Act *out, real *scratch, int threads);
+                   const Act *out, const Put *put, real *scratch, int threads);
 
-/* The gradients of the filters and, unless din is NULL, of the input, by one team of
- * threads: who has no piece of the one left goes on with the other.  Returns the largest
- * magnitude in dw, as largest_magnitude does.  filters: of the forward pass. */
+/* The gradients of the filters and, unless din is NULL, of the input, which is `put`, by
+ * one team of threads: who has no piece of the one left goes on with the other.  Returns
+ * the largest magnitude in dw, as largest_magnitude does.  filters: of the forward pass.
+ */
 real conv_winograd_backward(Precision how, const Act *in, Filters filters,
                             const Act *dout, FiltersTarget to, const Act *din,
-                            real *scratch, int threads);
+                            const Put *put, real *scratch, int threads);
 
 #endif

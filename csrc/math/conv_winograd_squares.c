@@ -57,23 +57,24 @@ void squares_make(const Cut *t, const Source *from, size_t b, size_t row, size_t
 /* ---- squares ---- */
 
 /* Pixels of block b of channels, some rows of image n, to their planes. */
-static void put_pixels(const Act *out, size_t b, size_t n, size_t y, size_t count,
-                       const real *pixels) {
+static void put_pixels(const Act *out, const Put *put, size_t b, size_t n, size_t y,
+                       size_t count, const real *pixels) {
   real turned[PANEL * PANEL], *to = act_plane(out, n, b * PANEL) + y * out->w;
+  real *other = put_other(put, n, b * PANEL, y * out->w);
   size_t channels = panel_columns(out->c, b);
-  for (size_t i = 0, some; i < count; i += some, to += some, pixels += some * PANEL) {
+  for (size_t i = 0, some; i < count; i += some, pixels += some * PANEL) {
     some = min_size(count - i, PANEL);
     panel_transpose(pixels, PANEL, channels, some, turned);
-    for (size_t c = 0; c < channels; c++)
-      memcpy(to + c * out->cs, turned + c * PANEL, some * sizeof *to);
+    put_rows(put->how, turned, PANEL, channels, some, to + i, out->cs,
+             other ? other + i : NULL, put->other.cs);
   }
 }
 
-void squares_put(const Cut *t, const Act *out, size_t b, size_t row, size_t rows,
-                 Positions m, const real *bias, real *pixels) {
+void squares_put(const Cut *t, const Act *out, const Put *put, size_t b, size_t row,
+                 size_t rows, Positions m, const real *bias, real *pixels) {
   for (size_t i = row; i < row + rows; i++, m.p += t->wide * PANEL) {
     size_t y = i % t->high * 4, lines = min_size(4, t->h - y);
     BY_ISA(conv_squares)(m, t->wide, bias + b * PANEL, lines, t->w, pixels);
-    put_pixels(out, b, i / t->high, y, lines * t->w, pixels);
+    put_pixels(out, put, b, i / t->high, y, lines * t->w, pixels);
   }
 }

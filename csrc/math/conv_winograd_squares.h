@@ -5,6 +5,7 @@
 
 #include "base/act.h"
 #include "base/size.h"
+#include "math/conv_put.h"
 #include "math/conv_winograd_kernels.h"
 
 /* Filters that are transposed together. */
@@ -61,7 +62,7 @@ void squares_make(const Cut *t, const Source *from, size_t b, size_t row, size_t
                   real *pixels, Positions v, size_t next, double *sums);
 
 /* From the products of rows of squares to block b of out's channels. */
-void squares_put(const Cut *t, const Act *out, size_t b, size_t row, size_t rows,
-                 Positions m, const real *bias, real *pixels);
+void squares_put(const Cut *t, const Act *out, const Put *put, size_t b, size_t row,
+                 size_t rows, Positions m, const real *bias, real *pixels);
 
 #endif

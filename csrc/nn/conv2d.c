@@ -38,6 +38,21 @@ static void backward(const Layer *l, const Act *in, const Act *out, const Act *d
                                      wb, db, bb, cols, scratch, threads);
 }
 
+void conv2d_forward_put(const Layer *l, const Act *in, const Act *out, const Put *put,
+                        real *scratch, int threads) {
+  conv_forward_put(in, l->weight->value, l->bias ? l->bias->value : NULL, &l->geometry,
+                   out, put, scratch, threads);
+}
+
+void conv2d_backward_put(const Layer *l, const Act *in, const Act *dout, const Act *din,
+                         const Put *put, real *scratch, int threads) {
+  real wb, bb = 0;
+  real *dw = param_accumulate(l->weight, &wb);
+  real *db = l->bias ? param_accumulate(l->bias, &bb) : NULL;
+  l->weight->largest = conv_backward_put(in, l->weight->value, &l->geometry, dout, din,
+                                         put, dw, wb, db, bb, scratch, threads);
+}
+
 static void describe(const Layer *l, char *text) {
   const ConvGeometry *g = &l->geometry;
   snprintf(text, LAYER_WHY,

@@ -60,6 +60,13 @@ struct Layer {
 extern const LayerOps layer_conv2d, layer_linear, layer_relu, layer_tanh, layer_sigmoid,
     layer_norm, layer_upsample;
 
+/* conv2d's passes without columns, whose results are put as they are told
+ * (math/conv_put.h). */
+void conv2d_forward_put(const Layer *l, const Act *in, const Act *out, const Put *put,
+                        real *scratch, int threads);
+void conv2d_backward_put(const Layer *l, const Act *in, const Act *dout, const Act *din,
+                         const Put *put, real *scratch, int threads);
+
 static inline size_t shape_count(const Shape *s) { return s->c * s->h * s->w; }
 
 #endif

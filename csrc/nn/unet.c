@@ -88,7 +88,8 @@ size_t unet_layer_scratch(const UNet *u, const Act *x, int threads) {
 }
 
 /* Forward: the sum before a block.  Backward: the gradients of what the next block puts
- * out, of what lies inside it, of its input; and of what merge read at each scale. */
+ * out, of what lies inside it; a result that is put elsewhere; what one scale leaves to
+ * the next; and of what merge read at each scale. */
 size_t unet_room(const UNet *u) {
   size_t all = 4 * u->most;
   for (size_t s = 0; s < u->scales; s++)
@@ -102,38 +103,17 @@ size_t unet_scratch(const UNet *u, const Act *x, int threads) {
 
 /* ---- forward ---- */
 
-CLONES static void relu_to(const real *a, real *out, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = a[i] > 0 || a[i] != a[i] ? a[i] : 0;
+static void conv(const Layer *l, const Act *in, const Act *out, const Put *put,
+                 real *scratch, int threads) {
+  conv2d_forward_put(l, in, out, put, scratch, threads);
 }
 
-CLONES static void add_relu(const real *a, real *out, size_t n) {
-  for (size_t i = 0; i < n; i++) {
-    real v = out[i] + a[i];
-    out[i] = v > 0 || v != v ? v : 0;
-  }
-}
-
-typedef void (*Pass)(const real *a, real *out, size_t n);
-
-/* Channels lie one behind the other, as all channel-major activations do. */
-static void each_channel(const Act *a, const Act *out, Pass f, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (size_t c = 0; c < out->c; c++)
-    f(a->data + c * a->cs, out->data + c * out->cs, act_pixels(out));
-}
-
-static void conv(const Layer *l, const Act *in, const Act *out, real *scratch,
-                 int threads) {
-  l->ops->forward(l, in, out, NULL, scratch, threads);
-}
-
+/* A block, from a and what lies beside it, relu(a). */
 static void block_forward(const UNetBlock *b, const Act *a, const UNetActs *v,
                           real *scratch, int threads) {
-  each_channel(a, &v->in, relu_to, threads);
-  conv(&b->conv1, &v->in, &v->mid, scratch, threads);
-  each_channel(&v->mid, &v->mid, relu_to, threads);
-  conv(&b->conv2, &v->mid, &v->out, scratch, threads);
-  each_channel(a, &v->out, add_relu, threads);
+  const Put inside = {.how = PUT_RELU}, sum = {.how = PUT_ADD_RELU, .other = *a};
+  conv(&b->conv1, &v->in, &v->mid, &inside, scratch, threads);
+  conv(&b->conv2, &v->mid, &v->out, &sum, scratch, threads);
 }
 
 /* Every pixel as 2×2 equal ones. */
@@ -147,19 +127,33 @@ void unet_forward(UNet *u, const Act *x, size_t made, real *scratch, int threads
   u->made = made;
   for (size_t s = 0; s < u->scales; s++) {
     Act a = u->downs[s].in;
+    const Put beside = {.how = PUT_BESIDE, .other = u->downs[s].in};
     a.data = scratch;
     if (s == 0)
-      conv(&u->stem, x, &a, rest, threads);
+      conv(&u->stem, x, &a, &beside, rest, threads);
     else
-      conv(&u->shrink[s], &u->downs[s - 1].out, &a, rest, threads);
+      conv(&u->shrink[s], &u->downs[s - 1].out, &a, &beside, rest, threads);
     block_forward(&u->down[s], &a, &u->downs[s], rest, threads);
   }
   for (size_t s = u->scales - 1; s-- > made;) {
     Act a = u->ups[s].in, up = act_channels(&u->joined[s], 0, u->channels[s + 1]);
+    const Put beside = {.how = PUT_BESIDE, .other = u->ups[s].in};
     a.data = scratch;
     enlarge(unet_features(u, s + 1), &up, threads);
-    conv(&u->merge[s], &u->joined[s], &a, rest, threads);
+    conv(&u->merge[s], &u->joined[s], &a, &beside, rest, threads);
     block_forward(&u->up[s], &a, &u->ups[s], rest, threads);
+  }
+}
+
+void unet_copy_features(const UNet *u, const Act *to, int threads) {
+#pragma omp parallel num_threads(threads)
+  for (size_t s = u->made; s < u->scales; s++) {
+    const Act *from = unet_features(u, s);
+    size_t bytes = from->h * from->w * sizeof(real);
+#pragma omp for collapse(2) schedule(static) nowait
+    for (size_t n = 0; n < from->n; n++)
+      for (size_t c = 0; c < from->c; c++)
+        memcpy(act_plane(to + s, n, c), act_plane(from, n, c), bytes);
   }
 }
 
@@ -172,17 +166,6 @@ void unet_pool(const UNet *u, real *pooled) {
 }
 
 /* ---- backward ---- */
-
-CLONES static void mask(const real *out, real *d, size_t n) {
-  for (size_t i = 0; i < n; i++) d[i] = out[i] > 0 ? d[i] : 0;
-}
-
-/* d += add where out > 0 */
-CLONES static void add_masked(const real *out, const real *add, real *d, size_t n) {
-  for (size_t i = 0; i < n; i++) d[i] += out[i] > 0 ? add[i] : 0;
-}
-
-static void add_to(const real *a, real *out, size_t n) { axpy_range(out, a, 1, n); }
 
 /* The gradients that pass through a block, all like what comes out of it. */
 typedef struct Gradients {
@@ -200,34 +183,66 @@ static Gradients gradients_like(const Act *like, const UNet *u, real *scratch, r
   return g;
 }
 
-static void conv_back(const Layer *l, const Act *in, const Act *out, const Act *dout,
-                      const Act *din, const Gradients *g) {
-  l->ops->backward(l, in, out, dout, din, NULL, g->rest, g->threads);
+static void conv_back(const Layer *l, const Act *in, const Act *dout, const Act *din,
+                      const Put *put, const Gradients *g) {
+  conv2d_backward_put(l, in, dout, din, put, g->rest, g->threads);
 }
 
-/* g->out becomes the gradient of the block's input, a. */
+static const Put plainly = {.how = PUT_PLAIN};
+
+/* g->out, the gradient of what comes out of the block where that is above 0, becomes that
+ * of the block's input, a. */
 static void block_backward(const UNetBlock *b, const UNetActs *v, const Gradients *g) {
-  each_channel(&v->out, &g->out, mask, g->threads);
-  conv_back(&b->conv2, &v->mid, &v->out, &g->out, &g->mid, g);
-  each_channel(&v->mid, &g->mid, mask, g->threads);
-  conv_back(&b->conv1, &v->in, &v->mid, &g->mid, &g->in, g);
-#pragma omp parallel for schedule(static) num_threads(g->threads) if (g->threads > 1)
-  for (size_t c = 0; c < v->in.c; c++)
-    add_masked(v->in.data + c * v->in.cs, g->in.data + c * g->in.cs,
-               g->out.data + c * g->out.cs, act_pixels(&v->in));
+  const Put inside = {.how = PUT_MASKED, .other = v->mid};
+  const Put sum = {.how = PUT_ADD_MASKED, .other = v->in, .room = g->in.data};
+  conv_back(&b->conv2, &v->mid, &g->out, &g->mid, &inside, g);
+  conv_back(&b->conv1, &v->in, &g->mid, &g->out, &sum, g);
 }
 
-/* Begin with the gradient that is given for the features of a scale, or 0. */
-static void take(const Act *given, const Act *d, int threads) {
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1)
-  for (size_t c = 0; c < d->c; c++)
-    for (size_t n = 0; n < d->n; n++) {
-      size_t bytes = d->h * d->w * sizeof *d->data;
-      if (given->data != NULL)
-        memcpy(act_plane(d, n, c), act_plane(given, n, c), bytes);
-      else
-        memset(act_plane(d, n, c), 0, bytes);
+/* What the gradient of a block's output is the sum of, each NULL or with data NULL where
+ * there is none: what is given or kept, that of what is pooled, that of the enlarged
+ * features, that of what merge read. */
+typedef struct Terms {
+  const real *pooled;
+  Act first, enlarged, joined;
+} Terms;
+
+/* d += the sums over blocks of 2×2 */
+CLONES static void add_blocks(const real *blocks, real *d, size_t h, size_t w) {
+  for (size_t y = 0; y < h; y++, d += w, blocks += 4 * w)
+    for (size_t x = 0; x < w; x++) {
+      const real *top = blocks + 2 * x, *bottom = top + 2 * w;
+      d[x] += ((0 + top[0] + top[1]) + bottom[0]) + bottom[1];
     }
+}
+
+CLONES static void mask(const real *out, real *d, size_t n) {
+  for (size_t i = 0; i < n; i++) d[i] = out[i] > 0 ? d[i] : 0;
+}
+
+/* A plane of the gradient d of a block's output, `out`. */
+static void begin_plane(const Terms *t, const Act *out, const Act *d, size_t n,
+                        size_t c) {
+  size_t pixels = d->h * d->w;
+  real *to = act_plane(d, n, c);
+  if (t->first.data != NULL)
+    memcpy(to, act_plane(&t->first, n, c), pixels * sizeof *to);
+  else
+    memset(to, 0, pixels * sizeof *to);
+  if (t->pooled != NULL) { /* shared out to the pixels */
+    real share = t->pooled[n * d->c + c] * (1 / (real)pixels);
+    for (size_t i = 0; i < pixels; i++) to[i] += share;
+  }
+  if (t->enlarged.data != NULL) add_blocks(act_plane(&t->enlarged, n, c), to, d->h, d->w);
+  if (t->joined.data != NULL) axpy_range(to, act_plane(&t->joined, n, c), 1, pixels);
+  mask(act_plane(out, n, c), to, pixels);
+}
+
+/* The gradient of a block's output, 0 where relu is. */
+static void begin_block(const Terms *t, const Act *out, const Gradients *g) {
+#pragma omp parallel for collapse(2) schedule(static) num_threads(g->threads)
+  for (size_t c = 0; c < g->out.c; c++)
+    for (size_t n = 0; n < g->out.n; n++) begin_plane(t, out, &g->out, n, c);
 }
 
 /* The gradient of a part of what merge read at scale s. */
@@ -238,70 +253,42 @@ static Act joined_gradient(const UNet *u, const real *joined, size_t s, bool of_
   return of_down ? act_channels(&a, below, u->channels[s]) : act_channels(&a, 0, below);
 }
 
-/* Add to d the gradient of the features of scale s, from that of the enlarged ones. */
-static void shrink_gradient(const Act *dup, const Act *d, real *room, int threads) {
-  static const Layer twice = {.geometry = {.sh = 2, .sw = 2}};
-  Act small = *d;
-  small.data = room;
-  layer_upsample.backward(&twice, &small, dup, dup, &small, NULL, NULL, threads);
-  each_channel(&small, d, add_to, threads);
-}
-
 /* Has the last forward made this scale on its way up? */
 static bool was_up(const UNet *u, size_t s) { return has_up(u, s) && s >= u->made; }
 
 /* A scale on the way up; leaves the gradient of what its merge read in joined. */
 static void back_up(UNet *u, size_t s, const UNetAsked *asked, real *joined[],
                     const Gradients *g) {
-  take(&asked->features[s], &g->out, g->threads);
-  if (s > u->made) {
-    Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
-    shrink_gradient(&dup, &g->out, g->mid.data, g->threads);
-  }
+  Terms terms = {.first = asked->features[s]};
+  if (s > u->made) terms.enlarged = joined_gradient(u, joined[s - 1], s - 1, false);
+  begin_block(&terms, &u->ups[s].out, g);
   block_backward(&u->up[s], &u->ups[s], g);
   Act d = u->joined[s];
   d.data = joined[s];
-  conv_back(&u->merge[s], &u->joined[s], &u->ups[s].in, &g->out, &d, g);
-}
-
-/* d += the gradient of the mean of each plane, shared out to its pixels. */
-static void pool_backward(const real *dpooled, const Act *d) {
-  real share = 1 / (real)(d->h * d->w);
-  for (size_t n = 0; n < d->n; n++)
-    for (size_t c = 0; c < d->c; c++, dpooled++)
-      for (size_t i = 0; i < d->h * d->w; i++) act_plane(d, n, c)[i] += *dpooled * share;
-}
-
-/* The gradient of what comes out of the coarsest scale. */
-static void begin_down(const UNet *u, const UNetAsked *asked, real *joined[],
-                       const Gradients *g) {
-  size_t s = u->scales - 1;
-  take(&asked->features[s], &g->out, g->threads);
-  if (asked->pooled != NULL) pool_backward(asked->pooled, &g->out);
-  if (s == u->made) return;
-  Act dup = joined_gradient(u, joined[s - 1], s - 1, false);
-  shrink_gradient(&dup, &g->out, g->mid.data, g->threads);
+  conv_back(&u->merge[s], &u->joined[s], &g->out, &d, &plainly, g);
 }
 
 /* A scale on the way down; `kept` holds what the coarser one left, and is left so. */
 static void back_down(UNet *u, size_t s, const UNetAsked *asked, real *joined[],
                       real *kept, const Gradients *g) {
-  if (s + 1 == u->scales)
-    begin_down(u, asked, joined, g);
-  else
-    take(&(Act){.data = kept, .ns = g->out.ns, .cs = g->out.cs}, &g->out, g->threads);
-  if (was_up(u, s)) {
-    Act d = joined_gradient(u, joined[s], s, true);
-    each_channel(&d, &g->out, add_to, g->threads);
+  Terms terms = {.first = g->out};
+  if (s + 1 < u->scales) {
+    terms.first.data = kept;
+  } else { /* what comes out of the coarsest */
+    terms.first = asked->features[s];
+    terms.pooled = asked->pooled;
+    if (s != u->made) terms.enlarged = joined_gradient(u, joined[s - 1], s - 1, false);
   }
+  if (was_up(u, s)) terms.joined = joined_gradient(u, joined[s], s, true);
+  begin_block(&terms, &u->downs[s].out, g);
   block_backward(&u->down[s], &u->downs[s], g);
   if (s == 0) {
-    conv_back(&u->stem, asked->x, &u->downs[0].in, &g->out, asked->dx, g);
+    conv_back(&u->stem, asked->x, &g->out, asked->dx, &plainly, g);
     return;
   }
   const Act *in = &u->downs[s - 1].out;
   Act din = act_cnhw(kept, in->n, in->c, in->h, in->w);
-  conv_back(&u->shrink[s], in, &u->downs[s].in, &g->out, &din, g);
+  conv_back(&u->shrink[s], in, &g->out, &din, &plainly, g);
 }
 
 static size_t ups_count(const UNet *u) { return u->scales - 1 - u->finest; }

@@ -61,6 +61,8 @@ size_t unet_layer_scratch(const UNet *u, const Act *x, int threads);
 
 /* made: the first scale that is wanted, finest or a later one. */
 void unet_forward(UNet *u, const Act *x, size_t made, real *scratch, int threads);
+/* The features of all scales that were made to others, by scale. */
+void unet_copy_features(const UNet *u, const Act *to, int threads);
 /* The mean over pixels of the coarsest features: pooled [n, channels]. */
 void unet_pool(const UNet *u, real *pooled);
 
