@@ -189,6 +189,17 @@ describe("cglow pairs", function()
     assert.matches("step 5/5", out)
   end)
 
+  it("passes over damaged files with --skip-damaged, from the first look at them on", function()
+    write(mask)
+    for _, name in ipairs {"p01", "p02"} do sets.write(("%s/answers/%s-gt.png"):format(folder, name), "hello") end
+    local _, err = train "--skip-damaged"
+    assert.matches("answers: taken for masks, by a look at 8 of 10 files", err)
+    local code
+    code, _, err = cglow(("evaluate --run %s/run"):format(folder))
+    assert.equal(2, code)
+    assert.matches("^pairs: [^\n]*answers/p0[12]%-gt.png: neither PNG[^\n]*\n$", err)
+  end)
+
   it("leaves model files that know their task", function()
     write(labels, {raw = true})
     train()
@@ -215,6 +226,8 @@ describe("cglow pairs", function()
     {"pairs train --x spec", "--y: a folder of what belongs to the pictures must be named"},
     {"pairs train --x nowhere --y spec", "--x: there is no folder nowhere"},
     {"pairs train --x spec --y spec --kind music", "argument for option '--kind' must be one of"},
+    {"pairs train --x spec --y spec --kind labels --classes 1", "--classes: an integer from 2 to 256 expected, got 1"},
+    {"pairs train --x spec --y spec --ignore ff0000 --classes 3", "--classes: which colours the labels have must be"},
     {"evaluate --run nowhere", "--run: there is no run in nowhere"},
     {"predict --checkpoint README.md README.md", "README.md: no safetensors file"},
     {"sample --run=README.md", "--run: README.md is a file; --checkpoint names a model file"},

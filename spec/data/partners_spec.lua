@@ -89,6 +89,26 @@ describe("the kind of pictures", function()
     assert.matches("1.png: ", message, 1, true)
   end)
 
+  it("is not guessed from a file that breaks off, and from the others where that is to be passed over", function()
+    local list = written {{0, 255, 0, 0}, {0, 255, 255, 0}}
+    local file = assert(io.open(list[2], "rb"))
+    local bytes = file:read "a"
+    file:close()
+    sets.write(list[2], bytes:sub(1, -20))
+    local none, message = kind_of.guess(list)
+    assert.is_nil(none)
+    assert.matches(list[2] .. ": damaged PNG", message, 1, true)
+    assert.same({"mask", 1}, {kind_of.guess(list, true)})
+    assert.is_nil((kind_of.guess({list[2]}, true)))
+  end)
+
+  it("says that colours are ignored by a colour", function()
+    sets.save(dir .. "/c.png", core.tensor {{{1, 0}}, {{0, 0}}, {{0, 1}}})
+    local none, message = kind_of.labels({dir .. "/c.png"}, 255)
+    assert.is_nil(none)
+    assert.matches("c.png has colours: there a colour is ignored, as six hexadecimal digits, not 255", message, 1, true)
+  end)
+
   it("of labels comes with their number, or their colours where the numbers are no labels", function()
     assert.same({4}, {kind_of.labels(written {{0, 1, 0, 0}, {3, 3, 0, 2}})})
     assert.same({3, "000000 7f7f7f ffffff"}, {kind_of.labels(written {{0, 127, 0, 0}, {255, 0, 0, 0}})})

@@ -2,6 +2,7 @@
 local core = require "cglow.core"
 local baselines = require "cglow.tasks.baselines"
 local data = require "cglow.data"
+local failure = require "cglow.util.failure"
 local metrics = require "cglow.metrics"
 
 local tensor = core.tensor
@@ -67,5 +68,12 @@ describe("baselines", function()
     assert.error_matches(function() baselines.mean() end, "'baselines.mean': ds must be a data set, got nil")
     assert.error_matches(function() baselines.majority(set_of {}) end, "baselines.majority: the data set is empty")
     assert.error_matches(function() baselines.median_depth {radius = 0} end, "'radius' must be an integer >= 1")
+  end)
+
+  it("fail with the message of a sample that cannot be read, which is no fault of the program", function()
+    local damaged = data.Dataset {size = 1, get = function() return nil, "a.png: damaged" end}
+    local ok, e = pcall(baselines.mean, damaged)
+    assert.is_false(ok)
+    assert.equal("a.png: damaged", failure.message(e))
   end)
 end)

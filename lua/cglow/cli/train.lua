@@ -106,7 +106,8 @@ return function(task, args)
   local folder = runfolder.at(args.run or "runs/" .. task.name)
   local config, saved = training.saved(args, folder, "task", task.name)
   local source = init_from.of(args, folder, config, true)
-  local own = command.must(task_of.settle(task, task_of.own_options(task, args, saved)))
+  local own = command.must(task_of.settle(task, task_of.own_options(task, args, saved),
+    args.skip_damaged or saved.skip_damaged))
   task = command.try(task_of.configured, task, own)
   local s = resolve(task, args, saved, source, own)
   if args.resume then given.check_resumed(s, saved) end

@@ -75,18 +75,34 @@ local function all_labels(paths)
   return #sorted(seen) <= FEW
 end
 
+--- Those of some files that can be read: all of them, unless damaged ones are to be passed over.
+-- @tparam {string,...} paths
+-- @tparam ?boolean skip_damaged pass over them
+-- @treturn[1] {string,...}
+-- @treturn[2] nil when one cannot be read, or none
+-- @treturn[2] string message
+function M.readable(paths, skip_damaged)
+  local list, damaged = {}, nil
+  for _, path in ipairs(paths) do
+    local t, message = image.load(path)
+    if t then list[#list + 1] = path
+    elseif not skip_damaged then return nil, message end
+    damaged = damaged or message
+  end
+  if #list == 0 then return nil, damaged end
+  return list
+end
+
 --- What the pictures are, by a look at some of them.
 -- @tparam {string,...} paths
+-- @tparam ?boolean skip_damaged pass over those that cannot be read
 -- @treturn[1] string "mask", "labels" or "image"
 -- @treturn[1] int how many were looked at
 -- @treturn[2] nil when one cannot be read
 -- @treturn[2] string message
-function M.guess(paths)
-  local looked = some(paths, LOOKED)
-  for _, path in ipairs(looked) do
-    local info, message = image.info(path)
-    if not info then return nil, message end
-  end
+function M.guess(paths, skip_damaged)
+  local looked, message = M.readable(some(paths, LOOKED), skip_damaged)
+  if not looked then return nil, message end
   if all_masks(looked) then return "mask", #looked end
   return all_labels(looked) and "labels" or "image", #looked
 end
@@ -139,6 +155,9 @@ function M.labels(paths, ignore)
   for _, path in ipairs(paths) do
     local most, colours, message = largest(path)
     if message then return nil, message end
+    if colours and ignore then
+      return nil, ("%s has colours: there a colour is ignored, as six hexadecimal digits, not %d"):format(path, ignore)
+    end
     if colours then return by_colours(paths) end
     for _, v in ipairs(core.vision.values((image.load(path, {raw = true})), 256) or {}) do values[v] = true end
     if not ignore then top = math.max(top, most) end

@@ -4,6 +4,8 @@
 -- @module cglow.tasks.baselines
 local check = require "cglow.util.check"
 local core = require "cglow.core"
+local failure = require "cglow.util.failure"
+local left_out = require "cglow.data.left_out"
 local metrics = require "cglow.metrics"
 local options = require "cglow.util.options"
 local vision = require "cglow.image.vision"
@@ -11,13 +13,15 @@ local vision = require "cglow.image.vision"
 local M = {}
 
 local function mean_of(fname, ds)
-  if not (check.has(ds, "samples") and check.has(ds, "size")) then
+  if not (check.has(ds, "get") and check.has(ds, "size")) then
     error(("bad argument #1 to '%s': ds must be a data set, got %s"):format(fname, core.type(ds)), 3)
   end
   local sum, count = nil, 0 -- of those that are not left out
-  for _, sample in ds:samples() do
-    if sum then sum:add(sample.y) else sum = sample.y:clone() end
-    count = count + 1
+  for i = 1, ds:size() do
+    local sample, message, skip = ds:get(i)
+    if sample then sum, count = sum and sum:add(sample.y) or sample.y:clone(), count + 1
+    elseif skip then left_out.note(ds, message)
+    else failure.raise(message) end
   end
   if not sum then error(("%s: the data set is empty"):format(fname), 3) end
   return sum:mul(1 / count)

@@ -126,7 +126,7 @@ end
 --   `kind` is "number", "integer", "word", "folder" or "file", `choices` a list of words; `of` = "data"
 --   or "train" for one that only commands with data, or `train` alone, should have. Without
 --   `argname` it is not on the command line (then also "string" and "boolean")
--- * `settle`: function(values of `options`) that gives all values, those that were not given as the
+-- * `settle`: function(values of `options`, skip_damaged) that gives all values, those that were not given as the
 --   data have them, or nil and a message; `train` calls it
 -- * `configure`: function(values of `options`) that gives the task to go on with
 -- * `predict_options`: function(command) that adds options of its own to `predict`
@@ -165,11 +165,12 @@ end
 --- All values of a task's own options, those that were not given as its data have them.
 -- @tparam table task
 -- @tparam table values
+-- @tparam ?boolean skip_damaged pass over files that cannot be read
 -- @treturn[1] table
 -- @treturn[2] nil
 -- @treturn[2] string message
-function M.settle(task, values)
-  if task.settle then return task.settle(values) end
+function M.settle(task, values, skip_damaged)
+  if task.settle then return task.settle(values, skip_damaged) end
   return values
 end
 

@@ -74,6 +74,12 @@ local function check_words(values)
   if values.ignore and values.kind and values.kind ~= "labels" then
     return nil, ("--ignore is for maps of labels, not for %s"):format(WORDS[values.kind])
   end
+  if type(ignored(values.ignore)) == "table" and values.classes and not values.colours then
+    return nil, "--classes: which colours the labels have must be counted where --ignore is one"
+  end
+  if values.classes and (values.classes < 2 or values.classes > 256) then
+    return nil, ("--classes: an integer from 2 to 256 expected, got %d"):format(values.classes)
+  end
   if values.test and not share_of(values.test) and not files.is_file(values.test) then
     return nil, ("--test: a share between 0 and 1 or a list of names expected, and there is no file %s"):format(
       values.test)
@@ -113,19 +119,23 @@ local function partners_of(values)
   return list
 end
 
-local function count_labels(values, paths)
+local function count_labels(values, paths, skip_damaged)
   if values.classes then return true end
+  local message
+  if skip_damaged then paths, message = kind_of.readable(paths, true) end
+  if not paths then return nil, message end
   if #paths > 500 then files.notify_once(("looking for the labels of %d files"):format(#paths)) end
   local count, colours = kind_of.labels(paths, ignored(values.ignore))
   if not count then return nil, colours end
   values.classes, values.colours = count, colours
+  local shown = colours and #colours > 70 and colours:sub(1, 69) .. " …" or colours -- ten of them
   files.notify_once(("%s: %d labels, %s"):format(values.y, count,
-    colours and "by their colours: " .. colours:sub(1, 70) or ("from 0 to %d"):format(count - 1)))
+    shown and "by their colours: " .. shown or ("from 0 to %d"):format(count - 1)))
   return true
 end
 
 -- What was not said, from the files.
-local function settle(values)
+local function settle(values, skip_damaged)
   local settled = {}
   for name, value in pairs(values) do settled[name] = value end
   local ok, message = must_have(settled)
@@ -137,13 +147,13 @@ local function settle(values)
   paths, message = partners_of(settled)
   if not paths then return nil, message end
   if not settled.kind then
-    local kind, looked = kind_of.guess(paths)
+    local kind, looked = kind_of.guess(paths, skip_damaged)
     if not kind then return nil, looked end
     settled.kind, settled.grey = kind, kind == "image" and kind_of.grey(paths) or nil
     files.notify_once(("%s: taken for %s, by a look at %d of %d files (--kind says otherwise)"):format(settled.y,
       WORDS[kind], looked, #paths))
   end
-  if settled.kind == "labels" then ok, message = count_labels(settled, paths) end
+  if settled.kind == "labels" then ok, message = count_labels(settled, paths, skip_damaged) end
   return ok and settled, message
 end
 
