@@ -97,22 +97,36 @@ typedef struct WeightGradient {
   const real *dlogdet;
   const Matrices *inverse;
   real *dw;
+  size_t rows;
 } WeightGradient;
 
-#define GRADIENT_ROWS ((size_t)16)
+#define MOST_ROWS ((size_t)16)
+#define FEWEST_ROWS ((size_t)4)
 
-static size_t row_parts(size_t c) { return (c + GRADIENT_ROWS - 1) / GRADIENT_ROWS; }
+static size_t column_parts(size_t c) { return (c + PANEL - 1) / PANEL; }
+
+/* Rows of a piece: fewer where threads would have nothing to do. */
+static size_t gradient_rows(size_t samples, size_t c, int threads) {
+  size_t rows = MOST_ROWS;
+  while (rows > FEWEST_ROWS &&
+         samples * column_parts(c) * ((c + rows - 1) / rows) < (size_t)threads)
+    rows /= 2;
+  return rows;
+}
+
+static size_t row_parts(const WeightGradient *g) {
+  return (g->y->c + g->rows - 1) / g->rows;
+}
 
 static size_t gradient_pieces(const WeightGradient *g) {
-  size_t c = g->y->c;
-  return g->y->n * row_parts(c) * ((c + PANEL - 1) / PANEL);
+  return g->y->n * row_parts(g) * column_parts(g->y->c);
 }
 
 static void gradient_piece(const WeightGradient *g, size_t at) {
   const Act *y = g->y, *dz = g->dz;
-  size_t c = y->c, n = at % y->n, row = at / y->n % row_parts(c) * GRADIENT_ROWS;
-  size_t col = at / y->n / row_parts(c) * PANEL, cols = panel_columns(c - col, 0);
-  size_t rows = c - row < GRADIENT_ROWS ? c - row : GRADIENT_ROWS;
+  size_t c = y->c, n = at % y->n, row = at / y->n % row_parts(g) * g->rows;
+  size_t col = at / y->n / row_parts(g) * PANEL, cols = panel_columns(c - col, 0);
+  size_t rows = min_size(c - row, g->rows);
   const real *inv = g->inverse->w + n * g->inverse->step;
   real *d = g->dw + n * c * c + row * c + col, f = g->dlogdet[n] * (real)(y->h * y->w);
   for (size_t i = 0; i < rows; i++)
@@ -291,7 +305,8 @@ static void backward(Flow *f, const FlowRun *r) {
   size_t n = r->y.n;
   real *dw = r->scratch;
   Apply a = apply_of(&r->dz, &m, true, &r->dy, r->threads);
-  WeightGradient g = {&r->y, &r->dz, r->dlogdet, &inverses, dw};
+  WeightGradient g = {&r->y,     &r->dz, r->dlogdet,
+                      &inverses, dw,     gradient_rows(n, r->y.c, r->threads)};
 #pragma omp parallel for schedule(dynamic) num_threads(r->threads)
   for (size_t i = 0; i < gradient_pieces(&g) + apply_pieces(&a); i++)
     if (i < gradient_pieces(&g))

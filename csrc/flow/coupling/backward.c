@@ -301,14 +301,33 @@ static void channels_backward(const Coupling *c, const CouplingPlan *p,
   }
 }
 
+/* In the end the gradients of weights are made of those of filters, and of the two norms
+ * of the tiles' sums. */
+static size_t end_pieces(const Coupling *c, const BackwardScratch *s) {
+  return coupling_filter_pieces(c, &s->conv1) + coupling_filter_pieces(c, &s->conv3) +
+         coupling_blocks(c);
+}
+
+static void end_piece(const Coupling *c, const CouplingPlan *p, const BackwardScratch *s,
+                      size_t i, const Gradient *norms) {
+  size_t first = coupling_filter_pieces(c, &s->conv1);
+  size_t filters = first + coupling_filter_pieces(c, &s->conv3);
+  if (i >= filters)
+    coupling_norm_gradients(c, p, s->sums, i - filters, norms);
+  else if (i < first)
+    coupling_filters_back(&s->conv1, p, i);
+  else
+    coupling_filters_back(&s->conv3, p, i - first);
+}
+
 /* What is largest in the weights' gradients. */
 static void note_largest(const Coupling *c, const CouplingPlan *p,
                          const BackwardScratch *s) {
   c->conv1->largest =
-      largest_magnitude(s->conv1.largest, 1, coupling_sum_blocks(&s->conv1, p), 0);
+      largest_magnitude(s->conv1.largest, 1, coupling_known_parts(&s->conv1, p), 0);
   c->conv2->largest = largest_magnitude(s->largest2, 1, conv2_pieces(c, s), 0);
   c->conv3->largest =
-      largest_magnitude(s->conv3.largest, 1, coupling_sum_blocks(&s->conv3, p), 0);
+      largest_magnitude(s->conv3.largest, 1, coupling_known_parts(&s->conv3, p), 0);
 }
 
 void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
@@ -344,13 +363,8 @@ void coupling_backward(const Coupling *c, const CouplingPlan *p, const Act *y,
       waves_backward(c, p, &in, &s);
 #pragma omp for schedule(static) nowait
     for (size_t r = 0; r < p->n * p->h; r++) input_row(c, p, &in, &s, r);
-#pragma omp for schedule(static) nowait
-    for (size_t i = 0; i < 3 * coupling_blocks(c); i++) {
-      if (i % 3 == 2)
-        coupling_norm_gradients(c, p, s.sums, i / 3, norms);
-      else
-        coupling_filters_back(i % 3 == 0 ? &s.conv1 : &s.conv3, p, i / 3);
-    }
+#pragma omp for schedule(dynamic) nowait
+    for (size_t i = 0; i < end_pieces(c, &s); i++) end_piece(c, p, &s, i, norms);
 #pragma omp for schedule(static) nowait
     for (size_t o = 0; o < out_channels(c); o++)
       coupling_conv3_gradients(c, p, v, s.dv, o, dbias3, dlogs3);

@@ -44,9 +44,9 @@ BackwardScratch coupling_backward_room(const Coupling *c, const CouplingPlan *p,
   TAKE(s.h_cols, panel_offset(panels, in_rows));
   TAKE(s.da1, hidden_offset(c, p, panels));
   TAKE(s.da2, hidden_offset(c, p, panels) / (pairs ? 2 : 1));
-  TAKE(largest1, coupling_sum_blocks(&s.conv1, p));
+  TAKE(largest1, coupling_known_parts(&s.conv1, p));
   TAKE(s.largest2, conv2_pieces(c, &s));
-  TAKE(largest3, coupling_sum_blocks(&s.conv3, p));
+  TAKE(largest3, coupling_known_parts(&s.conv3, p));
   TAKE(s.threads, s.thread_stride * (size_t)threads);
 #undef TAKE
   s.conv1 = coupling_conv1(c, filters1, dfilters1);

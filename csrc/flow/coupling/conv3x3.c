@@ -69,17 +69,28 @@ void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i) {
                            to + some.first * PANEL);
 }
 
-void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b) {
-  real rows[FILTER_SIZE * PANEL], largest = 0,
-                                  *dg = c->dweight + b * PANEL * c->wide_step;
-  size_t count = panel_columns(c->wide, b),
-         size = panel_offset(1, column_rows(p, c->few));
-  real *d = c->dfilters + b * size;
-  if (as_it_is(c, p)) return;
+/* Add up the parts of a block of the filters' gradient, for some of the few channels. */
+static void add_parts(const CouplingConv *c, const CouplingPlan *p, Channels some,
+                      real *d) {
+  size_t part = coupling_filter_count(p, c->few, c->wide);
   for (size_t k = 1; k < coupling_sum_parts(c, p); k++)
-    axpy_range(d, d + k * coupling_filter_count(p, c->few, c->wide), 1, size);
-  for (size_t f = 0; f < c->few; f++, dg += c->few_step) {
-    if (f + 1 < c->few) filters_prefetch(dg + c->few_step, c->wide_step, count);
+    for (size_t i = 0; i < POSITIONS; i++) {
+      real *to = d + (i * c->few + some.first) * PANEL;
+      axpy_range(to, to + k * part, 1, some.count * PANEL);
+    }
+}
+
+void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t i) {
+  size_t parts = parts_of(c->few, FEW_CHANNELS), b = i / parts;
+  Channels some = channels_part(c->few, FEW_CHANNELS, i % parts);
+  real rows[FILTER_SIZE * PANEL], largest = 0;
+  real *dg = c->dweight + b * PANEL * c->wide_step + some.first * c->few_step;
+  real *d = c->dfilters + panel_offset(b, column_rows(p, c->few));
+  size_t count = panel_columns(c->wide, b), end = some.first + some.count;
+  if (as_it_is(c, p)) return;
+  add_parts(c, p, some, d);
+  for (size_t f = some.first; f < end; f++, dg += c->few_step) {
+    if (f + 1 < end) filters_prefetch(dg + c->few_step, c->wide_step, count);
     if (in_squares(p))
       winograd_filter_back(d + f * PANEL, c->last, c->few, rows);
     else
@@ -89,7 +100,12 @@ void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t 
     filters_scatter(rows, count, c->beta, dg, c->wide_step);
   }
   /* With beta the gradient holds more than this, which nobody has looked at: unknown. */
-  c->largest[b] = c->beta == 0 ? largest : (real)HUGE_VAL;
+  c->largest[i] = c->beta == 0 ? largest : (real)HUGE_VAL;
+}
+
+size_t coupling_known_parts(const CouplingConv *c, const CouplingPlan *p) {
+  size_t blocks = coupling_sum_blocks(c, p);
+  return as_it_is(c, p) ? blocks : blocks * parts_of(c->few, FEW_CHANNELS);
 }
 
 /* ---- columns and planes ---- */
@@ -195,7 +211,7 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
  * channels on. */
 static Left block_columns(const CouplingConv *c, size_t first) {
   return (Left){c->filters + first * FILTER_SIZE * PANEL, PANEL, 1, PANEL,
-                panel_offset(1, c->few * FILTER_SIZE), false};
+                panel_offset(1, c->few * FILTER_SIZE),    false};
 }
 
 void coupling_widen(const CouplingConv *c, const CouplingPlan *p, Channels which,
@@ -249,8 +265,7 @@ void coupling_narrow(const CouplingConv *c, const CouplingPlan *p, Channels whic
 /* Rows of some panels, as a left factor. */
 static Left rows_of_panels(const CouplingPlan *p, PanelRows d, size_t first, size_t q) {
   size_t row = d.pairs ? PANEL / 2 : PANEL, run = d.pairs ? p->width / 2 : p->width;
-  return (Left){
-      d.p + (q * d.rows + first) * row, row, 1, run, d.rows * row, d.pairs};
+  return (Left){d.p + (q * d.rows + first) * row, row, 1, run, d.rows * row, d.pairs};
 }
 
 void coupling_sum(Precision how, const CouplingPlan *p, PanelRows d, Channels which,

@@ -30,7 +30,7 @@ typedef struct CouplingConv {
   real *dfilters; /* gradient of the filters */
   real *dweight;  /* of the weight, times beta beforehand */
   real beta;
-  real *largest; /* magnitude in each part of dweight: coupling_sum_blocks numbers */
+  real *largest; /* magnitude in each part of dweight: coupling_known_parts numbers */
 } CouplingConv;
 
 /* filters, dfilters: room for coupling_filter_count numbers. */
@@ -51,8 +51,8 @@ static inline size_t coupling_filter_pieces(const Coupling *c, const CouplingCon
   return coupling_blocks(c) * parts_of(conv->few - conv->first, FEW_CHANNELS);
 }
 void coupling_filters(const CouplingConv *c, const CouplingPlan *p, size_t i);
-/* The weight's gradient from the filters', for block b, and what is the largest in it. */
-void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t b);
+/* A piece of the weight's gradient from the filters', and what is the largest in it. */
+void coupling_filters_back(const CouplingConv *c, const CouplingPlan *p, size_t i);
 
 /* The columns of tile t, their rows ld apart and filled up with zeros: conv1's, of
  * channel `which` of h = (hx, y1), whose data may be NULL where there is none to read;
@@ -81,6 +81,8 @@ void coupling_gather(const CouplingConv *c, const CouplingPlan *p, const real *p
  * block in so many parts, which are added up in coupling_filters_back: panels of cells
  * belong to them in turn. */
 size_t coupling_sum_blocks(const CouplingConv *c, const CouplingPlan *p);
+/* Parts of the weight's gradient of which the largest magnitude is known. */
+size_t coupling_known_parts(const CouplingConv *c, const CouplingPlan *p);
 size_t coupling_sum_parts(const CouplingConv *c, const CouplingPlan *p);
 /* Numbers of the filters' gradient. */
 size_t coupling_sum_room(const CouplingConv *c, const CouplingPlan *p);
