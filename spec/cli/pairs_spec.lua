@@ -181,6 +181,22 @@ describe("cglow pairs", function()
     assert.matches(("the run's own data: --x: there is no folder %s/photos"):format(folder), err, 1, true)
   end)
 
+  it("evaluates on folders that are named where those it was trained on are elsewhere now", function()
+    write(mask)
+    train()
+    for _, name in ipairs {"photos", "answers"} do
+      assert(os.rename(("%s/%s"):format(folder, name), ("%s/moved-%s"):format(folder, name)))
+    end
+    local command = ("evaluate --samples 2 --run %s/run --x %s/moved-photos --y %s/moved-answers --json"):format(folder,
+      folder, folder)
+    for more, images in pairs {[""] = 10, [" --split valid"] = 2} do
+      local out, err = must(command .. more)
+      assert.equal(images, json.decode(out).images)
+      assert.matches("there is no folder [^\n]*/photos, on which the model was trained: trivial answers are those of "
+        .. "[^\n]*/moved%-answers", err)
+    end
+  end)
+
   it("goes on without being told again, with the same parts", function()
     write(mask)
     train()

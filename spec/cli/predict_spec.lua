@@ -75,12 +75,15 @@ describe("predict", function()
     assert.equal(0, code)
     assert.equal(0, (predict("toy", ("--quiet '%s' --out '%s'"):format(path, out))))
     assert.equal(scratch.read(out .. "/f.png"), bytes)
+    assert.equal(bytes, (select(2, predict("toy", ("'%s' --out -"):format(path))))) -- and makes no folder "-"
     assert.equal(0, (predict("toy", ("--quiet - --what samples --n 2 --out '%s' < '%s'"):format(out, path))))
     assert.same({"f.png", "stdin_sample_1.png", "stdin_sample_2.png"}, names())
     for _, case in ipairs {
       {"- </dev/null", 1, "standard input: "},
       {("- '%s' </dev/null"):format(path), 2, "standard input is one picture"},
       {("- --what samples < '%s'"):format(path), 2, "4 pictures need a folder: name it with --out"},
+      {("- --json < '%s'"):format(path), 2, "--json: standard output is for the picture itself"},
+      {("'%s' --what samples --n 2 --out -"):format(path), 2, "2 pictures need a folder: name it with --out"},
     } do
       code, bytes, err = predict("toy", case[1])
       assert.equal(case[2], code)

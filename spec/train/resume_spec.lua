@@ -50,6 +50,13 @@ describe("Resuming a run", function()
     assert.equal("done", trainer {run = run, resume = true}:run().reason)
   end)
 
+  it("is refused with fewer steps than there were", function()
+    trainer {run = run, steps = 8}:run()
+    local outcome = trainer {run = run, resume = true, steps = 4}:run()
+    assert.same({"failed", false, 8}, {outcome.reason, outcome.began, outcome.step})
+    assert.equal("the run has come to step 8 already: 4 steps in all are fewer", outcome.message)
+  end)
+
   it("is refused where no run is", function()
     local outcome = trainer {run = run .. "/none", resume = true}:run()
     assert.equal("failed", outcome.reason)

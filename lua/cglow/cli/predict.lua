@@ -35,8 +35,10 @@ end
 
 -- Is the one result to be written to standard output?
 local function to_stdout(args, inputs, suffixes)
-  if inputs[1].path or args.out then return false end
-  if #suffixes > 1 then command.misuse(("-: %d pictures need a folder: name it with --out"):format(#suffixes)) end
+  if args.out ~= "-" and (inputs[1].path or args.out) then return false end
+  local count = #inputs * #suffixes
+  if count > 1 then command.misuse(("-: %d pictures need a folder: name it with --out"):format(count)) end
+  if args.json then command.misuse "--json: standard output is for the picture itself: name a folder with --out" end
   return true
 end
 

@@ -2,6 +2,7 @@
 -- @module cglow.cli.session
 local core = require "cglow.core"
 local count_of = require "cglow.util.count"
+local files = require "cglow.data.files"
 local identity = require "cglow.tasks.identity"
 local Model = require "cglow.model"
 local command = require "cglow.cli.command"
@@ -94,12 +95,16 @@ function M.load(task, args)
 end
 
 -- Folders that the model was not trained on are held out as a whole; what is learned from
--- beside them comes from its own.
+-- beside them comes from its own, or where these are elsewhere now, from those that are given.
 local function part_of(args, session, split)
   local own, before = session.own, session.trained_on
   if not own.x or own.x == before.x and own.y == before.y then return split, own end
-  if split == "train" and before.x then return split, before end
-  return args.split or "all", own
+  if split ~= "train" or not before.x then return args.split or "all", own end
+  local missing = not files.is_folder(before.x) and before.x or not files.is_folder(before.y) and before.y
+  if not missing then return split, before end
+  notice.notify(("there is no folder %s, on which the model was trained: trivial answers are those of %s"):format(
+    missing, own.y))
+  return args.split and args.split ~= "all" and split or "all", own
 end
 
 -- Is this part the run's own, as it was when the run was begun? Then all was told of it.

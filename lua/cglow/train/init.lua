@@ -307,6 +307,10 @@ end
 local function train(self, catch)
   local _ <close> = self.batches:read_ahead(self.options.read_ahead)
   self.world:open(self)
+  local at, steps = self.at.step, self.options.steps
+  if at > steps then
+    stop.raise("failed", ("the run has come to step %d already: %d steps in all are fewer"):format(at, steps))
+  end
   self.spent.before, self.spent.start = self.at.seconds, system.clock()
   while self.at.step < self.options.steps and not self.signal and not self.stopping do
     advance(self)
