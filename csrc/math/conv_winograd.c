@@ -7,6 +7,7 @@
 #include "math/conv_winograd_gradient.h"
 #include "math/conv_winograd_squares.h"
 #include "math/filters3x3.h"
+#include "math/pairs.h"
 
 /* Squares that are worked on at a time: enough rows for a product, few enough that what
  * belongs to them stays in the second-level cache. */
@@ -59,7 +60,9 @@ typedef struct Convolution {
   Filters filters;
   Way way;
   Cut t;
-  Positions patches; /* of all squares, channels of `in` rounded up to whole panels */
+  Source from;
+  size_t block, line; /* numbers of a patch: of a block of channels, and of all blocks */
+  Positions patches;  /* of all squares, channels of `in` rounded up to whole panels */
   real *all_filters; /* block by block of output channels */
   real *bias;        /* rounded up to whole panels */
   real *threads;
@@ -74,6 +77,9 @@ static Convolution convolution(Precision how, const Act *in, Filters filters,
   v.way = way(in, threads, &v.t);
   size_t squares = v.t.rows * v.t.wide, k = blocks_of(in->c) * PANEL;
   size_t shared = blocks_of(out->c) * PANEL;
+  v.from = (Source){in, true, rounds_to_pairs(how)};
+  v.block = v.from.pairs ? PANEL / 2 : PANEL;
+  v.line = blocks_of(in->c) * v.block;
   v.bias = scratch;
   v.own = pixel_room(&v.t) + room(squares * PANEL);
   if (v.way == BY_BLOCKS)
@@ -112,15 +118,20 @@ static void gather_filters(const Filters *f, size_t out, size_t b, size_t c, siz
 }
 
 /* Block b of output channels, channels first … end−1 of the input. */
-static void make_filters(const Filters *f, size_t out, size_t b, size_t first, size_t end,
+static void make_filters(const Convolution *v, size_t b, size_t first, size_t end,
                          Positions u) {
+  const Filters *f = &v->filters;
   real rows[SOME_FILTERS * FILTER_SIZE * PANEL];
   for (size_t c = first, n; c < end; c += n) {
     n = min_size(end - c, SOME_FILTERS);
-    gather_filters(f, out, b, c, n, rows);
+    gather_filters(f, v->out->c, b, c, n, rows);
     for (size_t i = 0; i < n; i++) BY_ISA(conv_filter)
     (rows + i * FILTER_SIZE * PANEL, f->turned,
      (Positions){u.p + (c + i) * PANEL, u.step});
+#if HAVE_AVX512_BF16
+    if (v->from.pairs)
+      conv_filter_pairs_avx512_bf16(n, (Positions){u.p + c * PANEL, u.step});
+#endif
   }
 }
 
@@ -136,8 +147,7 @@ static size_t filter_pieces(const Convolution *v) {
 
 static void filter_piece(const Convolution *v, size_t i) {
   size_t ins = blocks_of(v->in->c), b = i / ins, c = i % ins * PANEL;
-  make_filters(&v->filters, v->out->c, b, c, min_size(c + PANEL, v->in->c),
-               filters_of(v, b));
+  make_filters(v, b, c, min_size(c + PANEL, v->in->c), filters_of(v, b));
 }
 
 /* ---- convolution ---- */
@@ -161,11 +171,9 @@ static Own own_scratch(const Convolution *v) {
 /* Patches of block b of input channels, rows row … row+rows−1 of squares. */
 static void patch_piece(const Convolution *v, size_t b, size_t row, size_t rows,
                         real *pixels) {
-  size_t k = blocks_of(v->in->c) * PANEL;
-  const Source from = {v->in, true};
-  real *at = v->patches.p + row * v->t.wide * k + b * PANEL;
-  squares_make(&v->t, &from, b, row, rows, pixels, (Positions){at, v->patches.step}, k,
-               NULL);
+  real *at = v->patches.p + row * v->t.wide * v->line + b * v->block;
+  squares_make(&v->t, &v->from, b, row, rows, pixels, (Positions){at, v->patches.step},
+               v->line, NULL);
 }
 
 /* What all threads wait for: filters, or patches, or both. */
@@ -192,19 +200,16 @@ static void prepare(const Convolution *v) {
 static void products(const Convolution *v, const Own *own, size_t b, size_t row,
                      size_t rows, Positions patches, Positions filters) {
   BY_PRECISION(v->how, conv_products)
-  (rows * v->t.wide, v->in->c, patches, blocks_of(v->in->c) * PANEL, filters, own->m);
+  (rows * v->t.wide, v->in->c, patches, v->line, filters, own->m);
   squares_put(&v->t, v->out, v->put, b, row, rows, own->m, v->bias, own->pixels);
 }
 
 /* A chunk: its patches, then all output channels. */
 static void chunk(const Convolution *v, const Own *own, size_t i) {
   size_t row = i * v->t.rows, rows = chunk_rows(&v->t, row);
-  size_t blocks = blocks_of(v->in->c);
-  const Source from = {v->in, true};
-  for (size_t b = 0; b < blocks; b++)
-    squares_make(&v->t, &from, b, row, rows, own->pixels,
-                 (Positions){own->more.p + b * PANEL, own->more.step}, blocks * PANEL,
-                 NULL);
+  for (size_t b = 0; b < blocks_of(v->in->c); b++)
+    squares_make(&v->t, &v->from, b, row, rows, own->pixels,
+                 (Positions){own->more.p + b * v->block, own->more.step}, v->line, NULL);
   for (size_t b = 0; b < blocks_of(v->out->c); b++)
     products(v, own, b, row, rows, own->more, filters_of(v, b));
 }
@@ -220,10 +225,10 @@ static void produce(const Convolution *v) {
     if (v->way == BY_CHUNKS) {
       chunk(v, &own, i);
     } else if (v->way == BY_BLOCKS) {
-      make_filters(&v->filters, v->out->c, i, 0, v->in->c, own.more);
+      make_filters(v, i, 0, v->in->c, own.more);
       products(v, &own, i, 0, v->t.all, v->patches, own.more);
     } else {
-      size_t row = i / outs, step = v->t.wide * blocks_of(v->in->c) * PANEL;
+      size_t row = i / outs, step = v->t.wide * v->line;
       Positions at = {v->patches.p + row * step, v->patches.step};
       products(v, &own, i % outs, row, 1, at, filters_of(v, i % outs));
     }

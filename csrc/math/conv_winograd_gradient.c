@@ -126,7 +126,7 @@ static real sum_piece(const FiltersSum *s, const Piece *p, size_t row, size_t en
   Positions v = take(&rest, squares * wide), m = take(&rest, squares * wide),
             u = take(&rest, wide * PANEL);
   double sums[SUM_BLOCKS * PANEL] = {0};
-  const Source x = {s->in, true}, dy = {s->dout, false};
+  const Source x = {s->in, true, false}, dy = {s->dout, false, false};
   for (size_t rows, first = row; row < end; row += rows) {
     rows = min_size(t->rows, end - row);
     for (size_t b = 0; b < blocks_of(p->ins); b++)

@@ -31,6 +31,12 @@ ISA_KERNEL(void, conv_filter_back, (FILTER_BACK_ARGS));
 #define PATCHES_ARGS \
   const PixelRow *row, size_t w, size_t squares, Positions v, size_t next
 ISA_KERNEL(void, conv_patches, (PATCHES_ARGS));
+/* Where factors are pairs (math/pairs.h): patches of 32 channels to 16 pairs; and filters
+ * of `count` channels, whose pairs then lie in every other channel's place. */
+#if HAVE_AVX512_BF16
+void conv_patches_avx512_bf16(PATCHES_ARGS);
+void conv_filter_pairs_avx512_bf16(size_t count, Positions u);
+#endif
 /* A dY Aᵀ likewise, from four; sums[PANEL] grows by all pixels. */
 #define SPREAD_ARGS \
   const PixelRow *row, size_t w, size_t squares, Positions v, size_t next, real *sums
@@ -40,7 +46,8 @@ ISA_KERNEL(void, conv_spread, (SPREAD_ARGS));
   Positions m, size_t squares, const real *bias, size_t rows, size_t w, real *pixels
 ISA_KERNEL(void, conv_squares, (SQUARES_ARGS));
 
-/* m[squares][PANEL] = v[squares][ld]·u[channels][PANEL] at each position. */
+/* m[squares][PANEL] = v[squares][ld]·u[channels][PANEL] at each position; of pairs, where
+ * factors are. */
 #define POSITION_PRODUCTS_ARGS \
   size_t squares, size_t channels, Positions v, size_t ld, Positions u, Positions m
 PRODUCT_KERNEL(void, conv_products, (POSITION_PRODUCTS_ARGS));

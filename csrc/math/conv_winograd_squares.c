@@ -28,6 +28,12 @@ static void make_row(const Cut *t, const Source *from, const real *pixels, size_
     row[i] = inside ? (PixelRow){pixels + (y - y0) * t->w * PANEL, PANEL}
                     : (PixelRow){zeros, 0};
   }
+#if HAVE_AVX512_BF16
+  if (from->pairs) {
+    conv_patches_avx512_bf16(row, t->w, t->wide, v, next);
+    return;
+  }
+#endif
   if (from->patches) {
     BY_ISA(conv_patches)(row, t->w, t->wide, v, next);
     return;

@@ -49,10 +49,11 @@ static inline Positions take(real **scratch, size_t numbers) {
 /* Pixels of a chunk, a block of channels, with what is read around them. */
 static inline size_t pixel_room(const Cut *t) { return (4 * t->rows + 2) * t->w * PANEL; }
 
-/* What is made of rows of pixels: patches of six, or the four of a square alone. */
+/* What is made of rows of pixels: patches of six, perhaps in pairs (math/pairs.h), or the
+ * four of a square alone. */
 typedef struct Source {
   const Act *a;
-  bool patches;
+  bool patches, pairs;
 } Source;
 
 /* Rows row … row+rows−1 of squares, counted over all images, of block b of channels:
