@@ -30,8 +30,11 @@ typedef struct Factors {
   SharedFactors slot[];
 } Factors;
 
+/* Behind the gradients the tensor has a number for each: what none of it exceeds.  Their
+ * sum is what none of the sum exceeds, so nobody needs to look through that (Param). */
 typedef struct Flat {
-  size_t count;
+  size_t count, bounds; /* where those numbers begin */
+  real *numbers;
   Param *param[];
 } Flat;
 
@@ -254,7 +257,7 @@ static int factors_unpack_all(lua_State *L) {
 
 /* Let the gradients of the object at idx lie in the tensor on top of the stack, which
  * becomes its user value. */
-static void move_gradients(lua_State *L, const Flat *f, int idx) {
+static void move_gradients(lua_State *L, Flat *f, int idx) {
   int tensor = lua_gettop(L);
   lua_getiuservalue(L, idx, UV_PARAMS);
   for (size_t i = 0, at = 0; i < f->count; i++) {
@@ -264,6 +267,7 @@ static void move_gradients(lua_State *L, const Flat *f, int idx) {
     at += round_up(f->param[i]->count);
   }
   lua_pop(L, 1);
+  f->numbers = ((const Tensor *)lua_touserdata(L, tensor))->data;
   lua_setiuservalue(L, idx, UV_OWN);
 }
 
@@ -286,6 +290,8 @@ static int new_flat(lua_State *L) {
     if (!checked_add(size, round_up(f->param[i]->count), &size))
       return luaL_error(L, "gradients too large: their size overflows");
   }
+  f->bounds = size;
+  size += round_up(count);
   f->count = count;
   tensor_zeros(L, 1, &size);
   move_gradients(L, f, 2);
@@ -295,7 +301,8 @@ static int new_flat(lua_State *L) {
 static Flat *check_flat(lua_State *L) { return luaL_checkudata(L, 1, FLAT_TYPE); }
 
 /***
-The flat tensor; numbers between the parameters are 0.
+The flat tensor; numbers between the parameters are 0. Behind them it has for each a
+number that nothing in its gradient exceeds, as far as that is known, or infinity.
 @function GradientFlat:tensor
 @treturn Tensor
 */
@@ -311,7 +318,7 @@ Let the gradients lie in another tensor from now on, which other processes may s
 @tparam Tensor flat as many numbers as the one that is used now; zeros
 */
 static int flat_lie_in(lua_State *L) {
-  const Flat *f = check_flat(L);
+  Flat *f = check_flat(L);
   lua_settop(L, 2);
   lua_getiuservalue(L, 1, UV_OWN);
   check_numbers(L, 2, tensor_check(L, -1)->count);
@@ -329,10 +336,23 @@ static int flat_complete(lua_State *L) {
   const Flat *f = check_flat(L);
   for (size_t i = 0; i < f->count; i++) {
     Param *p = f->param[i];
+    bool zero = p->pending == 0 && !p->dense;
     if (p->pending > 0 || !p->dense) param_materialise(p);
+    f->numbers[f->bounds + i] = zero ? 0 : p->exposed ? (real)HUGE_VAL : p->largest;
     p->largest =
         (real)HUGE_VAL; /* the gradients may be written through the flat tensor */
   }
+  return 0;
+}
+
+/***
+To be called when the tensor has become the sum of several processes' tensors, scaled or
+not.
+@function GradientFlat:arrive
+*/
+static int flat_arrive(lua_State *L) {
+  const Flat *f = check_flat(L);
+  for (size_t i = 0; i < f->count; i++) f->param[i]->largest = f->numbers[f->bounds + i];
   return 0;
 }
 
@@ -343,6 +363,7 @@ static const luaL_Reg factors_methods[] = {
 static const luaL_Reg flat_methods[] = {{"tensor", flat_tensor},
                                         {"lie_in", flat_lie_in},
                                         {"complete", flat_complete},
+                                        {"arrive", flat_arrive},
                                         {NULL, NULL}};
 static const luaL_Reg functions[] = {{"is_outer_product", is_outer_product},
                                      {"gradient_factors", new_factors},

@@ -238,8 +238,9 @@ add { "GradientFactors:unpack", self = function()
   return f
 end, wrong = { { label = "before begin", self = factors, args = {}, says = "touched since begin" } } }
 add { "GradientFactors:lie_in", K.tensor({ 10 }, { { 9 } }), K.tensor({ 3, 10 }, { { 20 } }), self = factors }
-add { "GradientFlat:lie_in", K.tensor({ 16 }, { { 6 } }), self = flat }
+add { "GradientFlat:lie_in", K.tensor({ 32 }, { { 16 } }), self = flat }
 add { "GradientFlat:tensor", self = flat }
 add { "GradientFlat:complete", self = flat }
+add { "GradientFlat:arrive", self = flat }
 
 return rows

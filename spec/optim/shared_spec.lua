@@ -114,6 +114,42 @@ describe("flat gradients", function()
     assert.equal(9.0, t[17])
   end)
 
+  -- A 3×3 convolution notes what is the largest in its gradient; others do not.
+  it("tell what their sum does not exceed, so that it need not be looked through", function()
+    local conv = core.net.conv2d(2, 3, 3, 3, 1, 1, 1, 1, true)
+    local weight, bias = table.unpack(conv:parameters "")
+    local flat = core.gradient_flat {weight, bias}
+    local t, adam = flat:tensor(), cglow.optim.Adam({weight, bias}, {lr = 1})
+    local function run_once(scale)
+      core.zero_grad {weight, bias}
+      conv:forward(core.ones(1, 2, 5, 5))
+      conv:backward(core.full(1, 3, 5, 5, scale))
+      flat:complete()
+    end
+    local bound = t:count() - 16 + 1
+    run_once(1)
+    assert.equal(25.0, t[bound])
+    assert.equal(math.huge, t[bound + 1])
+    t:mul(2) -- as if another process had the same
+    flat:arrive()
+    assert.equal(50.0, t[bound])
+    assert(adam:step())
+    -- What is not finite on another process is seen, in whichever of them it is.
+    for _, at in ipairs {1, 65} do
+      run_once(1)
+      t[at] = 0 / 0
+      t[bound] = 0 / 0
+      flat:arrive()
+      local ok, why = adam:step()
+      assert.is_nil(ok)
+      assert.truthy(why:find("is not finite", 1, true))
+    end
+    run_once(1)
+    flat:arrive()
+    weight.grad:fill(0 / 0) -- what Lua has written counts, whatever was found before
+    assert.is_nil((adam:step()))
+  end)
+
   it("hold zeros for gradients that count as zero", function()
     local net, params = layer(2, 3, 1)
     local flat = core.gradient_flat(params)

@@ -108,8 +108,9 @@ end
 function equip.flat(self, bucket)
   local flat = core.gradient_flat(bucket.params)
   local tensor = flat:tensor()
-  bucket.begin, bucket.unpack = nothing, nothing
+  bucket.begin = nothing
   bucket.pack = function() flat:complete() end
+  bucket.unpack = function() flat:arrive() end
   bucket.set_out = function() return self.mpi.iallreduce(tensor, 1 / self.ranks) end
   bucket.count = tensor:count()
   bucket.share = function(memory)
