@@ -101,6 +101,7 @@ Transpose conv_transpose_plan(const real *weight, const ConvGeometry *g, const A
   t.some = SOME_CHANNELS;
   while (t.some > FEW_CHANNELS && din->c * dout->n < t.some * (size_t)threads)
     t.some /= 2;
+  t.some = min_size(t.some, din->c); /* the scratch has room for no more */
   t.blocks = (din->c + t.some - 1) / t.some;
   t.rows = rows_of_piece(din, t.blocks * dout->n, threads);
   t.cuts = (din->h + t.rows - 1) / t.rows;

@@ -62,6 +62,12 @@ describe("bit for bit the same on any number of threads:", function()
     { "conv2d to eight pixels", function()
       return nn.Conv2d { in_channels = 40, out_channels = 70, stride = 2, padding = 1 }
     end, { 2, 40, 4, 4 } },
+    { "conv2d with stride 2 of many pictures", function()
+      return nn.Conv2d { in_channels = 1, out_channels = 1, stride = 2, padding = 1 }
+    end, { 32, 1, 128, 128 } },
+    { "conv2d to one channel of many pictures", function()
+      return nn.Conv2d { in_channels = 8, out_channels = 1, kernel = 5, padding = 2 }
+    end, { 32, 8, 96, 96 } },
     { "linear on 1000 features", function()
       return nn.Linear { in_features = 1000, out_features = 77 }
     end, { 4, 1000 } },
