@@ -51,10 +51,12 @@ describe("Resuming a run", function()
   end)
 
   it("is refused with fewer steps than there were", function()
-    trainer {run = run, steps = 8}:run()
-    local outcome = trainer {run = run, resume = true, steps = 4}:run()
-    assert.same({"failed", false, 8}, {outcome.reason, outcome.began, outcome.step})
-    assert.equal("the run has come to step 8 already: 4 steps in all are fewer", outcome.message)
+    trainer {run = run, steps = 8, config = {settings = {steps = 8}}}:run()
+    local outcome = trainer {run = run, resume = true, steps = 4, config = {settings = {steps = 4}}}:run()
+    assert.same({"failed", false}, {outcome.reason, outcome.began})
+    assert.matches("00000008.safetensors: the run has come to step 8 already, 4 in all are fewer", outcome.message, 1,
+      true)
+    assert.equal(8, json.read(run .. "/config.json").settings.steps) -- so that the next one can go on
   end)
 
   it("is refused where no run is", function()

@@ -37,6 +37,14 @@ local function print_table(results)
   end
 end
 
+-- What samples are scored by, which no task need explain.
+local function note_on_samples(task, results)
+  local metrics = results[#results].metrics
+  if not metrics.diversity then return end
+  local best = metrics.best_sample and ("; best_sample: %s of the best of an image's samples"):format(task.rated) or ""
+  console.say("diversity: root mean square of what two samples of an image differ by" .. best)
+end
+
 local function bits_per_dim(args, session, data)
   local meter = meter_of.new(args, "likelihood: image", data:size())
   local nll = validation.new {
@@ -131,6 +139,7 @@ local function say(args, session, found)
   console.say("prediction: " .. found.prediction)
   print_table(found.results)
   if session.task.notes then console.say(session.task.notes) end
+  note_on_samples(session.task, found.results)
   if session.task.pictured then console.say(session.task.pictured.note) end
   console.say("pictures: " .. found.sheet)
   if found.table then console.say("each image: " .. found.table) end

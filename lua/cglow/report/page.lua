@@ -21,7 +21,8 @@ local DASH = "\u{2013}"
 local TITLES = {
   nll = "Negative log-likelihood", iou = "Mean IoU over the classes", foreground_iou = "IoU of the foreground",
   image_iou = "Mean IoU of single images", psnr = "PSNR in dB", ssim = "Structural similarity (SSIM)",
-  dice = "Dice coefficient",
+  dice = "Dice coefficient", bits_per_dim = "Bits per dimension", diversity = "Difference of two samples (RMS)",
+  best_sample = "Best of an image's samples",
   psnr_whole = "PSNR of the whole picture in dB", error_mm = "Mean distance in mm",
   pixel_accuracy = "Pixel accuracy", superpixel_accuracy = "Super-pixel accuracy",
 }

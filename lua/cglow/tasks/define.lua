@@ -45,7 +45,7 @@ local DEFINITION = {
   show_input = {type = "function", default = function(sample) return sample.x end},
   show = {type = "function"},
   show_answer = {type = "function"},
-  rate = {type = "function"},
+  rate = {type = "function"}, rated = {type = "string"},
   baselines = {type = "function"},
   read = {type = "function"}, map = {type = "function"}, values = {type = "function"},
   values_each = {type = "function"}, values_all = {type = "function"}, channels = {type = "integer", min = 1},
@@ -69,6 +69,7 @@ local function complete(task)
   task.y = task.y and shape(task.y)
   local shown = task.show and task.show_answer == nil
   if task.head == true then task.head = nil end
+  if task.rate and not task.rated then task.rated = "rate" end
   for name, value in pairs(kinds[task.kind](task)) do
     if task[name] == nil then task[name] = value end
   end
@@ -106,7 +107,7 @@ end
 -- * `score`: function() that gives an object with `add(self, answer, truth, sample)`
 --   and `result(self)`, a table of metrics; `notes`: what these are, one line, when they need to be told
 -- * `rate`: function(answer, truth, sample) that gives a number for one image, higher is
---   better, to find the best of several samples
+--   better, to find the best of several samples; `rated` = "rate": what it is called
 -- * `show_input`: function(sample), `show`: function(y, sample) and `show_answer`:
 --   function(answer, sample) (as `show`, if only that is given): images
 -- * `pictured`: {as =, note =} where pictures do not show the numbers as they are: what stands beside

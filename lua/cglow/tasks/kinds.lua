@@ -53,6 +53,7 @@ function kinds.mask()
     score = mask_score,
     notes = "iou: the classes' mean, dice: of the foreground, both from the counts of all images; image_iou: the mean "
       .. "of the images' own",
+    rated = "image_iou",
     rate = function(answer, truth) return metrics.confusion(2):add(answer, truth):mean_iou() end,
     show = function(y) return show_mask(metrics.binarise(y)) end, -- without the noise of a discrete y
     show_answer = show_mask,
@@ -134,6 +135,7 @@ function kinds.labels(task)
     values_each = function(y) return one_hot(metrics.argmax(y), classes) end,
     score = function() return label_score(classes) end,
     notes = "iou, dice: the means over the labels, from the counts of all images",
+    rated = "pixel_accuracy",
     rate = function(answer, truth, sample)
       return metrics.confusion(classes, {ignore = IGNORED}):add(answer, counted(truth, sample)):pixel_accuracy()
     end,
@@ -165,7 +167,7 @@ function kinds.image(task)
     channels = channels,
     score = shared.image_score,
     notes = "psnr: dB for a peak of 1, averaged over the images, as is ssim" .. shared.psnr_note,
-    rate = function(answer, truth) return shared.psnr(answer, truth) end,
+    rate = function(answer, truth) return shared.psnr(answer, truth) end, rated = "psnr",
     show = function(y, sample) return task.decide(y, sample) end, show_answer = function(answer) return answer end,
     finish = function(values, picture)
       if #values ~= 3 then return values, values, {bits = picture.bits} end

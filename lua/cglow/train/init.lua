@@ -249,6 +249,8 @@ function Trainer:restore(state, apply)
       return nil, ("the run was started with %s %s, not %s"):format(name, there or "absent", here or "absent")
     end
   end
+  local at, steps = state.at.step, self.options.steps
+  if at > steps then return nil, ("the run has come to step %d already, %d in all are fewer"):format(at, steps) end
   local ok, message = self.shuffle:restore(state.shuffle)
   if ok then ok, message = apply() end
   if not ok then return nil, message end
@@ -307,10 +309,6 @@ end
 local function train(self, catch)
   local _ <close> = self.batches:read_ahead(self.options.read_ahead)
   self.world:open(self)
-  local at, steps = self.at.step, self.options.steps
-  if at > steps then
-    stop.raise("failed", ("the run has come to step %d already: %d steps in all are fewer"):format(at, steps))
-  end
   self.spent.before, self.spent.start = self.at.seconds, system.clock()
   while self.at.step < self.options.steps and not self.signal and not self.stopping do
     advance(self)
