@@ -46,13 +46,21 @@ static size_t plain_scratch(const ConvGeometry *g, const Act *in, const Act *out
   return max_size(few, tiles + whole) + conv_weight_sum_room(g, in, out, threads) + 64;
 }
 
+/* Reals for a convolution that narrows, as its own forward pass or as the input's
+ * gradient of one that widens: the kernels turned, and the columns that are added. */
+static size_t narrow_scratch(const ConvGeometry *g, const Act *in, const Act *out,
+                             int threads) {
+  return out->c * kernel_size(g, in->c) + conv_transpose_scratch(g, out, in, threads);
+}
+
 size_t conv_scratch(const ConvGeometry *g, const Act *in, const Act *out, int threads) {
   if (by_winograd(g, in, out->c)) return conv_winograd_scratch(in, out, threads);
   size_t plain = plain_scratch(g, in, out, threads);
-  if (!narrows(g, in->c, out->c) || plain >= CONV_SCRATCH_MAX) return plain;
-  size_t planes = (size_t)threads * out->c * g->kh * g->kw * out->h * out->w;
-  return max_size(plain, plain_scratch(g, out, in, threads) + planes) +
-         out->c * kernel_size(g, in->c);
+  if (plain >= CONV_SCRATCH_MAX) return plain;
+  if (narrows(g, out->c, in->c)) return plain + narrow_scratch(g, out, in, threads);
+  if (!narrows(g, in->c, out->c)) return plain;
+  return max_size(plain, plain_scratch(g, out, in, threads)) +
+         narrow_scratch(g, in, out, threads);
 }
 
 const real *conv_tile_columns(const Act *in, const ConvGeometry *g, const Act *out,

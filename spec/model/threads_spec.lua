@@ -68,6 +68,9 @@ describe("bit for bit the same on any number of threads:", function()
     { "conv2d to one channel of many pictures", function()
       return nn.Conv2d { in_channels = 8, out_channels = 1, kernel = 5, padding = 2 }
     end, { 32, 8, 96, 96 } },
+    { "conv2d from one channel to many, of a large picture", function()
+      return nn.Conv2d { in_channels = 1, out_channels = 16, kernel = 7, padding = 3 }
+    end, { 4, 1, 256, 256 } },
     { "linear on 1000 features", function()
       return nn.Linear { in_features = 1000, out_features = 77 }
     end, { 4, 1000 } },
