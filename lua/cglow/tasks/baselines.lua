@@ -13,7 +13,7 @@ local vision = require "cglow.image.vision"
 local M = {}
 
 local function mean_of(fname, ds)
-  if not (check.has(ds, "get") and check.has(ds, "size")) then
+  if not (check.has(ds, "samples") and check.has(ds, "size")) then
     error(("bad argument #1 to '%s': ds must be a data set, got %s"):format(fname, core.type(ds)), 3)
   end
   local sum, count = nil, 0 -- of those that are not left out
