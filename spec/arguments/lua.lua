@@ -155,6 +155,7 @@ local rows = {
   { "cglow.nn.ReLU" }, { "cglow.nn.Tanh" }, { "cglow.nn.Sigmoid" },
   { "cglow.nn.Sequential", K.list(function() return { "a", nn.ReLU(), nn.Tanh() } end, {
     { "{}", function() return {} end }, { "numbers", function() return { 1 } end },
+    { "two of one name", function() return { "a", nn.ReLU(), "a", nn.Tanh() } end },
     { "only a name", function() return { "a" } end }, { "a tensor", function() return { core.zeros(1) } end },
     { "half a network", function() return { { forward = print } } end } }) },
   { "cglow.nn.is_net", K.any(1) },

@@ -150,6 +150,18 @@ describe("A model with layers of one's own", function()
     assert.matches("Model:replace: option 'level'", message, 1, true)
   end)
 
+  it("is no feed-forward network", function()
+    local network = require("cglow.feedforward").Segmenter {x = {1, 8, 8}, y = {1, 8, 8}, channels = 2, depth = 1,
+      classes = 2}
+    assert(network:save(path))
+    for _, read in ipairs {cglow.load, cglow.open} do
+      local model, message = read(path)
+      assert.is_nil(model)
+      assert.equal(path .. ": no flow, but a feed-forward network ('Segmenter'), which cglow.feedforward.load reads",
+        message)
+    end
+  end)
+
   it("is not saved, nor filled, when two parameters have one name", function()
     local model = cglow.Glow { y = { 1, 8, 8 }, levels = 1, depth = 2, coupling = { width = 4 } }
     for step = 1, 2 do model:replace { level = 1, step = step, part = "actnorm", flow = scaling(step) } end

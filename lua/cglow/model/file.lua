@@ -254,6 +254,10 @@ function M.load(make, path, override)
   local own, o = split_override(override)
   local tensors, config, metadata = M.read(path, "a cglow model")
   if not tensors then return nil, config, metadata end
+  if type(config.kind) == "string" then -- as feedforward.load wants it
+    return nil, ("%s: no flow, but a feed-forward network (%s), which cglow.feedforward.load reads"):format(path,
+      options.show(config.kind))
+  end
   config.precision = config.precision or "fp32"
   for key, value in pairs(own) do config[key] = value end
   local ok, model = build(make, config, tensors, o)

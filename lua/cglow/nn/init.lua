@@ -182,21 +182,24 @@ end
 
 --- Networks one after the other. A string names the network that follows it;
 -- its parameters are then called `name.weight` and so on (without a name: its
--- place in the list).
+-- place in the list). No two have the same name.
 -- @usage nn.Sequential { "fc1", nn.Linear { … }, nn.ReLU(), "fc2", nn.Linear { … } }
 -- @tparam table list networks, in C or in Lua, and names
 -- @treturn Net
 function M.Sequential(list)
   options.arg("nn.Sequential", 1, "list", list, "table")
-  local nets, names, pure = {}, {}, true
+  local nets, names, pure, taken = {}, {}, true, {}
   local name
   for i, item in ipairs(list) do
     if type(item) == "string" then
       name = item
     elseif is_network(item) then
       nets[#nets + 1] = item
-      names[#names + 1] = name or tostring(#nets)
-      name = nil
+      name = name or tostring(#nets)
+      if taken[name] then
+        error(("nn.Sequential: item %d: a name of its own expected, got '%s' again"):format(i, name), 2)
+      end
+      names[#names + 1], taken[name], name = name, true, nil
       pure = pure and M.is_net(item)
     else
       error(("nn.Sequential: item %d must be a name or a network, got %s"):format(i, options.show(item)), 2)
