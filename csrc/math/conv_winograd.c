@@ -1,6 +1,7 @@
 /* Convolutions by Winograd's F(4×4, 3×3) (math/conv_winograd.h). */
 #include "math/conv_winograd.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "base/threads.h"
@@ -34,6 +35,17 @@ bool conv_winograd_pays(Precision how, const Act *in, size_t channels) {
 
 typedef enum { BY_BLOCKS, BY_CHUNKS, BY_PIECES } Way;
 
+/* Smaller chunks, by up to a half, where threads get more equal shares of them. */
+static void even_out(Cut *t, size_t threads) {
+  size_t best = t->rows, least = SIZE_MAX;
+  for (size_t rows = t->rows; rows > 0 && 2 * rows >= t->rows; rows--) {
+    size_t most = pieces_of(pieces_of(t->all, rows), threads) * rows;
+    if (most < least) best = rows, least = most;
+  }
+  t->rows = best;
+  t->chunks = pieces_of(t->all, best);
+}
+
 /* Few squares: by blocks of output channels; many: by chunks, several for each thread.
  * Where threads are too many for either, by both, with all that they read in memory. */
 static Way way(const Act *a, int threads, Cut *t) {
@@ -48,6 +60,7 @@ static Way way(const Act *a, int threads, Cut *t) {
   }
   size_t some = threads > 1 ? squares / (2 * (size_t)threads) : squares;
   *t = squares_cut(a, min_size(CHUNK_SQUARES, some));
+  if (threads > 2) even_out(t, (size_t)threads);
   return BY_CHUNKS;
 }
 
