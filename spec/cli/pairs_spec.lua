@@ -217,6 +217,16 @@ describe("cglow pairs", function()
     assert.matches("^pairs: [^\n]*answers/p0[12]%-gt.png: neither PNG[^\n]*\n$", err)
   end)
 
+  it("lists the settings of what the partners are", function()
+    write(mask)
+    local function shift(arguments)
+      return must("pairs train --config help " .. arguments):match "augment.shift +(%S+)"
+    end
+    assert.equal("0", shift "")
+    assert.equal("0.03", shift "--kind labels")
+    assert.equal("0.06", shift(("--x %s/photos --y %s/answers"):format(folder, folder)))
+  end)
+
   it("leaves model files that know their task", function()
     write(labels, {raw = true})
     train()

@@ -15,6 +15,7 @@ local notice = require "cglow.util.notice"
 local parser = require "cglow.cli.parser"
 local path = require "cglow.util.path"
 local settings = require "cglow.tasks.settings"
+local task_of = require "cglow.tasks.define"
 local task_of_run = require "cglow.cli.task_of_run"
 local version = require "cglow.util.version"
 local sort_by_bytes = require("cglow.util.bytes").sort
@@ -59,10 +60,16 @@ local function wants_settings(args)
   end
 end
 
+-- The task as it would be trained: what pairs are decides about some defaults.
+local function as_told(task, args)
+  local own = task_of.own_options(task, args)
+  return command.try(task_of.configured, task, task_of.settle(task, own, args.skip_damaged) or own)
+end
+
 local function execute(task, argv)
   local args = command.parse(parser.task(task), argv)
   if wants_settings(args) then
-    console.say(settings.describe(task, args.recipe))
+    console.say(settings.describe(as_told(task, args), args.recipe))
     return 0
   end
   parse_config(args)

@@ -184,7 +184,7 @@ local function add_predict(parser, task)
   c:option("--what"):argname "WHAT":choices {"answer", "probability", "std", "samples"}
     :description "answer, probability, std or samples (answer)."
   count(c, "--n", "N", "How many samples to write (4).", 9999)
-  c:option("--out"):argname "DIR":description "Folder for the results, or - for one (predictions; of -: -)."
+  c:option("--out"):argname "DIR":description "Folder for results, or - (predictions; of -: -)."
   may_replace(c)
   own_options(c, task, FILES)
   if task.predict_options then task.predict_options(c) end
