@@ -149,6 +149,7 @@ endef
 
 $(eval $(call mpi,float,lua/cglow/mpi.so,$$(OPT) $$(CFLAGS)))
 $(eval $(call mpi,double,$(BUILD)/double/cglow/mpi.so,$$(OPT) $$(CFLAGS) $(DOUBLE)))
+$(eval $(call mpi,sanitize-float,$(BUILD)/sanitize/cglow/mpi.so,$(SANITIZE)))
 
 $(eval $(call core,float,lua/cglow/core.so,$$(OPT) $$(CFLAGS)))
 $(eval $(call core,double,$(BUILD)/double/cglow/core.so,$$(OPT) $$(CFLAGS) $(DOUBLE)))
@@ -297,7 +298,8 @@ ASAN = LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) CGLOW_CORE=$(BUILD)/sani
 
 # Commands that specs run as a user does take the plain core.
 sanitize: packages-sanitize ## the specs under AddressSanitizer, UBSan and LeakSanitizer
-	$(AGAIN) all $(BUILD)/sanitize/cglow/core.so $(BUILD)/sanitize-double/cglow/core.so runners
+	$(AGAIN) all $(BUILD)/sanitize/cglow/core.so $(BUILD)/sanitize-double/cglow/core.so runners \
+	  $(if $(WITH_MPI),$(BUILD)/sanitize/cglow/mpi.so)
 	@$(CHECKS) --core $(BUILD)/sanitize --double $(BUILD)/sanitize-double --suites float,double,runners \
 	  --seconds 1800 --wrap "env $(ASAN)" $(TEST)
 
