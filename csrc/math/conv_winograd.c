@@ -76,8 +76,8 @@ typedef struct Convolution {
   Source from;
   size_t block, line; /* numbers of a patch: of a block of channels, and of all blocks */
   Positions patches;  /* of all squares, channels of `in` rounded up to whole panels */
-  real *all_filters; /* block by block of output channels */
-  real *bias;        /* rounded up to whole panels */
+  real *all_filters;  /* block by block of output channels */
+  real *bias;         /* rounded up to whole panels */
   real *threads;
   size_t own; /* scratch of a thread */
   size_t total;

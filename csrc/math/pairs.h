@@ -1,8 +1,8 @@
 /* Factors of products that are rounded to bfloat16 once for several products.
  *
  * Where the processor multiplies pairs of bfloat16 (AVX512_BF16), a product's factors are
- * rounded to such pairs anyhow: two numbers that follow each other along k, in the place of
- * one.  A factor that several products read, or that is turned, is best rounded once.
+ * rounded to such pairs anyhow: two numbers that follow each other along k, in the place
+ * of one.  A factor that several products read, or that is turned, is best rounded once.
  * Elsewhere nothing of this is called, and factors are left as they are; the numbers that
  * come of a product are the same. */
 #ifndef CGLOW_MATH_PAIRS_H

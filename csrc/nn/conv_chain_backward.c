@@ -49,9 +49,8 @@ static void sum_turned(const TurnedSum *s, size_t rows, size_t columns, bool add
     real *to = c + j;
     const real *start = add ? to : NULL;
     for (size_t i = 0; i < s->count; i++)
-      (pairs ? pairs_transpose : panel_transpose)(s->panels + i * s->next + j * s->row,
-                                                  s->row, s->wide, some,
-                                                  turned + i * size);
+      (pairs ? pairs_transpose : panel_transpose)(
+          s->panels + i * s->next + j * s->row, s->row, s->wide, some, turned + i * size);
     if (pairs)
       pairs_product(rows, some, k, left, turned, PANEL, start, to, ld, f);
     else
@@ -66,8 +65,13 @@ static void turn_columns(const ChainStage *s, size_t wide, size_t t, size_t coun
                          real *room, Prefetch *f) {
   size_t k = s->columns;
   Left left = {output_panel(s, (real *)d, t), output_row(s), 1, wide, PANEL, false};
-  TurnedSum sum = {s->conv->geometry.precision, left,       x + t * k * PANEL,
-                   PANEL,                       k * PANEL, wide, count};
+  TurnedSum sum = {s->conv->geometry.precision,
+                   left,
+                   x + t * k * PANEL,
+                   PANEL,
+                   k * PANEL,
+                   wide,
+                   count};
   sum_turned(&sum, s->out, k, to->begun, to->dw, k, room, f);
 }
 
@@ -76,8 +80,13 @@ static void turn_gradient(const ChainStage *s, size_t wide, size_t t, size_t cou
                           real *room, Prefetch *f) {
   size_t k = s->columns;
   Left left = left_panels(x + t * k * PANEL, k, wide);
-  TurnedSum sum = {s->conv->geometry.precision, left,  output_panel(s, (real *)d, t),
-                   output_row(s),               PANEL, wide, count};
+  TurnedSum sum = {s->conv->geometry.precision,
+                   left,
+                   output_panel(s, (real *)d, t),
+                   output_row(s),
+                   PANEL,
+                   wide,
+                   count};
   sum_turned(&sum, k, s->out, to->begun, to->dw, s->out, room, f);
 }
 
@@ -125,9 +134,9 @@ static Ranges stage_next(const ConvChain *v, size_t i, const real *x, const real
 }
 
 static void group_backward(const ConvChain *v, const Act *out, const Act *dout,
-                           const Act *din, size_t g, const real *pairs,
-                           const real *cols, const real *kept, const Ranges *later,
-                           StageGradient *to, real *own) {
+                           const Act *din, size_t g, const real *pairs, const real *cols,
+                           const real *kept, const Ranges *later, StageGradient *to,
+                           real *own) {
   size_t n = group_pixels(v, g), last = v->depth - 1, wide = whole_halves(n);
   real *turned = own, *y = turned + TURN_PANELS * PANEL * PANEL + left_pairs_reals(v);
   real *d = y + v->stage[last].out * PANEL, *dx = d + v->stage[last].out * PANEL;

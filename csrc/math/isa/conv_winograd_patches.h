@@ -34,8 +34,8 @@ ALWAYS_INLINE void spread_axis(const Vector *y, Vector *m) {
 /* LANES channels of a patch: factors of a product, PATCH_FACTORS in a number. */
 #ifdef PAIRS
 #define PATCH_FACTORS 2
-#define PATCH_NUMBERS(p, v)                                                  \
-  _mm256_storeu_si256((__m256i *)(void *)(p),                                \
+#define PATCH_NUMBERS(p, v)                   \
+  _mm256_storeu_si256((__m256i *)(void *)(p), \
                       _mm256_rol_epi32((__m256i)_mm512_cvtneps_pbh((__m512)(v)), 16))
 #else
 #define PATCH_FACTORS 1

@@ -84,12 +84,11 @@ ALWAYS_INLINE void round_positions(const size_t i, size_t k, const real *h, size
         right[q] = upper_and_lower(i, p + next, p + 3 * next);
       }
       _mm512_store_si512(to + l, pairs_of(left[0], left[1]));
-      _mm512_store_si512(to + position + l,
-                         pairs_of(_mm512_add_ps(left[0], right[0]),
-                                  _mm512_add_ps(left[1], right[1])));
-      _mm512_store_si512(to + 2 * position + l,
-                         pairs_of(_mm512_sub_ps(left[0], right[0]),
-                                  _mm512_sub_ps(left[1], right[1])));
+      _mm512_store_si512(to + position + l, pairs_of(_mm512_add_ps(left[0], right[0]),
+                                                     _mm512_add_ps(left[1], right[1])));
+      _mm512_store_si512(
+          to + 2 * position + l,
+          pairs_of(_mm512_sub_ps(left[0], right[0]), _mm512_sub_ps(left[1], right[1])));
       _mm512_store_si512(to + 3 * position + l, pairs_of(right[0], right[1]));
     }
 }
