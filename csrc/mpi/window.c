@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-/* What the machine's first rank has made. */
+/* What the machine's first rank has made, and what is like no other file of the machine. */
 typedef struct Made {
   int error, process, file;
+  dev_t device;
+  ino_t inode;
 } Made;
 
 static void say(char why[WINDOW_WHY], const char *what, int error) {
@@ -36,25 +39,38 @@ static bool within_machine(size_t bytes) {
 /* A new file of zeros in memory. */
 static Made make(size_t bytes, char why[WINDOW_WHY]) {
 #ifdef __linux__
-  Made m = {0, (int)getpid(), memfd_create("cglow", MFD_CLOEXEC)};
+  Made m = {.process = (int)getpid(), .file = memfd_create("cglow", MFD_CLOEXEC)};
+  struct stat seen = {0};
   if (!within_machine(bytes))
     m.error = ENOMEM;
   else if (!within_limit(bytes))
     m.error = EFBIG;
-  else if (m.file < 0 || ftruncate(m.file, (off_t)bytes) != 0)
+  else if (m.file < 0 || ftruncate(m.file, (off_t)bytes) != 0 || fstat(m.file, &seen) != 0)
     m.error = errno;
+  m.device = seen.st_dev;
+  m.inode = seen.st_ino;
 #else
   (void)bytes, (void)within_limit, (void)within_machine;
-  Made m = {ENOSYS, 0, -1};
+  Made m = {.error = ENOSYS, .file = -1};
 #endif
   say(why, "memory that ranks share cannot be made", m.error);
   return m;
 }
 
-/* The file that another process has made. */
+/* The file that another process has made.  In a container of its own a process may see
+ * another one by that number, whose file is not to be written to. */
 static int find(const Made *m, char why[WINDOW_WHY]) {
   char path[64];
+  struct stat seen;
   (void)snprintf(path, sizeof path, "/proc/%d/fd/%d", m->process, m->file);
+  if (stat(path, &seen) != 0) {
+    say(why, path, errno);
+    return -1;
+  }
+  if (seen.st_dev != m->device || seen.st_ino != m->inode) {
+    say(why, path, ESRCH);
+    return -1;
+  }
   int file = open(path, O_RDWR | O_CLOEXEC);
   if (file < 0) say(why, path, errno);
   return file;
@@ -76,7 +92,7 @@ int window_open(Window *w, size_t each, char why[WINDOW_WHY]) {
   why[0] = '\0';
   Made made = {0};
   if (world.host_rank == 0) made = make(bytes, why);
-  int rc = CALL(MPI_Bcast(&made, 3, MPI_INT, 0, world.host));
+  int rc = CALL(MPI_Bcast(&made, sizeof made, MPI_BYTE, 0, world.host));
   if (rc != MPI_SUCCESS) return rc;
   int file = made.file;
   if (world.host_rank > 0) file = made.error == 0 ? find(&made, why) : -1;

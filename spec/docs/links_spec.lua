@@ -93,7 +93,7 @@ function checks.cglow(args)
   local name = table.remove(args, 1):gsub("-", "_")
   if name == "baseline" or name == "report" then
     local of = name == "report" and parser.report() or parser.baseline {
-      "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement" }
+      "binary_segmentation", "multiclass_segmentation", "denoising", "depth_refinement", "inpainting" }
     local ok, message = of:pparse(args)
     return assert(ok, message)
   end

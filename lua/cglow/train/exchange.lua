@@ -137,6 +137,7 @@ function Messages:part_done(part)
   end
 end
 
+--- Wait for what all ranks have sent.
 function Messages:collect()
   for _, bucket in ipairs(self.buckets) do
     bucket.transfer:wait()
@@ -154,7 +155,7 @@ function Memory:part_done(part)
   for _, bucket in ipairs(self.buckets) do bucket.pack() end
 end
 
--- When the last rank is here nobody reads another's numbers any more.
+--- Add up what all ranks have written. When the last rank is here nobody reads another's numbers any more.
 function Memory:collect()
   for _, bucket in ipairs(self.buckets) do
     bucket.combine()
