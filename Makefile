@@ -187,7 +187,7 @@ lua/cglow/help/core.lua: spec/tools/core_help.lua .ldoc.ld $(wildcard csrc/lua/*
 	@mkdir -p $(BUILD)
 	$(Q)$(LUA) $< >$(BUILD)/help.$$$$ && mv $(BUILD)/help.$$$$ $@
 
-# C programs that test what Lua cannot: a failing allocator, two threads.
+# C programs that test what Lua cannot: a failing allocator, two threads, guarded memory.
 RUNNERS := $(patsubst spec/memory/%.c,%,$(wildcard spec/memory/*_runner.c))
 
 runners: $(RUNNERS:%=$(BUILD)/runners/%)
@@ -196,7 +196,12 @@ runners: $(RUNNERS:%=$(BUILD)/runners/%)
 $(BUILD)/runners/%: spec/memory/%.c spec/memory/runner.h spec/fuzz/target.h
 	@mkdir -p $(@D)
 	@echo "  link     $@"
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $< $(LUA_LIBS) -lpthread
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O1 -g $(WARN) $(WERROR) $(LUA_CFLAGS) -o $@ $(filter %.c %.o,$^) $(LUA_LIBS) -lpthread $(RUNNER_LIBS)
+
+# One of them calls kernels, of the float core.
+$(BUILD)/runners/convolution_runner: $(filter $(BUILD)/obj/float/base/%.o $(BUILD)/obj/float/math/%.o,$(SRC:csrc/%.c=$(BUILD)/obj/float/%.o))
+$(BUILD)/runners/convolution_runner: private RUNNER_LIBS = $(CORE_LIBS)
+$(BUILD)/runners/convolution_runner: private LUA_CFLAGS += -Icsrc -fopenmp
 
 # A team of many threads, simulated on one processor: see spec/tools/team.lua.
 team: all $(BUILD)/team.so

@@ -27,7 +27,8 @@ __attribute__((format(printf, 2, 3))) static void tap(bool ok, const char *forma
   tap_failures += !ok;
 }
 
-__attribute__((format(printf, 1, 2))) static void tap_note(const char *format, ...) {
+__attribute__((format(printf, 1, 2), unused)) static void tap_note(const char *format,
+                                                                   ...) {
   va_list args;
   va_start(args, format);
   printf("# ");
@@ -43,7 +44,7 @@ static int tap_end(void) {
 
 /* Open the libraries and look for modules here first: Lua ones in ./lua, the
  * core in the folder CGLOW_CORE. */
-static void open_libraries(lua_State *L) {
+__attribute__((unused)) static void open_libraries(lua_State *L) {
   const char *core = getenv("CGLOW_CORE");
   luaL_openlibs(L);
   lua_getglobal(L, "package");
