@@ -47,7 +47,7 @@ static Guarded guard(size_t n) {
   char *p =
       mmap(NULL, room + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED || mprotect(p + room, PAGE, PROT_NONE) != 0) abort();
-  return (Guarded){p, room + PAGE, (real *)(p + (room - bytes) / LINE * LINE)};
+  return (Guarded){p, room + PAGE, (real *)(void *)(p + (room - bytes) / LINE * LINE)};
 }
 
 typedef struct Shape {
