@@ -34,7 +34,7 @@ describe("the program cglow", function()
       ["pairs train --steps x"] = "('cglow pairs train --help' shows how)",
       ["pairs"] = "('cglow pairs --help' shows how)", ["report"] = "('cglow report --help' shows how)",
       ["evaluate --samples 0"] = "('cglow evaluate --help' shows how)",
-      ["baseline chess"] = "denoising, depth-refinement, got 'chess' ('cglow baseline --help' shows how)",
+      ["baseline chess"] = "denoising, depth-refinement, inpainting, got 'chess' ('cglow baseline --help' shows how)",
     } do
       local code, _, err = cglow(arguments)
       assert.equal(2, code)
