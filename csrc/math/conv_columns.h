@@ -6,8 +6,6 @@
 #include "math/conv_put.h"
 #include "math/conv_winograd.h"
 
-static const Put plainly = {.how = PUT_PLAIN};
-
 static inline size_t kernel_size(const ConvGeometry *g, size_t c) {
   return c * g->kh * g->kw;
 }

@@ -20,6 +20,8 @@ typedef struct Put {
   real *room; /* for PUT_ADD_MASKED: as many numbers as the output has */
 } Put;
 
+static const Put plainly = {.how = PUT_PLAIN};
+
 /* Where a number of `other` lies, NULL where there is none. */
 static inline real *put_other(const Put *put, size_t n, size_t c, size_t at) {
   return put->other.data == NULL ? NULL : act_plane(&put->other, n, c) + at;

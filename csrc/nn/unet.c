@@ -188,8 +188,6 @@ static void conv_back(const Layer *l, const Act *in, const Act *dout, const Act 
   conv2d_backward_put(l, in, dout, din, put, g->rest, g->threads);
 }
 
-static const Put plainly = {.how = PUT_PLAIN};
-
 /* g->out, the gradient of what comes out of the block where that is above 0, becomes that
  * of the block's input, a. */
 static void block_backward(const UNetBlock *b, const UNetActs *v, const Gradients *g) {
@@ -216,10 +214,6 @@ CLONES static void add_blocks(const real *blocks, real *d, size_t h, size_t w) {
     }
 }
 
-CLONES static void mask(const real *out, real *d, size_t n) {
-  for (size_t i = 0; i < n; i++) d[i] = out[i] > 0 ? d[i] : 0;
-}
-
 /* A plane of the gradient d of a block's output, `out`. */
 static void begin_plane(const Terms *t, const Act *out, const Act *d, size_t n,
                         size_t c) {
@@ -235,7 +229,7 @@ static void begin_plane(const Terms *t, const Act *out, const Act *d, size_t n,
   }
   if (t->enlarged.data != NULL) add_blocks(act_plane(&t->enlarged, n, c), to, d->h, d->w);
   if (t->joined.data != NULL) axpy_range(to, act_plane(&t->joined, n, c), 1, pixels);
-  mask(act_plane(out, n, c), to, pixels);
+  put_rows(PUT_MASKED, to, 0, 1, pixels, to, 0, act_plane(out, n, c), 0);
 }
 
 /* The gradient of a block's output, 0 where relu is. */

@@ -97,6 +97,11 @@ describe("the command baseline", function()
     out, code = baseline(("multiclass_segmentation --threads 1 --size 16 --init-from %s"):format(first))
     assert.equal(2, code)
     assert.matches("^baseline: %-%-init%-from: [^\n]* does not fit: [^\n]*\n$", out)
+    assert.equal(0, select(2, baseline(("denoising --threads 1 --size 16 --channels 2 --steps 1 -q --run %s"):format(
+      run .. "/d"))))
+    out, code = baseline(("inpainting --threads 1 --size 16 --init-from %s"):format(run .. "/d"))
+    assert.equal(2, code)
+    assert.matches("^baseline: for inpainting there is %-%-net unet alone, [^\n]*\n$", out)
     out, code = baseline("binary_segmentation --init-from data/pretrained/garments.safetensors")
     assert.equal(2, code)
     assert.matches("^baseline: %-%-init%-from: [^\n]* holds a flow, not a feed%-forward network\n$", out)
@@ -105,7 +110,7 @@ describe("the command baseline", function()
   local MISUSE <const> = {
     {"binary_segmentation --net unet --depth 2", "%-%-depth makes no difference beside %-%-net unet"},
     {"painting", "TASK must be one of binary%-segmentation, [^\n]*, got 'painting'"},
-    {"inpainting --net plain", "%-%-net: for inpainting there is unet alone, since a plain network does not see"},
+    {"inpainting --net plain", "for inpainting there is %-%-net unet alone, since a plain network does not see"},
     {"inpainting --depth 3", "%-%-depth makes no difference beside %-%-net unet"},
     {"binary_segmentation --init-from /nowhere", "%-%-init%-from: /nowhere: No such file"},
     {"", "missing argument 'task'"},

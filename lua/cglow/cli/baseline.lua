@@ -62,12 +62,16 @@ end
 
 -- Which kind of network, "plain" or "unet": as asked for, else that of the weights that are taken.
 local function kind_of(task, args, saved, source)
-  local only = not NETWORKS[task.name].steps and "unet" or source and (source.config.unet and "unet" or "plain")
-  if args.net and only and args.net ~= only then
-    command.misuse(("--net: %s, got %s"):format(source and source.path .. " is of the kind " .. only
-      or "for inpainting there is unet alone, since a plain network does not see across the hole", args.net))
+  local has_plain = NETWORKS[task.name].steps ~= nil
+  local of_source = source and (source.config.unet and "unet" or "plain")
+  local net = args.net or saved.net or of_source or (has_plain and "plain" or "unet")
+  if of_source and net ~= of_source then
+    command.misuse(("--net: %s is of the kind %s, got %s"):format(source.path, of_source, net))
   end
-  return args.net or saved.net or only or "plain"
+  if net == "plain" and not has_plain then
+    command.misuse "for inpainting there is --net unet alone, since a plain network does not see across the hole"
+  end
+  return net
 end
 
 local function settings_of(task, args, saved, source)
